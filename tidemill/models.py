@@ -1,0 +1,406 @@
+"""The tables Tidemill keeps, as SQLAlchemy Core.
+
+Three families, from the outside in:
+
+- **the log**: ``event_log`` (every accepted event, once), ``consumer_position`` (how far it was
+  applied) and ``quarantine`` (what was refused, with all its problems);
+- **the core tables**: who pays and what is sold (current rows), and the append-only history of
+  subscriptions, invoices and payments: one row per event, keyed by the event's log position,
+  never updated;
+- **the facts**: ``metric_*`` tables, a cache of what the ledger derives under the configured policy.
+
+Everything below the log can be rebuilt from it and comes out identical. For that reason no core
+table draws keys from a sequence: a version's key is the log position of its event, and a customer's
+or subscription's key is the position of the first event that mentioned it.
+
+There are no foreign keys: every row below the log is written by a join against the row that such a
+key would point to, so checking it again, row by row, would only cost more than the insert itself.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+__all__ = [
+    "consumer_position",
+    "customer",
+    "customer_merge",
+    "event_log",
+    "fx_rate",
+    "invoice_line",
+    "invoice_version",
+    "metadata",
+    "metric_mrr_movement",
+    "payment",
+    "plan",
+    "policy_in_use",
+    "product",
+    "quarantine",
+    "source",
+    "subscription",
+    "subscription_version",
+    "version_discount",
+    "version_item",
+]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Instant = DateTime(timezone=True)
+
+# --- the log -----------------------------------------------------------------------------------
+
+source = Table(
+    "source",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # the connector's name: stripe, files, …
+    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    comment="Connected billing systems; created on first use by file imports.",
+)
+
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", Uuid, nullable=False, unique=True),
+    Column("source_id", Integer, nullable=False),
+    # Which of the bus's partitions it travels in: a stable hash of (source, customer).
+    Column("partition", SmallInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),  # the vendor id of what the event is about: data.id
+    Column("customer", Text, nullable=False),  # vendor id; empty for catalogue events
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False, server_default=func.clock_timestamp()),
+    Column("livemode", Boolean, nullable=False),
+    Column("data", JSONB, nullable=False),
+    comment="Every accepted event, once. Positions of one partition become visible in order.",
+)
+
+consumer_position = Table(
+    "consumer_position",
+    metadata,
+    Column("consumer", Text, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    PrimaryKeyConstraint("consumer", "partition"),
+    comment="Last applied place of each partition; moves in the transaction of the effects.",
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("origin", Text, nullable=False),  # file:line, topic/partition/offset, log position
+    Column("kind", Text, nullable=False),  # how to read `body` again: events, stripe-events, …
+    Column("body", Text, nullable=False),
+    # SHA-256 of (source, kind, body): the same bad event sent twice is kept once.
+    Column("fingerprint", Text, nullable=False, unique=True),
+    Column("problems", JSONB, nullable=False),  # [{"path": …, "problem": …, "hint": …}, …]
+    Column("quarantined_at", Instant, nullable=False, server_default=func.now()),
+    Column("replayed_at", Instant),
+    comment="Events kept aside with every reason, until they are replayed.",
+)
+
+# --- who pays, what is sold: current rows --------------------------------------------------------
+
+customer = Table(
+    "customer",
+    metadata,
+    # Position of the first event that mentioned the customer.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("name", Text),
+    Column("email", Text),
+    Column("country", Text),
+    Column("currency", Text),
+    Column("created_at", Instant),
+    Column("deleted_at", Instant),
+    Column("attributes", JSONB),
+    # Order key of the customer event these values come from; null while only mentioned.
+    Column("state_at", Instant),
+    Column("state_sequence", Integer),
+    Column("state_recorded_at", Instant),
+    Column("state_event_id", Uuid),
+    UniqueConstraint("source_id", "external_id"),
+)
+
+product = Table(
+    "product",
+    metadata,
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("name", Text),
+    Column("active", Boolean),
+    Column("state_at", Instant, nullable=False),
+    Column("state_sequence", Integer, nullable=False),
+    Column("state_recorded_at", Instant, nullable=False),
+    Column("state_event_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("source_id", "external_id"),
+)
+
+plan = Table(
+    "plan",
+    metadata,
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("product", Text),
+    Column("name", Text),
+    Column("currency", Text, nullable=False),
+    Column("interval", Text, nullable=False),
+    Column("interval_count", Integer, nullable=False),
+    Column("unit_amount", Numeric, nullable=False),
+    Column("pricing_model", Text, nullable=False),
+    Column("usage_type", Text, nullable=False),
+    Column("active", Boolean),
+    Column("state_at", Instant, nullable=False),
+    Column("state_sequence", Integer, nullable=False),
+    Column("state_recorded_at", Instant, nullable=False),
+    Column("state_event_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("source_id", "external_id"),
+)
+
+subscription = Table(
+    "subscription",
+    metadata,
+    # Position of the first event that mentioned the subscription. Its current state is its latest
+    # version: keeping a copy here could only disagree with it.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    UniqueConstraint("source_id", "external_id"),
+)
+
+customer_merge = Table(
+    "customer_merge",
+    metadata,
+    # customer.merged says that two vendor customers are one company: `customer_id` is `into_id`.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("customer_id", BigInteger, nullable=False),
+    Column("into_id", BigInteger, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Index(None, "customer_id"),
+)
+
+# --- history: one row per event, append-only ------------------------------------------------------
+
+subscription_version = Table(
+    "subscription_version",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("currency", Text, nullable=False),  # upper-case ISO 4217
+    Column("started_at", Instant),
+    Column("trial_start", Instant),
+    Column("trial_end", Instant),
+    Column("past_due_since", Instant),
+    Column("paused_at", Instant),
+    Column("current_period_start", Instant),
+    Column("current_period_end", Instant),
+    Column("cancel_at_period_end", Boolean, nullable=False),
+    Column("cancel_at", Instant),
+    Column("canceled_at", Instant),
+    Column("ended_at", Instant),
+    Column("cancel_reason", Text),
+    Column("cancel_feedback", Text),
+    Column("voluntary", Boolean),
+    Column("refunded_at_cancellation", Boolean, nullable=False),
+    Column("collection_method", Text),
+    Column("confidence", Text, nullable=False),
+    Index(None, "customer_id"),
+    Index(None, "subscription_id", "occurred_at", "sequence"),
+)
+
+version_item = Table(
+    "version_item",
+    metadata,
+    Column("version_id", BigInteger, nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("plan", Text),
+    Column("product", Text),
+    Column("quantity", Numeric, nullable=False),
+    Column("unit_amount", Numeric, nullable=False),  # minor units, may be fractional
+    Column("tax_inclusive_amount", Numeric, nullable=False),  # per unit, contained in unit_amount
+    Column("interval", Text, nullable=False),
+    Column("interval_count", Integer, nullable=False),
+    Column("usage_type", Text, nullable=False),
+    PrimaryKeyConstraint("version_id", "ordinal"),
+)
+
+version_discount = Table(
+    "version_discount",
+    metadata,
+    Column("version_id", BigInteger, nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("discount", Text, nullable=False),
+    Column("coupon", Text),
+    Column("item", Text),  # null: the whole subscription
+    Column("percent_off", Numeric),
+    Column("amount_off", Numeric),
+    Column("duration", Text, nullable=False),
+    Column("starts_at", Instant),
+    Column("ends_at", Instant),
+    PrimaryKeyConstraint("version_id", "ordinal"),
+)
+
+invoice_version = Table(
+    "invoice_version",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription", Text),  # vendor id; its row may arrive later, or never
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("subtotal", Numeric, nullable=False),
+    Column("tax", Numeric, nullable=False),
+    Column("total", Numeric, nullable=False),
+    Column("amount_paid", Numeric),
+    Column("period_start", Instant),
+    Column("period_end", Instant),
+    Column("issued_at", Instant, nullable=False),
+    Column("paid_at", Instant),
+    Index(None, "customer_id"),
+    Index(None, "source_id", "external_id"),
+)
+
+invoice_line = Table(
+    "invoice_line",
+    metadata,
+    Column("version_id", BigInteger, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subscription", Text),
+    Column("item", Text),
+    Column("plan", Text),
+    Column("amount", Numeric, nullable=False),
+    Column("quantity", Numeric),
+    Column("period_start", Instant),
+    Column("period_end", Instant),
+    PrimaryKeyConstraint("version_id", "ordinal"),
+)
+
+payment = Table(
+    "payment",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("invoice", Text),
+    Column("event_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),  # succeeded | failed | refunded | disputed
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("amount", Numeric, nullable=False),
+    Column("fee", Numeric),
+    Column("currency", Text, nullable=False),
+    Column("method", Text),
+    Column("failure_reason", Text),
+    Column("attempt", Integer),
+    Index(None, "customer_id"),
+    Index(None, "source_id", "invoice"),
+)
+
+fx_rate = Table(
+    "fx_rate",
+    metadata,
+    # One major unit of `quote` is worth `rate` major units of `base`, from `day` until the next row.
+    Column("base", Text, nullable=False),
+    Column("quote", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("rate", Numeric, nullable=False),
+    PrimaryKeyConstraint("base", "quote", "day"),
+)
+
+# --- facts: a cache of derive() under the configured policy ---------------------------------------
+
+metric_mrr_movement = Table(
+    "metric_mrr_movement",
+    metadata,
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("plan", Text),
+    Column("product", Text),
+    Column("interval", Text, nullable=False),
+    Column("interval_count", Integer, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("day", Date, nullable=False),  # in the policy's time zone
+    Column("type", Text, nullable=False),
+    # Signed change of the item's monthly level, minor units of `currency`, exact.
+    Column("amount_minor", Numeric, nullable=False),
+    # +1 on one row of a bucket in which the customer becomes active, -1 where it stops being so.
+    Column("customer_delta", SmallInteger, nullable=False),
+    Column("cohort_month", Date, nullable=False),  # month of the customer's first movement
+    # "event", or the name of the timer that made the change (vocabulary.Cause).
+    Column("cause", Text, nullable=False),
+    # Log position of the event behind the change, or of the event whose timer it was.
+    Column("event_position", BigInteger, nullable=False),
+    Column("churn_reason", Text),  # voluntary | involuntary | unknown on churn rows, else null
+    Index(None, "customer_id"),
+    Index(None, "day"),
+)
+
+policy_in_use = Table(
+    "policy_in_use",
+    metadata,
+    Column("hash", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("configured_at", Instant, nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("hash", "configured_at"),
+    comment="The policies the facts were kept under, and since when; the latest row is in force.",
+)

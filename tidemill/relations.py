@@ -1,0 +1,365 @@
+"""The named row shapes that every metric derives from, and their core-table implementation.
+
+A *relation* is a ``FromClause`` with fixed columns (listed in `COLUMNS`). The core tables provide
+them here; a database connector provides the same shapes over a billing engine's own tables. The
+ledger and the metrics know nothing else about where data comes from, which is what makes both ways
+in one engine.
+
+Rules that hold for every provider:
+
+- instants are ``timestamptz``; money is exact ``numeric`` in minor units of the row's currency;
+  currencies are upper-case ISO 4217;
+- test-mode rows are absent;
+- a ``*_id`` is a ``bigint`` key, unique inside its relation; vendor ids are text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import FromClause, Select, and_, case, func, select
+
+from tidemill import models
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Table
+
+__all__ = ["COLUMNS", "Relations", "core_relations"]
+
+COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "customers": ("customer_id", "source_id", "external_id", "name", "email", "country"),
+    # Which customer's books a customer belongs to; a customer that was never merged has no row.
+    "identities": ("customer_id", "canonical_id"),
+    "sources": ("source_id", "name"),
+    "plans": ("source_id", "plan", "name", "product"),
+    "products": ("source_id", "product", "name"),
+    # One row per event: the whole state of a subscription from `occurred_at` on.
+    "subscription_versions": (
+        "version_id",
+        "source_id",
+        "subscription_id",
+        "customer_id",
+        "event_id",
+        "occurred_at",
+        "sequence",
+        "recorded_at",
+        "status",
+        "currency",
+        "started_at",
+        "trial_end",
+        "past_due_since",
+        "paused_at",
+        "current_period_start",
+        "current_period_end",
+        "cancel_at_period_end",
+        "cancel_at",
+        "refunded_at_cancellation",
+        "voluntary",
+        "confidence",
+    ),
+    "version_items": (
+        "version_id",
+        "ordinal",
+        "item",
+        "plan",
+        "product",
+        "quantity",
+        "unit_amount",
+        "tax_inclusive_amount",
+        "interval",
+        "interval_count",
+        "usage_type",
+    ),
+    "discounts": (
+        "version_id",
+        "ordinal",
+        "item",
+        "percent_off",
+        "amount_off",
+        "duration",
+        "starts_at",
+        "ends_at",
+    ),
+    # The state of each invoice as last known; `first_*` facts are the activation policy's evidence.
+    "invoices": (
+        "invoice_id",
+        "subscription_id",
+        "customer_id",
+        "status",
+        "currency",
+        "total",
+        "issued_at",
+        "paid_at",
+        "period_start",
+        "period_end",
+    ),
+    "usage_lines": (
+        "invoice_id",
+        "subscription_id",
+        "item",
+        "plan",
+        "currency",
+        "amount",
+        "issued_at",
+        "period_start",
+        "period_end",
+    ),
+    "payments": ("payment_id", "invoice", "customer_id", "kind", "amount", "currency", "paid_at"),
+    # One major unit of `quote` is worth `rate` major units of `base`, from `day` until the next row.
+    "fx_rates": ("base", "quote", "day", "rate"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relations:
+    """Everything a derivation may read. Columns of each field: `COLUMNS`."""
+
+    customers: FromClause
+    identities: FromClause
+    sources: FromClause
+    plans: FromClause
+    products: FromClause
+    subscription_versions: FromClause
+    version_items: FromClause
+    discounts: FromClause
+    invoices: FromClause
+    usage_lines: FromClause
+    payments: FromClause
+    fx_rates: FromClause
+    base_currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What part of the history to read: up to a knowledge date, and of which customers."""
+
+    known_at: datetime | None
+    customers: Select[tuple[int]] | None
+
+    def history(self, table: Table) -> ColumnElement[bool]:
+        """The rows of an append-only table that are in scope."""
+        conditions = [table.c.livemode]
+        if self.known_at is not None:
+            conditions.append(table.c.recorded_at <= self.known_at)
+        if self.customers is not None:
+            conditions.append(table.c.customer_id.in_(self.customers))
+        return and_(*conditions)
+
+
+def core_relations(
+    *,
+    base_currency: str,
+    known_at: datetime | None = None,
+    customers: Select[tuple[int]] | None = None,
+) -> Relations:
+    """The relations as the core tables provide them.
+
+    known_at:  only what had been recorded up to this instant (UTC); all when None.
+    customers: restricts the history to these customer keys (one bigint column). To derive a merged
+               company whole, name all its customers: `ledger.facts.whole_companies` does.
+    """
+    scope = _Scope(known_at, customers)
+    return Relations(
+        customers=_customers(),
+        identities=_identities(known_at),
+        sources=select(models.source.c.id.label("source_id"), models.source.c.name).subquery(),
+        plans=_plans(),
+        products=_products(),
+        subscription_versions=_subscription_versions(scope),
+        version_items=_of_versions(models.version_item, COLUMNS["version_items"], scope),
+        discounts=_of_versions(models.version_discount, COLUMNS["discounts"], scope),
+        invoices=_invoices(scope),
+        usage_lines=_usage_lines(scope),
+        payments=_payments(scope),
+        fx_rates=select(models.fx_rate).subquery(),
+        base_currency=base_currency,
+    )
+
+
+def _customers() -> FromClause:
+    table = models.customer
+    return select(
+        table.c.id.label("customer_id"),
+        table.c.source_id,
+        table.c.external_id,
+        table.c.name,
+        table.c.email,
+        table.c.country,
+    ).subquery()
+
+
+def _identities(known_at: datetime | None) -> FromClause:
+    """Every merged customer with the customer at the end of its chain of merges.
+
+    The latest merge of a customer counts. A chain that runs in a circle (a into b, b into a) has no
+    end; its members then keep the smallest key among them, so that the answer is still one company.
+    """
+    table = models.customer_merge
+    latest = (
+        select(table.c.customer_id, table.c.into_id)
+        .distinct(table.c.customer_id)
+        .where(table.c.livemode, *([] if known_at is None else [table.c.recorded_at <= known_at]))
+        .order_by(
+            table.c.customer_id,
+            table.c.occurred_at.desc(),
+            table.c.sequence.desc(),
+            table.c.recorded_at.desc(),
+            table.c.event_id.desc(),
+        )
+        .cte("latest_merge")
+    )
+    # UNION, not UNION ALL: a circle produces no new pair on its second round and ends the recursion.
+    start = select(latest.c.customer_id, latest.c.into_id.label("reached_id"))
+    chain = start.cte("merge_chain", recursive=True)
+    step = select(chain.c.customer_id, latest.c.into_id).join(
+        latest, latest.c.customer_id == chain.c.reached_id
+    )
+    chain = chain.union(step)
+    onward = select(latest.c.customer_id).subquery()
+    ends = chain.outerjoin(onward, onward.c.customer_id == chain.c.reached_id)
+    # Without an end every customer reached has a merge of its own: the chain is a circle.
+    end = func.min(chain.c.reached_id).filter(onward.c.customer_id.is_(None))
+    circle = func.least(chain.c.customer_id, func.min(chain.c.reached_id))
+    return (
+        select(chain.c.customer_id, func.coalesce(end, circle).label("canonical_id"))
+        .select_from(ends)
+        .group_by(chain.c.customer_id)
+        .subquery("identities")
+    )
+
+
+def _plans() -> FromClause:
+    table = models.plan
+    return select(
+        table.c.source_id, table.c.external_id.label("plan"), table.c.name, table.c.product
+    ).subquery()
+
+
+def _products() -> FromClause:
+    table = models.product
+    return select(
+        table.c.source_id, table.c.external_id.label("product"), table.c.name
+    ).subquery()
+
+
+def _subscription_versions(scope: _Scope) -> FromClause:
+    table = models.subscription_version
+    columns = [table.c.id.label("version_id")]
+    columns += [table.c[name] for name in COLUMNS["subscription_versions"][1:]]
+    return select(*columns).where(scope.history(table)).subquery()
+
+
+def _of_versions(table: Table, columns: tuple[str, ...], scope: _Scope) -> FromClause:
+    """Items or discounts of the versions in scope; unscoped, the join with versions does it."""
+    query = select(*(table.c[name] for name in columns))
+    if scope.customers is not None:
+        version = models.subscription_version
+        query = query.join(version, version.c.id == table.c.version_id).where(
+            version.c.customer_id.in_(scope.customers)
+        )
+    return query.subquery()
+
+
+def _latest_invoices(scope: _Scope) -> FromClause:
+    """The last version of every invoice: paid, void and uncollectible beat an equal instant."""
+    table = models.invoice_version
+    terminal = case((table.c.status.in_(("paid", "void", "uncollectible")), 1), else_=0)
+    return (
+        select(table)
+        .distinct(table.c.source_id, table.c.external_id)
+        .where(scope.history(table))
+        .order_by(
+            table.c.source_id,
+            table.c.external_id,
+            table.c.occurred_at.desc(),
+            table.c.sequence.desc(),
+            terminal.desc(),
+            table.c.recorded_at.desc(),
+            table.c.event_id.desc(),
+        )
+        .subquery("latest_invoice")
+    )
+
+
+def _invoices(scope: _Scope) -> FromClause:
+    latest = _latest_invoices(scope)
+    owner = models.subscription
+    return (
+        select(
+            latest.c.id.label("invoice_id"),
+            owner.c.id.label("subscription_id"),
+            latest.c.customer_id,
+            latest.c.status,
+            latest.c.currency,
+            latest.c.total,
+            latest.c.issued_at,
+            latest.c.paid_at,
+            latest.c.period_start,
+            latest.c.period_end,
+        )
+        .outerjoin(
+            owner,
+            and_(
+                owner.c.source_id == latest.c.source_id,
+                owner.c.external_id == latest.c.subscription,
+            ),
+        )
+        .subquery()
+    )
+
+
+def _usage_lines(scope: _Scope) -> FromClause:
+    latest = _latest_invoices(scope)
+    line = models.invoice_line
+    owner = models.subscription
+    named = func.coalesce(line.c.subscription, latest.c.subscription)
+    return (
+        select(
+            latest.c.id.label("invoice_id"),
+            owner.c.id.label("subscription_id"),
+            line.c.item,
+            line.c.plan,
+            latest.c.currency,
+            line.c.amount,
+            latest.c.issued_at,
+            line.c.period_start,
+            line.c.period_end,
+        )
+        .join(line, line.c.version_id == latest.c.id)
+        .join(owner, and_(owner.c.source_id == latest.c.source_id, owner.c.external_id == named))
+        # A draft is not final and a void invoice never was: neither is evidence of usage.
+        .where(line.c.kind == "usage", latest.c.status.in_(("open", "paid", "uncollectible")))
+        .subquery()
+    )
+
+
+def _payments(scope: _Scope) -> FromClause:
+    """Each payment attempt, refund and dispute once: an event sent again in other words adds nothing."""
+    table = models.payment
+    return (
+        select(
+            table.c.id.label("payment_id"),
+            table.c.invoice,
+            table.c.customer_id,
+            table.c.kind,
+            table.c.amount,
+            table.c.currency,
+            table.c.occurred_at.label("paid_at"),
+        )
+        .distinct(table.c.source_id, table.c.external_id, table.c.kind, table.c.attempt)
+        .where(scope.history(table))
+        .order_by(
+            table.c.source_id,
+            table.c.external_id,
+            table.c.kind,
+            table.c.attempt,
+            table.c.occurred_at.desc(),
+            table.c.sequence.desc(),
+            table.c.recorded_at.desc(),
+            table.c.event_id.desc(),
+        )
+        .subquery()
+    )
