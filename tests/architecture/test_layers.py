@@ -13,7 +13,17 @@ from tests.architecture.source import PACKAGE, Import, Module, modules
 
 # The rooms of the package, lowest first. The package's own `__init__` is the public API.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "events", "intake", "money", "periods", "policy", "presets", "settings", "vocabulary"),
+    (
+        "errors",
+        "events",
+        "intake",
+        "money",
+        "periods",
+        "policy",
+        "presets",
+        "settings",
+        "vocabulary",
+    ),
     ("bus", "database", "embedded", "fx", "migrations", "models", "relations"),
     ("connectors", "ledger"),
     ("attributes", "metrics", "quarantine", "segments", "state"),
