@@ -1,0 +1,1 @@
+"""Everything that knows a billing system's own words."""
