@@ -1,0 +1,113 @@
+"""What every test may ask for: real databases, made in milliseconds.
+
+One PostgreSQL server serves the whole run, also when pytest-xdist spreads it over processes: the
+embedded server is made to be shared, and the last process to leave stops it. It does not sync to
+disk, because nothing in a test outlives it. The schema is migrated once, into a template database;
+a test gets a clone of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.errors import DuplicateDatabase
+
+from tidemill.database import Database, connect
+from tidemill.embedded import LAPTOP_SETTINGS, EmbeddedServer
+
+TEMPLATE = "tidemill_template"
+
+# Fast and forgetful: for servers whose data nobody needs after the run.
+TEST_SETTINGS = {
+    **LAPTOP_SETTINGS,
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+    "shared_buffers": "128MB",
+    "max_connections": "200",
+}
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The run's PostgreSQL server, shared by all its processes."""
+    base = tmp_path_factory.getbasetemp()
+    # Under pytest-xdist each worker has a folder of its own inside the one of the run.
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with EmbeddedServer(run / "server", settings=TEST_SETTINGS) as server:
+        yield server
+    if not (server.cluster / "postmaster.pid").exists():
+        shutil.rmtree(server.data_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: EmbeddedServer) -> str:
+    """Address of the server's maintenance database, for tests that make their own."""
+    return postgres.url()
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: EmbeddedServer) -> str:
+    """Name of a database with the newest schema, to clone; nobody stays connected to it."""
+    lock = 7_355_608
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute("SELECT pg_advisory_lock(%s)", [lock])
+        try:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        except DuplicateDatabase:
+            return TEMPLATE  # another worker made and migrated it while we waited
+        connect(postgres.url(TEMPLATE), migrate=True).close()
+    return TEMPLATE
+
+
+class NewDatabase(Protocol):
+    """Makes a database for the length of a ``with`` block and drops it at the end."""
+
+    def __call__(self, *, schema: bool = True) -> AbstractContextManager[Database]:
+        """A clone of the template, or without `schema` a database without any table."""
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: EmbeddedServer, _template: str) -> Iterator[NewDatabase]:
+    """For tests that need several databases, such as one for each example of a property."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    numbers = itertools.count(1)
+
+    @contextmanager
+    def lend(*, schema: bool = True) -> Iterator[Database]:
+        plain = f"test_{worker}_{next(numbers)}"
+        name = sql.Identifier(plain)
+        template = sql.Identifier(_template if schema else "template0")
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        admin.execute(create.format(name, template))
+        try:
+            with connect(postgres.url(plain), migrate=False) as database:
+                yield database
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        yield lend
+
+
+@pytest.fixture
+def database(new_database: NewDatabase) -> Iterator[Database]:
+    """An open database with the newest schema and no rows, for this test alone."""
+    with new_database() as database:
+        yield database
+
+
+@pytest.fixture
+def empty_database(new_database: NewDatabase) -> Iterator[Database]:
+    """An open database without any table, for this test alone."""
+    with new_database(schema=False) as database:
+        yield database

@@ -1,0 +1,307 @@
+"""The way to PostgreSQL: a server by URL, or the embedded one; sessions, migrations, errors.
+
+Every session runs in UTC, with the just-in-time compiler off (it costs more than our queries take)
+and through psycopg 3. Whatever goes wrong between us and the server comes out as
+``DatabaseUnreachable`` or a sibling of it, and no message ever contains the password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, ProgrammingError
+
+from tidemill import migrations
+from tidemill.embedded import EmbeddedServer
+from tidemill.errors import (
+    DatabaseFull,
+    DatabaseTooOld,
+    DatabaseUnreachable,
+    InvalidSettings,
+    Problem,
+    SchemaTooNew,
+    SchemaTooOld,
+    StatementTimedOut,
+    TidemillError,
+)
+
+__all__ = ["Database", "SchemaState", "connect", "migrate", "schema_state"]
+
+OLDEST_SERVER = 15
+
+# The key of the advisory lock that lets one process migrate at a time: "tidemill" in ASCII.
+_MIGRATION_LOCK = int.from_bytes(b"tidemill", "big")
+_SCHEMA_VERSION = sa.table(migrations.VERSION_TABLE, sa.column("version_num", sa.Text))
+
+_SET_SESSION = (
+    "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS set (name, value)"
+)
+# Connection trouble; the server was told to stop, crashed, or is not ready yet.
+_LOST_STATES = ("08", "57P01", "57P02", "57P03")
+
+
+class SchemaState(StrEnum):
+    """How the schema in a database compares with the one this program is made for."""
+
+    BEHIND = "behind"
+    CURRENT = "current"
+    AHEAD = "ahead"
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database. Close it, or use it in a ``with`` block."""
+
+    engine: Engine
+    #: The address without its password, for people.
+    url_display: str
+    #: Held for as long as the embedded server is needed; None for a server by URL.
+    server: EmbeddedServer | None = field(default=None, repr=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the bundled server."""
+        return self.server is not None
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A connection in a transaction: committed at the end, rolled back by an exception."""
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection; what is not committed by hand is rolled back at the end."""
+        with self._translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A read-only transaction in which all statements see the database of one moment."""
+        with self._translated(), self.engine.connect() as connection:
+            reading = connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            with reading.begin():
+                yield reading
+
+    def close(self) -> None:
+        """Close all connections; the embedded server stops when nobody else uses it."""
+        self.engine.dispose()
+        if self.server is not None:
+            self.server.release()
+
+    def __enter__(self) -> Self:
+        """Nothing more to open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Give trouble of the driver itself (COPY goes around SQLAlchemy) the same names."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if (named := _named(error, self.url_display)) is None:
+                raise
+            raise named from error
+
+
+def connect(
+    url: str | None,
+    *,
+    data_dir: Path | None = None,
+    migrate: bool | None = None,
+    read_only: bool = False,
+    statement_timeout_s: float | None = None,
+) -> Database:
+    """Open a database and make sure its schema fits this program.
+
+    Args:
+        url: address of a PostgreSQL server, ``postgresql://user:password@host:5432/name``; None
+            for the embedded one.
+        data_dir: where the embedded server keeps its files; needed when ``url`` is None.
+        migrate: True brings the schema to the newest version, False leaves it alone unseen; by
+            default the embedded store is migrated, and a server by URL checked.
+        read_only: every transaction refuses to write (migration apart).
+        statement_timeout_s: statements are ended after so many seconds; None = no limit.
+
+    Raises:
+        DatabaseUnreachable: nobody answers, or not with that name and password.
+        DatabaseTooOld: the server is older than PostgreSQL 15.
+        SchemaTooOld: the schema is behind, and this is not the embedded store.
+        SchemaTooNew: a newer Tidemill has migrated this database.
+        InvalidSettings: the address cannot be read.
+        TidemillError: an error of the embedded server (see ``EmbeddedServer.start``).
+    """
+    session = {"TimeZone": "UTC", "jit": "off"}
+    if read_only:
+        session["default_transaction_read_only"] = "on"
+    if statement_timeout_s is not None:
+        session["statement_timeout"] = str(math.ceil(statement_timeout_s * 1000))
+    if url is None:
+        assert data_dir is not None, "without a URL the embedded server needs a data directory"
+        server = EmbeddedServer(data_dir).start()
+        database = _open(_parse(server.url()), server, session)
+    else:
+        database = _open(_parse(url), None, session)
+    try:
+        _fit_schema(database, wanted=migrate)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to the newest version, in one transaction.
+
+    Several processes may try at once: one does the work, the others wait and find it done.
+
+    Raises:
+        SchemaTooNew: a newer Tidemill has migrated this database.
+    """
+    # Loading Alembic takes longer than most commands, and most find nothing to do.
+    from alembic import command
+    from alembic.config import Config
+
+    if schema_state(engine) is SchemaState.CURRENT:
+        return
+    # Also where sessions are read-only by default, migrating is what was asked for.
+    writing = engine.execution_options(postgresql_readonly=False)
+    with writing.begin() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        found = _revision(engine)
+        if _state(found) is SchemaState.AHEAD:
+            raise SchemaTooNew(str(found), migrations.head())
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(migrations.HOME))
+        command.upgrade(config, "head")
+
+
+def schema_state(engine: Engine) -> SchemaState:
+    """How the schema compares with the one this program is made for; one query."""
+    return _state(_revision(engine))
+
+
+def _state(revision: str | None) -> SchemaState:
+    if revision == migrations.head():
+        return SchemaState.CURRENT
+    known = revision is None or revision in migrations.known_revisions()
+    return SchemaState.BEHIND if known else SchemaState.AHEAD
+
+
+def _revision(engine: Engine) -> str | None:
+    """The revision of a database's schema; None when it has none of our tables."""
+    try:
+        with engine.connect() as connection:
+            return connection.execute(sa.select(_SCHEMA_VERSION.c.version_num)).scalar()
+    except ProgrammingError as error:
+        if isinstance(error.orig, psycopg.errors.UndefinedTable):
+            return None
+        raise
+
+
+def _fit_schema(database: Database, *, wanted: bool | None) -> None:
+    if wanted is False:
+        return
+    if wanted or database.embedded:
+        migrate(database.engine)
+        return
+    found = _revision(database.engine)
+    match _state(found):
+        case SchemaState.BEHIND:
+            raise SchemaTooOld(found, migrations.head())
+        case SchemaState.AHEAD:
+            raise SchemaTooNew(str(found), migrations.head())
+        case SchemaState.CURRENT:
+            pass
+
+
+# --- the engine -----------------------------------------------------------------------------------
+
+
+def _parse(url: str) -> URL:
+    """The address with our driver; the schemes people write all mean the same."""
+    hint = "Write postgresql://user:password@host:5432/name."
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        # The text may hold a password, so it is not shown.
+        raise InvalidSettings([Problem("database_url", "cannot be read", hint)]) from None
+    if address.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
+        problem = f"{address.drivername!r} is not a PostgreSQL address"
+        raise InvalidSettings([Problem("database_url", problem, hint)])
+    return address.set(drivername="postgresql+psycopg")
+
+
+def _display(address: URL) -> str:
+    """The address for people, without anything secret."""
+    query = {key: value for key, value in address.query.items() if "password" not in key}
+    bare = URL.create(
+        "postgresql", address.username, None, address.host, address.port, address.database, query
+    )
+    return bare.render_as_string()
+
+
+def _open(address: URL, server: EmbeddedServer | None, session: Mapping[str, str]) -> Database:
+    display = _display(address) if server is None else f"embedded:{server.data_dir}"
+    engine = sa.create_engine(address, pool_pre_ping=True, use_native_hstore=False)
+
+    def revive(*_: object) -> None:
+        assert server is not None
+        server.ensure_running()
+
+    def prepare(connection: psycopg.Connection[Any], _: object) -> None:
+        version = connection.info.server_version // 10_000
+        if version < OLDEST_SERVER:
+            raise DatabaseTooOld(display, version, OLDEST_SERVER)
+        # A statement, not start-up options: connection poolers refuse those.
+        connection.autocommit = True
+        connection.execute(_SET_SESSION, [list(session), list(session.values())])
+        connection.autocommit = False
+
+    def translate(context: ExceptionContext) -> None:
+        error = context.original_exception
+        if not context.is_pre_ping and (named := _named(error, display)) is not None:
+            raise named from error
+
+    if server is not None:
+        event.listen(engine, "do_connect", revive)
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "handle_error", translate)
+    return Database(engine, display, server)
+
+
+def _named(error: BaseException, display: str) -> TidemillError | None:
+    """Our name for trouble with the server; None when the statement itself is at fault."""
+    if isinstance(error, psycopg.errors.DiskFull):
+        return DatabaseFull(display)
+    if isinstance(error, psycopg.errors.QueryCanceled) and "statement timeout" in str(error):
+        return StatementTimedOut()
+    if isinstance(error, psycopg.OperationalError) and (
+        # No state: the driver's own report of a connection that failed or broke.
+        error.sqlstate is None or error.sqlstate.startswith(_LOST_STATES)
+    ):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return DatabaseUnreachable(display, lines[-1] if lines else type(error).__name__)
+    return None
