@@ -12,6 +12,7 @@
     │   ├── KnobNotSupported          a legal knob value that is not honoured yet
     │   ├── InvalidDay · InvalidInstant · InvalidRange · UnknownTimeZone
     │   ├── UnknownCurrency           not an ISO 4217 currency
+    │   ├── StatementTimedOut         (Transient)
     │   └── MissingRate               data incomplete: no exchange rate for a day
     ├── DefinitionError               a metric, cube or segment is defined wrongly
     ├── IngestError                   something cannot be taken in (Transient or Permanent)
@@ -20,6 +21,7 @@
         ├── InvalidSettings           several problems at once
         ├── MissingExtra              an optional part is not installed
         ├── DatabaseUnreachable       (Transient)
+        ├── DatabaseFull (Transient) · DatabaseTooOld
         ├── BrokerUnreachable         (Transient)
         ├── SchemaTooNew · SchemaTooOld
         └── EmbeddedServerError
@@ -44,6 +46,8 @@ from typing import Any, ClassVar
 __all__ = [
     "BrokerUnreachable",
     "ConfigError",
+    "DatabaseFull",
+    "DatabaseTooOld",
     "DatabaseUnreachable",
     "DefinitionError",
     "EmbeddedDirectoryUnwritable",
@@ -69,6 +73,7 @@ __all__ = [
     "QueryError",
     "SchemaTooNew",
     "SchemaTooOld",
+    "StatementTimedOut",
     "TidemillError",
     "Transient",
     "UnknownCurrency",
@@ -464,6 +469,49 @@ class DatabaseUnreachable(ConfigError, Transient):
             hint="Check TIDEMILL_DATABASE_URL and that the server runs; `tidemill doctor` helps.",
             url=url,
             reason=reason,
+        )
+
+
+class DatabaseTooOld(ConfigError, Permanent):
+    """The PostgreSQL server is older than Tidemill needs."""
+
+    code = "database_too_old"
+
+    def __init__(self, url: str, found: int, needed: int) -> None:
+        """Show the major versions; `url` must already be free of its password."""
+        super().__init__(
+            f"The database at {url} runs PostgreSQL {found}; Tidemill needs {needed} or newer.",
+            hint="Upgrade the server, or give another with TIDEMILL_DATABASE_URL.",
+            url=url,
+            found=found,
+            needed=needed,
+        )
+
+
+class DatabaseFull(ConfigError, Transient):
+    """The database server has no disk space left to do what was asked; nothing was changed."""
+
+    code = "database_full"
+
+    def __init__(self, url: str) -> None:
+        """Show where; `url` must already be free of its password."""
+        super().__init__(
+            f"The database at {url} has no disk space left; the change was rolled back.",
+            hint="Free some space on the server's disk, then run the same again.",
+            url=url,
+        )
+
+
+class StatementTimedOut(QueryError, Transient):
+    """A statement ran longer than the time limit of this connection and was ended."""
+
+    code = "statement_timed_out"
+
+    def __init__(self) -> None:
+        """Say what happened; the SQL is in the log of the caller, not here."""
+        super().__init__(
+            "The database was not done within the time limit.",
+            hint="Ask for a shorter range or fewer dimensions, or raise the limit.",
         )
 
 
