@@ -2,7 +2,7 @@
 
 The public range is inclusive days in a named IANA zone. :func:`instants` turns it into half-open
 UTC instants, once; inside Tidemill nothing else exists. A day lasts from its first instant to the
-first instant of the next one, which is 23, 24 or 25 hours away, and in a few places some other time.
+first instant of the next one: 23, 24 or 25 hours later, in a few places some other time.
 
 Nothing here reads the clock: whoever asks about "today" passes it in.
 """

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "errors",
         "events",
         "intake",
+        "knobs",
         "money",
         "periods",
         "policy",
