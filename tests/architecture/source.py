@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["PACKAGE", "ROOT", "Import", "Module", "modules", "public_names", "text_files"]
+__all__ = [
+    "PACKAGE",
+    "ROOT",
+    "Import",
+    "Module",
+    "imported_names",
+    "modules",
+    "public_names",
+    "text_files",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "tidemill"
@@ -73,8 +82,18 @@ def modules(folder: str = PACKAGE) -> tuple[Module, ...]:
 
 
 def public_names(module: Module) -> set[str]:
-    """The public names a file binds; for a package file its re-exports of our own modules too."""
-    return set(_bound(module.tree.body, with_imports=module.is_package))
+    """The public names a file defines itself."""
+    return {name for name in _defined(module.tree.body) if not name.startswith("_")}
+
+
+def imported_names(module: Module) -> set[str]:
+    """The names a file imports from our own modules, and may therefore offer again."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)
+        for alias in node.names
+    }
 
 
 def text_files() -> Iterator[Path]:
@@ -112,19 +131,15 @@ def _imports(nodes: list[ast.stmt], *, at_run_time: bool, in_function: bool) -> 
                         yield from _imports(holder.body, at_run_time=real, in_function=inside)
 
 
-def _bound(nodes: list[ast.stmt], *, with_imports: bool) -> Iterator[str]:
+def _defined(nodes: list[ast.stmt]) -> Iterator[str]:
     for node in nodes:
-        names: list[str] = []
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names = [node.name]
+            yield node.name
         elif isinstance(node, ast.Assign):
-            targets = [leaf for target in node.targets for leaf in ast.walk(target)]
-            names = [leaf.id for leaf in targets if isinstance(leaf, ast.Name)]
+            leaves = (leaf for target in node.targets for leaf in ast.walk(target))
+            stored = (leaf for leaf in leaves if isinstance(leaf, ast.Name))
+            yield from (leaf.id for leaf in stored if isinstance(leaf.ctx, ast.Store))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names = [node.target.id]
-        elif isinstance(node, ast.ImportFrom) and with_imports:
-            if (node.module or "").split(".")[0] == PACKAGE:
-                names = [alias.asname or alias.name for alias in node.names]
+            yield node.target.id
         elif isinstance(node, ast.If | ast.Try):
-            yield from _bound(node.body + node.orelse, with_imports=with_imports)
-        yield from (name for name in names if not name.startswith("_"))
+            yield from _defined(node.body + node.orelse)

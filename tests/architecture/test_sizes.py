@@ -19,6 +19,9 @@ ARGUMENTS_MAX = 6
 # shrink or go: a growing offender fails, and so does one that has become small enough.
 OLD_OFFENDERS: dict[str, int] = {}
 
+# A migration is a list of statements that is never edited again; cutting it up helps nobody.
+_HISTORY = "tidemill.migrations.versions."
+
 
 def test_modules_are_short() -> None:
     sizes = {m.where: _lines(m) for m in modules()}
@@ -69,6 +72,8 @@ def _over(sizes: dict[str, int], limit: int) -> list[str]:
 
 def _functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for module in modules():
+        if module.name.startswith(_HISTORY):
+            continue
         for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{module.where}::{node.name}", node
