@@ -101,6 +101,8 @@ event_log = Table(
     Column("recorded_at", Instant, nullable=False, server_default=func.clock_timestamp()),
     Column("livemode", Boolean, nullable=False),
     Column("data", JSONB, nullable=False),
+    # A reader follows each partition from its own position on.
+    Index(None, "partition", "position"),
     comment="Every accepted event, once. Positions of one partition become visible in order.",
 )
 
@@ -361,6 +363,11 @@ fx_rate = Table(
     Column("quote", Text, nullable=False),
     Column("day", Date, nullable=False),
     Column("rate", Numeric, nullable=False),
+    # Order key of the event the rate comes from: two sources may publish the same day.
+    Column("state_at", Instant),
+    Column("state_sequence", Integer),
+    Column("state_recorded_at", Instant),
+    Column("state_event_id", Uuid),
     PrimaryKeyConstraint("base", "quote", "day"),
 )
 

@@ -174,7 +174,7 @@ def core_relations(
         invoices=_invoices(scope),
         usage_lines=_usage_lines(scope),
         payments=_payments(scope),
-        fx_rates=select(models.fx_rate).subquery(),
+        fx_rates=select(*(models.fx_rate.c[name] for name in COLUMNS["fx_rates"])).subquery(),
         base_currency=base_currency,
     )
 
@@ -240,9 +240,7 @@ def _plans() -> FromClause:
 
 def _products() -> FromClause:
     table = models.product
-    return select(
-        table.c.source_id, table.c.external_id.label("product"), table.c.name
-    ).subquery()
+    return select(table.c.source_id, table.c.external_id.label("product"), table.c.name).subquery()
 
 
 def _subscription_versions(scope: _Scope) -> FromClause:

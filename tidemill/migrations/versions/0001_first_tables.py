@@ -84,12 +84,22 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_event_log_id")),
         comment="Every accepted event, once. Positions of one partition become visible in order.",
     )
+    op.create_index(
+        op.f("ix_event_log_partition_position"),
+        "event_log",
+        ["partition", "position"],
+        unique=False,
+    )
     op.create_table(
         "fx_rate",
         sa.Column("base", sa.Text(), nullable=False),
         sa.Column("quote", sa.Text(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("rate", sa.Numeric(), nullable=False),
+        sa.Column("state_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("state_sequence", sa.Integer(), nullable=True),
+        sa.Column("state_recorded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("state_event_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("base", "quote", "day", name=op.f("pk_fx_rate")),
     )
     op.create_table(
