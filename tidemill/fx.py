@@ -23,6 +23,8 @@ __all__ = ["daily_rates", "in_force"]
 FIRST_DAY: Final = date(1, 1, 1)
 LAST_DAY: Final = date(9999, 12, 31)
 
+_USUAL_EXPONENT: Final = 2
+
 
 def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
     """Factors into the base currency, one row a currency and span of days.
@@ -81,7 +83,7 @@ def _scale(currency: ColumnElement[str], base: str) -> ColumnElement[Decimal]:
         *(
             (currency.in_(codes), Decimal(10) ** (target - digits))
             for digits, codes in by_exponent.items()
-            if digits != 2
+            if digits != _USUAL_EXPONENT
         ),
-        else_=Decimal(10) ** (target - 2),
+        else_=Decimal(10) ** (target - _USUAL_EXPONENT),
     )

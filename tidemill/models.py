@@ -7,7 +7,8 @@ Three families, from the outside in:
 - **the core tables**: who pays and what is sold (current rows), and the append-only history of
   subscriptions, invoices and payments: one row per event, keyed by the event's log position,
   never updated;
-- **the facts**: ``metric_*`` tables, a cache of what the ledger derives under the configured policy.
+- **the facts**: ``metric_*`` tables, a cache of what the ledger derives under the configured
+  policy.
 
 Everything below the log can be rebuilt from it and comes out identical. For that reason no core
 table draws keys from a sequence: a version's key is the log position of its event, and a customer's
@@ -358,7 +359,7 @@ payment = Table(
 fx_rate = Table(
     "fx_rate",
     metadata,
-    # One major unit of `quote` is worth `rate` major units of `base`, from `day` until the next row.
+    # One major unit of `quote` is worth `rate` major units of `base` until the next row.
     Column("base", Text, nullable=False),
     Column("quote", Text, nullable=False),
     Column("day", Date, nullable=False),

@@ -108,7 +108,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "period_end",
     ),
     "payments": ("payment_id", "invoice", "customer_id", "kind", "amount", "currency", "paid_at"),
-    # One major unit of `quote` is worth `rate` major units of `base`, from `day` until the next row.
+    # One major unit of `quote` is worth `rate` major units of `base` until the next row.
     "fx_rates": ("base", "quote", "day", "rate"),
 }
 
@@ -141,7 +141,7 @@ class _Scope:
 
     def history(self, table: Table) -> ColumnElement[bool]:
         """The rows of an append-only table that are in scope."""
-        conditions = [table.c.livemode]
+        conditions: list[ColumnElement[bool]] = [table.c.livemode]
         if self.known_at is not None:
             conditions.append(table.c.recorded_at <= self.known_at)
         if self.customers is not None:
@@ -211,7 +211,7 @@ def _identities(known_at: datetime | None) -> FromClause:
         )
         .cte("latest_merge")
     )
-    # UNION, not UNION ALL: a circle produces no new pair on its second round and ends the recursion.
+    # UNION, not UNION ALL: a circle finds no new pair on its second round and ends the recursion.
     start = select(latest.c.customer_id, latest.c.into_id.label("reached_id"))
     chain = start.cte("merge_chain", recursive=True)
     step = select(chain.c.customer_id, latest.c.into_id).join(
@@ -245,9 +245,8 @@ def _products() -> FromClause:
 
 def _subscription_versions(scope: _Scope) -> FromClause:
     table = models.subscription_version
-    columns = [table.c.id.label("version_id")]
-    columns += [table.c[name] for name in COLUMNS["subscription_versions"][1:]]
-    return select(*columns).where(scope.history(table)).subquery()
+    state = (table.c[name] for name in COLUMNS["subscription_versions"][1:])
+    return select(table.c.id.label("version_id"), *state).where(scope.history(table)).subquery()
 
 
 def _of_versions(table: Table, columns: tuple[str, ...], scope: _Scope) -> FromClause:
@@ -335,7 +334,7 @@ def _usage_lines(scope: _Scope) -> FromClause:
 
 
 def _payments(scope: _Scope) -> FromClause:
-    """Each payment attempt, refund and dispute once: an event sent again in other words adds nothing."""
+    """Each payment attempt, refund and dispute once, in its latest words."""
     table = models.payment
     return (
         select(

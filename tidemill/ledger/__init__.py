@@ -1,0 +1,46 @@
+"""The ledger: from version history to MRR movements, as one SQL statement.
+
+`derive` only builds the statement. It reads relations and a policy and knows nothing of connectors,
+metrics or how rows are stored, so the same derivation fills the fact tables, answers under any
+other policy or knowledge date, and runs inside a billing engine's own database.
+
+    versions    who holds which state, from when until when
+    segments    versions cut at the instants that matter; counted, or not
+    levels      what each item of a counted segment is worth a month
+    changes     where levels differ from one instant to the next
+    movements   changes netted and named
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidemill.ledger.discounts import counted_discounts
+from tidemill.ledger.facts import Fact, whole_companies
+from tidemill.ledger.levels import item_levels
+from tidemill.ledger.movements import changes, named
+from tidemill.ledger.segments import segments
+from tidemill.ledger.support import require_supported
+from tidemill.ledger.versions import versions_in_force
+
+if TYPE_CHECKING:
+    from sqlalchemy import Select
+
+    from tidemill.policy import Policy
+    from tidemill.relations import Relations
+
+__all__ = ["Fact", "derive", "whole_companies"]
+
+
+def derive(relations: Relations, policy: Policy) -> Select[tuple[object, ...]]:
+    """The MRR movements of a history under a policy.
+
+    Shape:   the columns of `models.metric_mrr_movement`; native currency, exact.
+    Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
+    """
+    require_supported(policy)
+    versions = versions_in_force(relations)
+    discounts = counted_discounts(relations, policy, versions)
+    pieces = segments(versions, discounts)
+    levels = item_levels(relations, policy, pieces, discounts)
+    return named(changes(levels), relations, policy)
