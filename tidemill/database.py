@@ -1,20 +1,24 @@
-"""The way to PostgreSQL: a server by URL, or the embedded one; sessions, migrations, errors.
+"""The way to PostgreSQL: a server by URL, or the embedded one; sessions, snapshots, migrations.
 
-Every session runs in UTC, with the just-in-time compiler off (it costs more than our queries take)
-and through psycopg 3. Whatever goes wrong between us and the server comes out as
-``DatabaseUnreachable`` or a sibling of it, and no message ever contains the password.
+Every session runs in UTC and through psycopg 3. Statements are never prepared on the server: an
+analytical query wants a plan for its own values, and connection poolers forget prepared ones. The
+just-in-time compiler is off; it costs more than queries of our length can save.
+
+Whatever goes wrong between us and the server comes out as ``DatabaseUnreachable`` or a sibling of
+it. No message contains a password.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import sqlalchemy as sa
@@ -23,12 +27,13 @@ from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_ur
 from sqlalchemy.exc import ArgumentError, ProgrammingError
 
 from tidemill import migrations
-from tidemill.embedded import EmbeddedServer
 from tidemill.errors import (
     DatabaseFull,
     DatabaseTooOld,
     DatabaseUnreachable,
+    EmbeddedServerError,
     InvalidSettings,
+    MigrationRefused,
     Problem,
     SchemaTooNew,
     SchemaTooOld,
@@ -36,19 +41,25 @@ from tidemill.errors import (
     TidemillError,
 )
 
-__all__ = ["Database", "SchemaState", "connect", "migrate", "schema_state"]
+if TYPE_CHECKING:
+    from tidemill.embedded import EmbeddedServer
+
+__all__ = ["OLDEST_SERVER", "Database", "SchemaState", "connect", "migrate", "schema_state"]
 
 OLDEST_SERVER = 15
+"""The oldest major version of PostgreSQL that is supported."""
 
 # The key of the advisory lock that lets one process migrate at a time: "tidemill" in ASCII.
 _MIGRATION_LOCK = int.from_bytes(b"tidemill", "big")
 _SCHEMA_VERSION = sa.table(migrations.VERSION_TABLE, sa.column("version_num", sa.Text))
-
 _SET_SESSION = (
     "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS set (name, value)"
 )
-# Connection trouble; the server was told to stop, crashed, or is not ready yet.
-_LOST_STATES = ("08", "57P01", "57P02", "57P03")
+# SQLSTATEs of a connection that is no good: trouble with it, or a server that stops, crashed or
+# is not ready yet.
+_LOST = ("08", "57P01", "57P02", "57P03")
+# What libpq would otherwise take from the user's environment, meant for other servers.
+_NO_ENVIRONMENT = {"hostaddr": "", "options": "", "require_auth": "", "channel_binding": "prefer"}
 
 
 class SchemaState(StrEnum):
@@ -61,17 +72,21 @@ class SchemaState(StrEnum):
 
 @dataclass(frozen=True)
 class Database:
-    """An open database. Close it, or use it in a ``with`` block."""
+    """An open database. Close it, or use it in a ``with`` block.
+
+    Attributes:
+        engine: SQLAlchemy's engine; its connections are pooled.
+        url_display: the address for people, without anything secret.
+        server: our hold on the embedded server; None for a server by URL.
+    """
 
     engine: Engine
-    #: The address without its password, for people.
     url_display: str
-    #: Held for as long as the embedded server is needed; None for a server by URL.
     server: EmbeddedServer | None = field(default=None, repr=False)
 
     @property
     def embedded(self) -> bool:
-        """Whether this is the bundled server."""
+        """Whether this is the embedded server."""
         return self.server is not None
 
     @contextlib.contextmanager
@@ -88,7 +103,7 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A read-only transaction in which all statements see the database of one moment."""
+        """A read-only transaction in which every statement sees the database of one moment."""
         with self._translated(), self.engine.connect() as connection:
             reading = connection.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -140,18 +155,18 @@ def connect(
         url: address of a PostgreSQL server, ``postgresql://user:password@host:5432/name``; None
             for the embedded one.
         data_dir: where the embedded server keeps its files; needed when ``url`` is None.
-        migrate: True brings the schema to the newest version, False leaves it alone unseen; by
-            default the embedded store is migrated, and a server by URL checked.
-        read_only: every transaction refuses to write (migration apart).
-        statement_timeout_s: statements are ended after so many seconds; None = no limit.
+        migrate: True brings the schema to the newest version, False leaves it alone and unseen;
+            by default the embedded store is migrated, and a server by URL checked.
+        read_only: every transaction refuses to write (migrating apart).
+        statement_timeout_s: a statement is ended after so many seconds; None = no limit.
 
     Raises:
-        DatabaseUnreachable: nobody answers, or not with that name and password.
+        DatabaseUnreachable: nobody answers, or not to this user and password.
         DatabaseTooOld: the server is older than PostgreSQL 15.
         SchemaTooOld: the schema is behind, and this is not the embedded store.
         SchemaTooNew: a newer Tidemill has migrated this database.
         InvalidSettings: the address cannot be read.
-        TidemillError: an error of the embedded server (see ``EmbeddedServer.start``).
+        EmbeddedServerError: one of its family, see ``EmbeddedServer.start``.
     """
     session = {"TimeZone": "UTC", "jit": "off"}
     if read_only:
@@ -160,7 +175,7 @@ def connect(
         session["statement_timeout"] = str(math.ceil(statement_timeout_s * 1000))
     if url is None:
         assert data_dir is not None, "without a URL the embedded server needs a data directory"
-        server = EmbeddedServer(data_dir).start()
+        server = _start_embedded(data_dir)
         database = _open(_parse(server.url()), server, session)
     else:
         database = _open(_parse(url), None, session)
@@ -172,35 +187,51 @@ def connect(
     return database
 
 
+# --- the schema -----------------------------------------------------------------------------------
+
+
 def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest version, in one transaction.
+    """Bring the schema to the newest version, in one transaction; one query when it is there.
 
     Several processes may try at once: one does the work, the others wait and find it done.
 
     Raises:
         SchemaTooNew: a newer Tidemill has migrated this database.
+        MigrationRefused: tables of others are in the way, or making tables is not allowed.
     """
-    # Loading Alembic takes longer than most commands, and most find nothing to do.
-    from alembic import command
-    from alembic.config import Config
-
-    if schema_state(engine) is SchemaState.CURRENT:
-        return
-    # Also where sessions are read-only by default, migrating is what was asked for.
-    writing = engine.execution_options(postgresql_readonly=False)
-    with writing.begin() as connection:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        found = _revision(engine)
-        if _state(found) is SchemaState.AHEAD:
-            raise SchemaTooNew(str(found), migrations.head())
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(migrations.HOME))
-        command.upgrade(config, "head")
+    found = _revision(engine)
+    if _state(found) is SchemaState.BEHIND:
+        # Also where sessions are read-only by default: migrating is what was asked for.
+        writing = engine.execution_options(postgresql_readonly=False)
+        with writing.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            found = _revision(engine)
+            if _state(found) is SchemaState.BEHIND:
+                _upgrade(connection)
+                found = migrations.head()
+    if _state(found) is SchemaState.AHEAD:
+        raise SchemaTooNew(str(found), migrations.head())
 
 
 def schema_state(engine: Engine) -> SchemaState:
     """How the schema compares with the one this program is made for; one query."""
     return _state(_revision(engine))
+
+
+def _upgrade(connection: Connection) -> None:
+    # Loading Alembic takes as long as most commands do, and most find nothing to migrate.
+    from alembic import command
+
+    try:
+        command.upgrade(migrations.config(connection), "head")
+    except ProgrammingError as error:
+        if isinstance(error.orig, psycopg.errors.DuplicateTable):
+            hint = "Give Tidemill a database of its own; `createdb tidemill` makes one."
+        elif isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            hint = "As the owner: GRANT CREATE ON SCHEMA public TO the user of the address."
+        else:
+            raise
+        raise MigrationRefused(str(error.orig).splitlines()[0], hint=hint) from error
 
 
 def _state(revision: str | None) -> SchemaState:
@@ -240,23 +271,35 @@ def _fit_schema(database: Database, *, wanted: bool | None) -> None:
 # --- the engine -----------------------------------------------------------------------------------
 
 
+def _start_embedded(data_dir: Path) -> EmbeddedServer:
+    if sys.platform == "win32":
+        raise EmbeddedServerError(
+            "The embedded database does not run on Windows.",
+            hint="Use WSL, or set TIDEMILL_DATABASE_URL to a PostgreSQL server.",
+        )
+    # Its parts do not exist on Windows, where a server by URL still works.
+    from tidemill.embedded import EmbeddedServer
+
+    return EmbeddedServer(data_dir).start()
+
+
 def _parse(url: str) -> URL:
     """The address with our driver; the schemes people write all mean the same."""
     hint = "Write postgresql://user:password@host:5432/name."
     try:
         address = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The text may hold a password, so it is not shown.
         raise InvalidSettings([Problem("database_url", "cannot be read", hint)]) from None
     if address.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        problem = f"{address.drivername!r} is not a PostgreSQL address"
+        problem = f"{address.drivername!r} is not a kind of PostgreSQL address"
         raise InvalidSettings([Problem("database_url", problem, hint)])
     return address.set(drivername="postgresql+psycopg")
 
 
 def _display(address: URL) -> str:
     """The address for people, without anything secret."""
-    query = {key: value for key, value in address.query.items() if "password" not in key}
+    query = {key: value for key, value in address.query.items() if "password" not in key.lower()}
     bare = URL.create(
         "postgresql", address.username, None, address.host, address.port, address.database, query
     )
@@ -265,7 +308,18 @@ def _display(address: URL) -> str:
 
 def _open(address: URL, server: EmbeddedServer | None, session: Mapping[str, str]) -> Database:
     display = _display(address) if server is None else f"embedded:{server.data_dir}"
-    engine = sa.create_engine(address, pool_pre_ping=True, use_native_hstore=False)
+    defaults = {"connect_timeout": "10", "application_name": "tidemill"}
+    arguments = {key: value for key, value in defaults.items() if key not in address.query}
+    engine = sa.create_engine(
+        address,
+        connect_args={
+            **arguments,
+            **({} if server is None else _NO_ENVIRONMENT),
+            "prepare_threshold": None,
+        },
+        pool_pre_ping=True,
+        use_native_hstore=False,
+    )
 
     def revive(*_: object) -> None:
         assert server is not None
@@ -299,8 +353,8 @@ def _named(error: BaseException, display: str) -> TidemillError | None:
     if isinstance(error, psycopg.errors.QueryCanceled) and "statement timeout" in str(error):
         return StatementTimedOut()
     if isinstance(error, psycopg.OperationalError) and (
-        # No state: the driver's own report of a connection that failed or broke.
-        error.sqlstate is None or error.sqlstate.startswith(_LOST_STATES)
+        # Without a state it is the driver's own report of a connection that failed or broke.
+        error.sqlstate is None or error.sqlstate.startswith(_LOST)
     ):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return DatabaseUnreachable(display, lines[-1] if lines else type(error).__name__)

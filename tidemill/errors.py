@@ -7,6 +7,7 @@
     │   ├── InvalidQuery              several problems at once
     │   ├── UnknownMetric · UnknownQuestion · UnknownMeasure · UnknownDimension · UnknownSegment
     │   ├── UnknownSource             no connected source has this name
+    │   ├── UnknownQuarantined        nothing in the quarantine has this number
     │   ├── InvalidPolicy             several problems at once
     │   ├── UnknownPolicy · UnknownKnob
     │   ├── KnobNotSupported          a legal knob value that is not honoured yet
@@ -23,7 +24,7 @@
         ├── DatabaseUnreachable       (Transient)
         ├── DatabaseFull (Transient) · DatabaseTooOld
         ├── BrokerUnreachable         (Transient)
-        ├── SchemaTooNew · SchemaTooOld
+        ├── SchemaTooNew · SchemaTooOld · MigrationRefused
         └── EmbeddedServerError
             └── EmbeddedLockStale · EmbeddedDiskFull · EmbeddedVersionMismatch
                 · EmbeddedDirectoryUnwritable
@@ -66,6 +67,7 @@ __all__ = [
     "Issue",
     "KnobNotSupported",
     "ManyProblems",
+    "MigrationRefused",
     "MissingExtra",
     "MissingRate",
     "Permanent",
@@ -83,6 +85,7 @@ __all__ = [
     "UnknownMetric",
     "UnknownName",
     "UnknownPolicy",
+    "UnknownQuarantined",
     "UnknownQuestion",
     "UnknownSegment",
     "UnknownSource",
@@ -276,6 +279,21 @@ class UnknownSource(UnknownName, QueryError):
     code = "unknown_source"
     kind = "source"
     otherwise = "See `tidemill sources`."
+
+
+class UnknownQuarantined(QueryError):
+    """Nothing in the quarantine has this number."""
+
+    code = "unknown_quarantined"
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        """Name the numbers that are not there."""
+        numbers = ", ".join(map(str, ids))
+        super().__init__(
+            f"Nothing in the quarantine has the number {numbers}.",
+            hint="See `tidemill quarantine list`.",
+            ids=list(ids),
+        )
 
 
 class InvalidPolicy(ManyProblems, QueryError):
@@ -561,6 +579,16 @@ class SchemaTooOld(ConfigError):
         )
 
 
+class MigrationRefused(ConfigError, Permanent):
+    """The database does not let its schema be brought to the newest version; nothing changed."""
+
+    code = "migration_refused"
+
+    def __init__(self, reason: str, *, hint: str) -> None:
+        """Show what the database said and what to do about it."""
+        super().__init__(f"The schema cannot be migrated: {reason}.", hint=hint, reason=reason)
+
+
 class EmbeddedServerError(ConfigError):
     """The embedded PostgreSQL server cannot be started or used."""
 
@@ -568,16 +596,17 @@ class EmbeddedServerError(ConfigError):
 
 
 class EmbeddedLockStale(EmbeddedServerError):
-    """A lock file of a server that no longer runs is in the way."""
+    """The lock of a server that does not answer is in the way; one of a dead server never is."""
 
     code = "embedded_lock_stale"
 
-    def __init__(self, lock: Path) -> None:
-        """Name the file to remove."""
+    def __init__(self, lock: Path, pid: int) -> None:
+        """Name the lock file and the process to end."""
         super().__init__(
-            f"The lock file {lock} belongs to a server that no longer runs.",
-            hint=f"Make sure no other tidemill runs, then remove {lock}.",
+            f"The PostgreSQL server that holds {lock} does not answer (process {pid}).",
+            hint=f"End it with `kill -QUIT {pid}`, then try again; nothing that was saved is lost.",
             lock=str(lock),
+            pid=pid,
         )
 
 

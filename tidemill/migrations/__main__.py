@@ -1,32 +1,34 @@
-"""Start a migration: ``python -m tidemill.migrations "what it does"`` (that is ``make migration``).
+"""Starts a new migration: ``python -m tidemill.migrations "add segments"``.
 
-The file gets the next number and empty hands; write its statements with ``op`` and declare the same
-in ``models.py``. A test compares the two.
+A throw-away embedded server is brought to the newest revision and compared with ``models.py``; the
+difference becomes the next numbered file, to be read and corrected by a person.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 
 from alembic import command
-from alembic.config import Config
 
-from tidemill.migrations import HOME, head
+from tidemill.database import connect
+from tidemill.migrations import config, known_revisions
 
 __all__ = ["main"]
 
 
-def main(arguments: list[str]) -> int:
-    """Write the new file; the exit code."""
-    if len(arguments) != 1 or not arguments[0].strip():
-        sys.stderr.write('Usage: python -m tidemill.migrations "what it does"\n')
-        return 2
-    config = Config()
-    config.set_main_option("script_location", str(HOME))
-    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    command.revision(config, message=arguments[0].strip(), rev_id=f"{int(head()) + 1:04d}")
-    return 0
+def main(name: str) -> None:
+    """Write the next revision's file and print where it is."""
+    known = known_revisions()
+    with (
+        tempfile.TemporaryDirectory(prefix="tidemill-") as folder,
+        connect(None, data_dir=Path(folder), migrate=bool(known)) as database,
+        database.begin() as connection,
+    ):
+        number = f"{len(known) + 1:04}"
+        command.revision(config(connection), name, autogenerate=True, rev_id=number)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1])

@@ -1,4 +1,4 @@
-"""${message}."""
+"""${message[0].upper() + message[1:]}."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from alembic import op
 ${imports if imports else ""}
 __all__ = ["down_revision", "revision", "upgrade"]
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = ${'"' + down_revision + '"' if down_revision else None}
 
 
 def upgrade() -> None:
-    """${message}."""
+    """${message[0].upper() + message[1:]}."""
     ${upgrades if upgrades else "pass"}

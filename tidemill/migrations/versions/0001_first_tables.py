@@ -6,9 +6,6 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-# Comments of tables are one long line each.
-# ruff: noqa: E501
-
 __all__ = ["down_revision", "revision", "upgrade"]
 
 revision = "0001"
@@ -235,7 +232,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.PrimaryKeyConstraint("hash", "configured_at", name=op.f("pk_policy_in_use")),
-        comment="The policies the facts were kept under, and since when; the latest row is in force.",
+        comment="The policies the facts were kept under, and since when; the latest row is in force.",  # noqa: E501
     )
     op.create_table(
         "product",
