@@ -1,1 +1,1 @@
-"""Timings of the whole path on generated data; `make bench` runs them (see benchmarks/README.md)."""
+"""Timings of the whole path on generated data: `make bench`, described in benchmarks/README.md."""
