@@ -14,8 +14,10 @@
     │   ├── InvalidDay · InvalidInstant · InvalidRange · UnknownTimeZone
     │   ├── UnknownCurrency           not an ISO 4217 currency
     │   ├── StatementTimedOut         (Transient)
+    │   ├── NotOneValue               an answer of many rows was read as one number
     │   └── MissingRate               data incomplete: no exchange rate for a day
     ├── DefinitionError               a metric, cube or segment is defined wrongly
+    │   └── BooksDoNotClose           an answer contradicts itself, so it is not shown
     ├── IngestError                   something cannot be taken in (Transient or Permanent)
     │   └── InvalidEvent              several problems at once (Permanent)
     └── ConfigError                   Tidemill is set up, or placed, wrongly
@@ -45,6 +47,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 __all__ = [
+    "BooksDoNotClose",
     "BrokerUnreachable",
     "ConfigError",
     "DatabaseFull",
@@ -70,6 +73,7 @@ __all__ = [
     "MigrationRefused",
     "MissingExtra",
     "MissingRate",
+    "NotOneValue",
     "Permanent",
     "Problem",
     "QueryError",
@@ -406,17 +410,44 @@ class MissingRate(QueryError):
 
     code = "missing_rate"
 
-    def __init__(self, currency: str, day: date, base: str = "the base currency") -> None:
-        """Name the currency and the first day without a rate."""
+    def __init__(
+        self,
+        currency: str,
+        day: date,
+        base: str = "the base currency",
+        others: Sequence[tuple[str, date]] = (),
+    ) -> None:
+        """Name the currency and the first day without a rate, and all other such pairs."""
+        pairs = [(currency, day), *others]
+        days: dict[str, list[str]] = {}
+        for code, when in pairs:
+            days.setdefault(code, []).append(when.isoformat())
+        named = "; ".join(f"from {code} for {_first_few(each)}" for code, each in days.items())
         super().__init__(
-            f"No exchange rate from {currency} to {base} is known for {day}.",
+            f"No exchange rate to {base} is known {named}.",
             hint="Load rates with `tidemill fx load FILE`; `tidemill fx show` lists what is there.",
             currency=currency,
             day=day.isoformat(),
             base=base,
+            missing=[{"currency": code, "day": when.isoformat()} for code, when in pairs],
         )
         self.currency = currency
         self.day = day
+
+
+def _first_few(days: Sequence[str], few: int = 5) -> str:
+    more = f" and {len(days) - few} more days" if len(days) > few else ""
+    return ", ".join(days[:few]) + more
+
+
+class NotOneValue(QueryError):
+    """One number was asked of an answer that has several, or none of that kind."""
+
+    code = "not_one_value"
+
+    def __init__(self, problem: str) -> None:
+        """Say what the answer is instead."""
+        super().__init__(problem, hint="Use `.rows`, or `.to_pandas()`.")
 
 
 # --- definitions -------------------------------------------------------------------------------
@@ -426,6 +457,22 @@ class DefinitionError(TidemillError):
     """A metric, cube, segment or attribute is defined in a way that cannot work."""
 
     code = "definition_error"
+
+
+class BooksDoNotClose(DefinitionError):
+    """An answer contradicts itself (a waterfall does not add up), so it is not shown."""
+
+    code = "books_do_not_close"
+
+    def __init__(self, where: str, difference: object) -> None:
+        """Name the row and by how much it is off."""
+        super().__init__(
+            f"The waterfall does not close at {where}: off by {difference} minor units.",
+            hint="This is a defect of Tidemill, or of rows changed by hand: run `tidemill rebuild`, "
+            "and report it if it stays.",
+            where=where,
+            difference=str(difference),
+        )
 
 
 # --- taking data in ----------------------------------------------------------------------------
