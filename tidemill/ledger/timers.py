@@ -59,8 +59,8 @@ def after_intervals(
 ) -> ColumnElement[datetime]:
     """`start` plus `count` billing intervals by the UTC calendar.
 
-    A month after 31 January is 28 or 29 February. The sum is made on UTC wall time because PostgreSQL adds months to a `timestamptz` in the zone
-    of whichever session asks.
+    A month after 31 January is 28 or 29 February. The sum is made on UTC wall time because
+    PostgreSQL adds months to a `timestamptz` in the zone of whichever session asks.
     """
     step = case(
         (interval == "year", func.make_interval(count)),
