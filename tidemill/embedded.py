@@ -222,7 +222,7 @@ def _create(cluster: Path, account: _Account | None) -> None:
         if account is not None:
             os.chown(fresh, account.uid, account.gid)
         made = _run(
-            "initdb",
+            str(_programs() / "initdb"),
             *("--pgdata", str(fresh), "--username", "postgres", "--auth", "trust"),
             # One collation everywhere, by code point: the same order on every machine.
             *("--encoding", "UTF8", "--locale-provider", "builtin"),
@@ -239,31 +239,43 @@ def _create(cluster: Path, account: _Account | None) -> None:
 
 
 def _launch(cluster: Path, account: _Account | None, settings: Mapping[str, str]) -> Path:
-    """Start the server and return the directory of its socket."""
+    """Start the server, wait until it is ready and return the directory of its socket."""
     socket_dir = _private_socket_dir(cluster, account)
     _write_settings(cluster, {**settings, "unix_socket_directories": f'"{socket_dir}"'})
-    _disown_lock_files(cluster)
     log = cluster / "log"
     if log.exists() and log.stat().st_size > _LOG_BYTES_MAX:
         log.replace(cluster / "log.old")
     deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     while True:
+        _disown_lock_files(cluster)
         logged = log.stat().st_size if log.exists() else 0
-        started = _run(
-            "pg_ctl",
-            *("start", "--wait", f"--timeout={_START_TIMEOUT_S:.0f}", "--silent"),
-            *("--pgdata", str(cluster), "--log", str(log)),
-            account=account,
-        )
-        if not started.returncode:
+        # In a session of its own: the terminal's Ctrl-C is not for the server. The shell detaches
+        # it and tells its number; paths go in as arguments, whatever characters they have.
+        detach = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
+        server = [str(_programs() / "postgres"), "-D", str(cluster)]
+        words = _run("/bin/sh", "-c", detach, str(log), *server, account=account).stdout
+        if words.strip().isdigit() and _becomes_ready(cluster, int(words)):
             return socket_dir
-        words = started.stdout
         with contextlib.suppress(OSError), log.open(encoding="utf-8", errors="replace") as file:
             file.seek(logged)
             words = file.read() or words
         # A killed server's children notice within moments, unless they are in a long statement.
         if "pre-existing shared memory block" not in words or time.monotonic() > deadline:
             raise _failure(cluster, words)
+
+
+def _becomes_ready(cluster: Path, pid: int) -> bool:
+    """Wait for a server just started; False when it ended instead."""
+    started = _Postmaster(pid, str(cluster), cluster, "starting")
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while _is_alive(started):
+        found = _read_postmaster(cluster)
+        if found is not None and (found.pid, found.status) == (pid, "ready"):
+            return True
+        if time.monotonic() > deadline:
+            raise EmbeddedLockStale(cluster / "postmaster.pid", pid)
+        time.sleep(_POLL_S)
+    return False
 
 
 def _write_settings(cluster: Path, settings: Mapping[str, str]) -> None:
@@ -306,12 +318,12 @@ class _Postmaster(NamedTuple):
 def _read_postmaster(cluster: Path) -> _Postmaster | None:
     """The running or crashed server of a cluster; None when it was stopped in order."""
     try:
-        lines = (cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        text = (cluster / "postmaster.pid").read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return None
     # pid, data directory, start time, port, socket directory, host, shared memory, status; the
     # last lines come while the server starts.
-    lines += [""] * (8 - len(lines))
+    lines = [*text.splitlines(), *[""] * 8]
     pid = int(lines[0]) if lines[0].strip().isdigit() else 0
     return _Postmaster(pid, lines[1], Path(lines[4].strip()), lines[7].strip() or "starting")
 
@@ -375,8 +387,8 @@ def _disown_lock_files(cluster: Path) -> None:
         lock_files.append(postmaster.socket_dir / f".s.PGSQL.{_PORT}.lock")
     for lock_file in lock_files:
         with contextlib.suppress(FileNotFoundError):
-            _, _, rest = lock_file.read_text(encoding="utf-8").partition("\n")
-            lock_file.write_text(f"{_NOBODYS_PID}\n{rest}", encoding="utf-8")
+            _, _, rest = lock_file.read_bytes().partition(b"\n")
+            lock_file.write_bytes(b"%d\n%b" % (_NOBODYS_PID, rest))
 
 
 # --- programs, accounts, directories --------------------------------------------------------------
@@ -389,14 +401,12 @@ class _Account(NamedTuple):
     gid: int
 
 
-def _run(
-    program: str, *arguments: str, account: _Account | None
-) -> subprocess.CompletedProcess[str]:
-    """Run one of PostgreSQL's programs; its output and errors come together in ``stdout``."""
+def _run(*command: str, account: _Account | None) -> subprocess.CompletedProcess[str]:
+    """Run a program; its output and errors come together in ``stdout``."""
     # A file, not a pipe: a server that inherits a pipe would keep it open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         done = subprocess.run(
-            [str(_programs() / program), *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -406,6 +416,7 @@ def _run(
             user=None if account is None else account.uid,
             group=None if account is None else account.gid,
             extra_groups=None if account is None else [],
+            start_new_session=True,
         )
         output.seek(0)
         return subprocess.CompletedProcess(done.args, done.returncode, output.read())
@@ -461,8 +472,10 @@ def _open_doors(cluster: Path) -> None:
 
 
 def _private_socket_dir(cluster: Path, account: _Account | None) -> Path:
-    """The cluster itself, or where its path is too long for a socket, a directory of our own."""
-    if len(os.fsencode(cluster / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_MAX:
+    """The cluster itself, or where its path cannot hold a socket, a directory of our own."""
+    fits = len(os.fsencode(cluster / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_MAX
+    # Characters that mean something in PostgreSQL's settings or addresses.
+    if fits and str(cluster).isprintable() and not set(str(cluster)) & set(",'\"\\"):
         return cluster
     digest = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]
     place = Path(f"/tmp/tidemill-{os.geteuid()}-{digest}")  # noqa: S108 - its owner is checked
@@ -510,7 +523,7 @@ def _failure(cluster: Path, words: str) -> EmbeddedServerError:
     said = " / ".join([line.strip() for line in words.splitlines() if line.strip()][-3:])
     place = cluster if cluster.exists() else cluster.parent
     # A full disk can leave it without a place to say so.
-    if os.strerror(errno.ENOSPC) in words or shutil.disk_usage(place).free < 1 << 20:
+    if "No space left on device" in words or shutil.disk_usage(place).free < 1 << 20:
         return EmbeddedDiskFull(cluster)
     if "pre-existing shared memory block" in words:
         return EmbeddedServerError(
