@@ -1,0 +1,1 @@
+"""The Stripe connector: raw events of any API version in, canonical events out."""

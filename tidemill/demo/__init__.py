@@ -1,0 +1,11 @@
+"""A coherent synthetic subscription business, as the Stripe events it would have sent.
+
+For trying Tidemill without a billing system, for its benchmarks, and for its tests. The same seed
+gives the same business, whatever the machine.
+"""
+
+from __future__ import annotations
+
+from tidemill.demo.business import generate
+
+__all__ = ["generate"]

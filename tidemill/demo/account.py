@@ -1,0 +1,235 @@
+"""A synthetic customer's account: its clock, the events it tells, its bills and their payment."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from tidemill.demo import records
+from tidemill.demo.calendar import DAY, HOUR
+from tidemill.demo.catalogue import Catalogue
+from tidemill.demo.contract import Contract, Item, difference
+from tidemill.demo.profiles import Profile, draw_profile
+from tidemill.demo.records import Invoice
+
+__all__ = ["Account", "Moment", "Moments", "World"]
+
+Object = dict[str, Any]
+
+Moment = tuple[int, Object]
+"""When an event happens (Unix seconds), and the event."""
+
+Moments = Generator[Moment, None, None]
+"""Events of one customer, in order of time."""
+
+_PAYMENT_FAILS: Final = 0.055
+_RETRY_WORKS: Final = 0.36
+_GIVEN_UP_UNPAID: Final = 0.3
+_UNPAID_PAYS: Final = 0.35
+_REFUND: Final = 0.012
+
+# Days between the attempts to take a payment that failed.
+_RETRY_DAYS: Final = {"week": (1, 2, 2), "month": (3, 4, 5), "year": (3, 4, 5)}
+_FAILURES: Final = ("card_declined", "insufficient_funds", "expired_card", "processing_error")
+_METHODS: Final = {
+    "usd": ("card", "card", "card", "card", "us_bank_account", "link"),
+    "eur": ("card", "card", "sepa_debit", "sepa_debit", "paypal"),
+    "gbp": ("card", "card", "card", "bacs_debit"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all customers of a run share."""
+
+    dice: Random
+    catalogue: Catalogue
+    tag: str
+    """Part of every id, so that two different runs never share one."""
+
+    def chance(self, share: float) -> bool:
+        """True with this probability."""
+        return self.dice.random() < share
+
+
+class Account:
+    """A customer with at most one running subscription. `now` is its clock, in Unix seconds."""
+
+    __slots__ = (
+        "_bills",
+        "_events",
+        "_method",
+        "_waiting",
+        "contract",
+        "id",
+        "key",
+        "now",
+        "profile",
+        "world",
+    )
+
+    def __init__(self, world: World, number: int, start: int) -> None:
+        self.world = world
+        self.key = f"{world.tag}{number:06d}"
+        self.id = f"cus_{self.key}"
+        self.now = start
+        self.profile: Profile = draw_profile(world.dice, number)
+        self.contract: Contract
+        self._bills = self._events = 0
+        self._method: str = world.dice.choice(_METHODS[self.profile.currency])
+        # Proration lines that wait for the next bill.
+        self._waiting: list[Object] = []
+
+    # --- the clock and the voice --------------------------------------------------------------
+
+    def wait(self, least: int, most: int) -> None:
+        """Let a random time go by."""
+        self.now += self.world.dice.randint(least, most)
+
+    def tell(
+        self, kind: str, found: Object, previous: Object | None = None, *, asked: bool = True
+    ) -> Moment:
+        """An event that happens now; `asked` is False for what Stripe does of its own accord."""
+        self._events += 1
+        key = f"evt_{self.key}_{self._events:04d}"
+        event = records.event(key, kind, self.now, found, asked=asked)
+        if previous is not None:
+            event["data"]["previous_attributes"] = previous
+        return self.now, event
+
+    def change(self, *, asked: bool = True, **changes: Any) -> Moment:
+        """Change attributes of the subscription and tell it."""
+        contract = self.contract
+        before = contract.render()
+        contract.set(**changes)
+        after = contract.render()
+        kind = "customer.subscription.updated"
+        return self.tell(kind, after, difference(before, after), asked=asked)
+
+    def end(self, *, asked: bool, reason: str | None, feedback: str | None = None) -> Moment:
+        """The subscription ends here and now."""
+        contract = self.contract
+        contract.status = "canceled"
+        contract.ended_at = self.now
+        contract.canceled_at = contract.canceled_at or self.now
+        contract.reason = reason or contract.reason
+        contract.feedback = feedback or contract.feedback
+        contract.pause_collection = contract.status_details = None
+        self._waiting = []
+        return self.tell("customer.subscription.deleted", contract.render(), asked=asked)
+
+    # --- bills --------------------------------------------------------------------------------
+
+    def prorate(self, old: Item | None, new: Item | None) -> None:
+        """Put the rest of the period on the next bill: credit for the old, charge for the new."""
+        contract = self.contract
+        whole = contract.period_end - contract.period_start
+        left = max(contract.period_end - self.now, 0)
+        for item, sign in ((old, -1), (new, 1)):
+            if item is not None and left:
+                amount = sign * (contract.amount(item) * left // whole)
+                self._waiting.append(records.proration_line(contract, item, amount, self.now))
+
+    def bill(self, reason: str, *, cycle: bool = True) -> Moments:
+        """Write an invoice for the period that begins (or, without `cycle`, for what waits)."""
+        contract = self.contract
+        self._bills += 1
+        key = f"in_{self.key}_{self._bills:04d}"
+        charges = [records.cycle_line(contract, item) for item in contract.items] if cycle else []
+        if contract.status == "trialing":
+            charges = [dict(line, amount=0, subtotal=0) for line in charges]
+        lines, self._waiting = [*self._waiting, *charges], []
+        for place, line in enumerate(lines):
+            line["id"], line["invoice"] = f"il_{key}_{place}", key
+        off = _discounted(contract, sum(line["amount"] for line in charges), self.now)
+        invoice = Invoice(key, contract, reason, self.now, lines, off)
+        contract.latest_invoice = key
+        yield self.tell("invoice.created", invoice.render("draft"), asked=False)
+        if contract.pause_collection is not None:
+            self.now += HOUR
+            yield self.tell("invoice.voided", invoice.render("void", ended=self.now), asked=False)
+        elif contract.collection_method == "send_invoice":
+            yield from self._send(invoice)
+        else:
+            yield from self._collect(invoice)
+
+    def _send(self, invoice: Invoice) -> Moments:
+        """Mail the invoice and wait for the transfer."""
+        self.now += HOUR
+        finalized = self.now
+        found = invoice.render("open", finalized=finalized)
+        yield self.tell("invoice.finalized", found, asked=False)
+        self.wait(2 * DAY, 24 * DAY)
+        yield from self._paid(invoice, finalized, "customer_balance")
+
+    def _collect(self, invoice: Invoice) -> Moments:
+        """Charge the stored payment method: at once for a new subscription, else after an hour."""
+        self.now += 2 if invoice.reason == "subscription_create" else HOUR
+        finalized = self.now
+        first = invoice.reason == "subscription_create"
+        if not invoice.total or first or not self.world.chance(_PAYMENT_FAILS):
+            yield from self._paid(invoice, finalized, self._method)
+        else:
+            yield from self._dun(invoice, finalized)
+
+    def _paid(self, invoice: Invoice, finalized: int, method: str) -> Moments:
+        asked = invoice.reason == "subscription_create"
+        taken = None
+        if invoice.total:
+            taken = records.charge(f"ch_{invoice.id}_{self._events}", invoice, self.now, method)
+            yield self.tell("charge.succeeded", taken, asked=asked)
+        found = invoice.render("paid", finalized=finalized, ended=self.now)
+        yield self.tell("invoice.paid", found, asked=asked)
+        if taken is not None and self.world.chance(_REFUND):
+            self.wait(HOUR, 2 * DAY)
+            given_back = records.refund(f"re_{taken['id']}", taken, self.now)
+            yield self.tell("refund.created", given_back)
+            after = dict(taken, amount_refunded=taken["amount"], refunded=True)
+            yield self.tell("charge.refunded", after, {"amount_refunded": 0, "refunded": False})
+
+    # --- dunning ------------------------------------------------------------------------------
+
+    def _dun(self, invoice: Invoice, finalized: int) -> Moments:
+        """A payment failed: try again some days apart, then give up."""
+        yield self._failed(invoice)
+        yield self.change(asked=False, status="past_due")
+        for days in _RETRY_DAYS[self.contract.interval]:
+            self.now += days * DAY
+            if self.world.chance(_RETRY_WORKS):
+                yield from self._paid(invoice, finalized, self._method)
+                yield self.change(asked=False, status="active")
+                return
+            yield self._failed(invoice)
+        if self.contract.interval != "week" and self.world.chance(_GIVEN_UP_UNPAID):
+            yield self.change(asked=False, status="unpaid")
+            self.wait(2 * DAY, 9 * DAY)
+            if self.world.chance(_UNPAID_PAYS):
+                yield from self._paid(invoice, finalized, self._method)
+                yield self.change(asked=False, status="active")
+                return
+        given_up = invoice.render("uncollectible", finalized=finalized, ended=self.now)
+        yield self.tell("invoice.marked_uncollectible", given_up, asked=False)
+        yield self.end(asked=False, reason="payment_failed")
+
+    def _failed(self, invoice: Invoice) -> Moment:
+        why = self.world.dice.choice(_FAILURES)
+        key = f"ch_{invoice.id}_{self._events}"
+        taken = records.charge(key, invoice, self.now, self._method, why)
+        return self.tell("charge.failed", taken, asked=False)
+
+
+def _discounted(contract: Contract, charged: int, at: int) -> list[tuple[str, int]]:
+    """What each discount takes off the recurring charges of a bill written at an instant."""
+    taken = []
+    for found in contract.discounts:
+        coupon = found["source"]["coupon"]
+        if found["end"] is None or at < found["end"]:
+            if coupon["percent_off"] is not None:
+                amount = round(charged * coupon["percent_off"] / 100)
+            else:
+                amount = coupon["currency_options"][contract.currency]["amount_off"]
+            taken.append((found["id"], min(amount, charged)))
+            charged -= min(amount, charged)
+    return taken
