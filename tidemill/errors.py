@@ -98,10 +98,13 @@ __all__ = [
 ]
 
 
-def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
+def did_you_mean(
+    name: str, known: Iterable[str], *, otherwise: str = "", cutoff: float = 0.6
+) -> str:
     """A sentence that names the nearest known name, or `otherwise` when nothing is near.
 
-    Case and the choice of ``-``, ``_`` or space never hide a near match.
+    Case and the choice of ``-``, ``_`` or space never hide a near match. `cutoff` is how alike the
+    names must be, from 0 to 1 (the same).
 
     >>> did_you_mean("wiaterfall", ["waterfall", "series"])
     "Did you mean 'waterfall'?"
@@ -111,7 +114,7 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str
     'See `tidemill metrics`.'
     """
     folded = {_fold(each): each for each in sorted(known, reverse=True)}
-    near = get_close_matches(_fold(name), folded, n=1)
+    near = get_close_matches(_fold(name), folded, n=1, cutoff=cutoff)
     return f"Did you mean {folded[near[0]]!r}?" if near else otherwise
 
 
@@ -134,8 +137,8 @@ class Problem:
     def __str__(self) -> str:
         """Path, problem and hint on one line."""
         where = f"{self.path}: " if self.path else ""
-        what = self.problem.rstrip(".")
-        return f"{where}{what}." + (f" {self.hint}" if self.hint else "")
+        stop = "" if self.problem.endswith((".", "?", "!")) else "."
+        return f"{where}{self.problem}{stop}" + (f" {self.hint}" if self.hint else "")
 
     def document(self) -> dict[str, str]:
         """The problem as a JSON object: ``path``, ``problem``, ``hint``."""

@@ -1,0 +1,279 @@
+"""Settings: how Tidemill is set up. The only code that sees the environment.
+
+From strongest to weakest: what the caller passes, environment variables, the configuration file
+(``.tidemill.toml`` in the working directory unless another is named), the defaults. In the file the
+keys are the field names below, such as ``base_currency = "EUR"``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tidemill.errors import (
+    InvalidPolicy,
+    InvalidSettings,
+    Problem,
+    TidemillError,
+    UnknownKnob,
+    UnknownPolicy,
+    did_you_mean,
+)
+from tidemill.money import currency_code
+from tidemill.periods import zone
+from tidemill.policy import Policy
+
+__all__ = ["CONFIG_FILE", "Settings", "load_settings"]
+
+CONFIG_FILE = ".tidemill.toml"
+"""Name of the configuration file that is read from the working directory."""
+
+_PREFIX = "TIDEMILL_"
+_TYPING_ERROR = 0.9  # how alike a variable must be to one of ours to be taken for it
+
+
+def _known_currency(code: str) -> str:
+    try:
+        return currency_code(code)
+    except TidemillError as error:
+        raise ValueError(str(error)) from error
+
+
+def _known_zone(name: str) -> str:
+    try:
+        return zone(name).key
+    except TidemillError as error:
+        raise ValueError(str(error)) from error
+
+
+def _knob_values(given: object) -> object:
+    """``netting=month;fx=constant``, or a table in the file."""
+    if not isinstance(given, str):
+        return given
+    pairs = [each.partition("=") for each in given.replace(",", ";").split(";") if each.strip()]
+    bare = [name for name, equals, _ in pairs if not equals]
+    if bare:
+        message = f"write KNOB=VALUE; {bare[0]!r} has no value"
+        raise ValueError(message)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _from_environment(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """How Tidemill is set up; make it with :func:`load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+    )
+
+    database_url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=_from_environment("TIDEMILL_DATABASE_URL", "DATABASE_URL"),
+        description="PostgreSQL that holds the analytics, such as `postgresql://user@host/name`. "
+        "Without it the embedded server is used.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("tidemill"),
+        description="Where the embedded database and other files live. Default: the platform's "
+        "directory for user data.",
+    )
+    connector: Literal["stripe", "lago", "killbill"] | None = Field(
+        default=None,
+        validation_alias=_from_environment("TIDEMILL_CONNECTOR", "CONNECTOR"),
+        description="The billing system: `stripe`, `lago` or `killbill`.",
+    )
+    source_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="The billing engine's own database, when it is not the analytics database.",
+    )
+    kafka_bootstrap_servers: str | None = Field(
+        default=None,
+        validation_alias=_from_environment("KAFKA_BOOTSTRAP_SERVERS"),
+        description="Kafka or Redpanda brokers, comma-separated. Without them the event log in "
+        "PostgreSQL is the bus.",
+    )
+    stripe_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=_from_environment("STRIPE_API_KEY"),
+        description="Key for reading from Stripe's API; a restricted key with read access is "
+        "enough.",
+    )
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias=_from_environment("STRIPE_WEBHOOK_SECRET"),
+        description="Signing secret of the webhook endpoint; several, comma-separated, while "
+        "rolling. Without it webhooks are refused.",
+    )
+    base_currency: Annotated[str, BeforeValidator(_known_currency)] = Field(
+        default="USD", description="ISO 4217 code of the currency that totals are shown in."
+    )
+    timezone: Annotated[str, BeforeValidator(_known_zone)] = Field(
+        default="UTC",
+        description="IANA zone whose midnights separate days; the policy knob `tz` unless that is "
+        "set itself.",
+    )
+    policy: str = Field(default="default", description="Name of the policy preset in force.")
+    policy_set: Annotated[dict[str, str], NoDecode, BeforeValidator(_knob_values)] = Field(
+        default={},
+        description="Knobs turned in that preset, such as `netting=month;past_due=after:30`; a "
+        "table in the file.",
+    )
+    auth_enabled: bool | None = Field(
+        default=None,
+        validation_alias=_from_environment("AUTH_ENABLED"),
+        description="Whether the API asks who is calling. Default: only when it listens beyond "
+        "loopback.",
+    )
+    auth_issuer: str | None = Field(
+        default=None,
+        validation_alias=_from_environment("AUTH_ISSUER", "CLERK_ISSUER"),
+        description="OIDC issuer whose tokens are accepted.",
+    )
+    auth_jwks_url: str | None = Field(
+        default=None,
+        validation_alias=_from_environment("AUTH_JWKS_URL", "CLERK_JWKS_URL"),
+        description="Where the issuer's public keys are. Default: found through the issuer.",
+    )
+    auth_audience: str | None = Field(
+        default=None,
+        validation_alias=_from_environment("AUTH_AUDIENCE"),
+        description="Audience that tokens must be meant for.",
+    )
+    clerk_publishable_key: str | None = Field(
+        default=None,
+        validation_alias=_from_environment("CLERK_PUBLISHABLE_KEY"),
+        description="Clerk's public key for the dashboard's sign-in.",
+    )
+    clerk_secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=_from_environment("CLERK_SECRET_KEY"),
+        description="Clerk's secret key.",
+    )
+    otel_enabled: bool = Field(
+        default=False, description="Whether traces and metrics are sent by OpenTelemetry."
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        validation_alias=_from_environment("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Where they are sent.",
+    )
+    sentry_dsn: SecretStr | None = Field(
+        default=None,
+        validation_alias=_from_environment("SENTRY_DSN"),
+        description="Where crashes are reported; without it nowhere.",
+    )
+
+    @property
+    def stripe_webhook_secrets(self) -> tuple[str, ...]:
+        """Every signing secret that is valid now; several while one is being replaced."""
+        given = self.stripe_webhook_secret.get_secret_value() if self.stripe_webhook_secret else ""
+        return tuple(each.strip() for each in given.split(",") if each.strip())
+
+    def configured_policy(self) -> Policy:
+        """The policy in force: the preset, its turned knobs, and the time zone.
+
+        Raises: UnknownPolicy, UnknownKnob or InvalidPolicy; never after :func:`load_settings`.
+        """
+        return Policy.of(self.policy, {"tz": self.timezone} | self.policy_set)
+
+
+def load_settings(config_file: str | Path | None = None, **overrides: Any) -> Settings:
+    """The settings from file, environment and `overrides`; an override of None is left out.
+
+    Raises: InvalidSettings with every problem found, each with the name it was written under.
+    """
+    problems = _misspelled(os.environ)
+    values, origin = _read_file(config_file, problems)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    # What is passed to pydantic beats the environment, so the file may only fill what that leaves.
+    values = {
+        name: value
+        for name, value in values.items()
+        if not any(os.environ.get(each) for each in _variables(name))
+    }
+    try:
+        settings = Settings(**(values | given))
+        settings.configured_policy()
+    except ValidationError as error:
+        problems += [_problem(each, values, origin) for each in error.errors()]
+    except InvalidPolicy as error:
+        problems += [
+            replace(each, path=f"{_PREFIX}POLICY_SET: {each.path}") for each in error.problems
+        ]
+    except (UnknownPolicy, UnknownKnob) as error:
+        variable = "POLICY" if isinstance(error, UnknownPolicy) else "POLICY_SET"
+        problems.append(Problem(f"{_PREFIX}{variable}", error.message, error.hint))
+    else:
+        if not problems:
+            return settings
+    raise InvalidSettings(problems)
+
+
+def _read_file(
+    config_file: str | Path | None, problems: list[Problem]
+) -> tuple[dict[str, Any], str]:
+    """What the configuration file sets, by field name, and what the file is called."""
+    path = Path(config_file or CONFIG_FILE)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if config_file:
+            problems.append(Problem(str(path), "does not exist", "`tidemill init` writes one."))
+        return {}, str(path)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(Problem(str(path), f"cannot be read: {error}"))
+        return {}, str(path)
+    known = Settings.model_fields
+    for name in values.keys() - known.keys():
+        fallback = f"Known: {', '.join(known)}."
+        hint = did_you_mean(name.removeprefix(_PREFIX.lower()), known, otherwise=fallback)
+        problems.append(Problem(f"{path}: {name}", "no setting has this name", hint))
+    return {name: value for name, value in values.items() if name in known}, str(path)
+
+
+def _variables(name: str) -> list[str]:
+    """The environment variables a setting is read from, the preferred one first."""
+    alias = Settings.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(each) for each in alias.choices]
+    return [f"{_PREFIX}{name}".upper()]
+
+
+def _misspelled(environment: Mapping[str, str]) -> list[Problem]:
+    """Variables that are all but ours: ignoring them would quietly use the default."""
+    ours = [each for name in Settings.model_fields for each in _variables(name)]
+    return [
+        Problem(variable, "no setting has this name", hint)
+        for variable in environment
+        if variable.startswith(_PREFIX) and variable not in ours
+        if (hint := did_you_mean(variable, ours, cutoff=_TYPING_ERROR))
+    ]
+
+
+def _problem(error: Any, values: Mapping[str, Any], origin: str) -> Problem:
+    """What pydantic found, under the name the value was written under; never the value itself."""
+    name = str(error["loc"][0]) if error["loc"] else ""
+    field = next((each for each in Settings.model_fields if name in {each, *_variables(each)}), "")
+    if not field:
+        hint = did_you_mean(name, Settings.model_fields)
+        return Problem(name, "no setting has this name", hint)
+    where = f"{origin}: {field}" if field in values else _variables(field)[0]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return Problem(where, message[:1].lower() + message[1:])
