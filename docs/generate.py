@@ -6,6 +6,7 @@ or an error without documentation cannot land.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from inspect import cleandoc
 from pathlib import Path
@@ -95,15 +96,14 @@ def errors_page() -> str:
 
 def settings_page() -> str:
     """Every setting with its variable, default and meaning."""
-    prefix = str(Settings.model_config.get("env_prefix") or "")
     rows = []
     for name, field in Settings.model_fields.items():
-        names = _variables(field.validation_alias) or [f"{prefix}{name}".upper()]
-        default = field.default
-        shown = "" if default in (None, "", PydanticUndefined) else f"`{default}`"
-        also = f" Also read from {', '.join(f'`{each}`' for each in names[1:])}." * (len(names) > 1)
-        rows.append((f"`{names[0]}`", shown, f"{field.description or ''}{also}"))
-    return _SETTINGS.format(table=_table(("Variable", "Default", "Meaning"), rows))
+        first, *others = _variables(field.validation_alias) or [f"TIDEMILL_{name}".upper()]
+        default = json.dumps(field.default) if isinstance(field.default, bool) else field.default
+        shown = "" if default in (None, "", {}, PydanticUndefined) else f"`{default}`"
+        also = f" Also read from {_codes(others)}." if others else ""
+        rows.append((f"`{first}`", f"`{name}`", shown, f"{field.description or ''}{also}"))
+    return _SETTINGS.format(table=_table(("Variable", "In the file", "Default", "Meaning"), rows))
 
 
 def policy_page() -> str:

@@ -27,6 +27,7 @@ IMPURE_IMPORTS = {"random", "secrets"}
 EXCEPTIONS: dict[str, str] = {
     "tidemill.settings": "the one reader of the environment",
     "tidemill.embedded": "starting a server waits for it, and the server needs an environment",
+    "tidemill.database": "waiting for a server that restarts takes real time",
     "tidemill.models": "columns that record when a row was written default to the database's clock",
     "tidemill.bus.postgres": "the log stamps `recorded_at` when an event brings none",
     "tidemill.quarantine": "keeps when an event was set aside",

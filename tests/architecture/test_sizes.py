@@ -80,10 +80,14 @@ def _functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]
 
 
 def _lines(module: Module) -> int:
-    return module.text.count("\n") - _docstring_lines(module.tree)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = (node for node in ast.walk(module.tree) if isinstance(node, documented))
+    return module.text.count("\n") - sum(_docstring_lines(node) for node in nodes)
 
 
-def _docstring_lines(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def _docstring_lines(
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> int:
     if ast.get_docstring(node, clean=False) is None:
         return 0
     first = node.body[0]
