@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "periods",
         "policy",
         "presets",
+        "problems",
         "settings",
         "validation",
         "vocabulary",
