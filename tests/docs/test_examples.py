@@ -1,0 +1,103 @@
+"""What the README and the docs tell people to type works, and does what it says.
+
+Each `$ tidemill …` line of a console block runs as it stands, in a folder with small example files,
+against a demo business; each Python block runs as it stands, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/start/*.md"))]
+PAGES += sorted(ROOT.glob("docs/how-to/*.md"))
+_BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+# Commands that never end, need another server, or are run by other tests.
+_NOT_HERE = ("tidemill serve", "tidemill demo", "tidemill worker", "tidemill migrate")
+# A bad line was imported first, so an import that meets it again says so by its exit code.
+_FAILS = {"tidemill import events bad.jsonl": 1}
+
+_EVENT = {
+    "source": "acme", "type": "customer.created", "occurred_at": "2026-01-01T00:00:00Z",
+    "customer": "c1", "data": {"id": "c1", "name": "First Customer"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with example files, and an environment in which the demo business exists."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there; what it printed and how it ended."""
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+
+def _examples(language: str) -> Iterator[object]:
+    for page in PAGES:
+        for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+            where = page.relative_to(ROOT).as_posix()
+            if kind == language == "python":
+                yield pytest.param(block, id=where)
+            elif kind == language and "$ export" not in block:
+                for line in re.findall(r"^\$ (tidemill .*)$", block, re.MULTILINE):
+                    if not line.startswith(_NOT_HERE):
+                        yield pytest.param(line, id=f"{where}: {line}")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A demo business in an embedded store of its own, and the files that the docs mention."""
+    folder = tmp_path_factory.mktemp("examples")
+    clean = {name: text for name, text in os.environ.items() if "TIDEMILL" not in name}
+    clean.pop("DATABASE_URL", None)
+    programs = str(Path(sys.executable).parent)
+    environment = clean | {
+        "TIDEMILL_DATA_DIR": str(folder / "data"),
+        "PATH": f"{programs}{os.pathsep}{clean.get('PATH', '')}",
+        "COLUMNS": "120",
+    }
+    place = Place(folder, environment)
+    good = json.dumps(_EVENT)
+    (folder / "books.jsonl").write_text(f"{good}\n", encoding="utf-8")
+    (folder / "events.jsonl").write_text("", encoding="utf-8")
+    (folder / "bad.jsonl").write_text(f"{good}\nnot JSON\n", encoding="utf-8")
+    made = place.run("tidemill", "demo", "--customers", "30", "--months", "12", "--no-serve")
+    assert made.returncode == 0, made.stderr
+    bad = place.run("tidemill", "import", "events", "bad.jsonl")
+    assert bad.returncode == 1, bad.stderr
+    return place
+
+
+@pytest.mark.parametrize("line", _examples("console"))
+def test_command(place: Place, line: str) -> None:
+    done = place.run(*shlex.split(line))
+    assert done.returncode == _FAILS.get(line, 0), f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("block", _examples("python"))
+def test_python(place: Place, block: str) -> None:
+    done = place.run(sys.executable, "-W", "error", "-c", block)
+    assert done.returncode == 0, done.stderr
