@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
-from tests.support.calendar import add_interval, instant, last_renewal
+from tests.support.calendars import add_interval, instant, last_renewal
 
 __all__ = [
     "BASE_CURRENCY",
