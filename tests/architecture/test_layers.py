@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
-from tests.architecture.source import PACKAGE, Import, Module, modules
+from tests.architecture.source import PACKAGE, ROOT, Import, Module, modules
 
 # The rooms of the package, lowest first. The package's own `__init__` is the public API.
 LAYERS: tuple[tuple[str, ...], ...] = (
@@ -63,6 +63,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "uvicorn": _FRONT_ENDS,
 }
 
+# What each folder proves is said in CONTRIBUTING.md; `data` and `support` serve the others.
+TEST_FOLDERS = {
+    "acceptance", "architecture", "contract", "data", "docs", "integration", "migration",
+    "property", "soundness", "support", "unit",
+}  # fmt: skip
+
 # Libraries of an extra, or slow to import: never needed to import one of our modules.
 LAZY = {"matplotlib", "pandas", "plotly", "polars", "pyarrow", "sqlglot"}
 
@@ -75,6 +81,13 @@ def rank(room: str) -> int:
 def test_every_room_has_a_layer() -> None:
     homeless = sorted({m.name for m in modules() if rank(m.room) < 0})
     assert not homeless, f"no layer in tests/architecture/test_layers.py: {homeless}"
+
+
+def test_every_test_has_a_folder() -> None:
+    tests = ROOT / "tests"
+    folders = {path.name for path in tests.iterdir() if path.is_dir() and path.name[0] not in "._"}
+    assert folders <= TEST_FOLDERS, f"unknown: {sorted(folders - TEST_FOLDERS)}"
+    assert not sorted(tests.glob("test_*.py")), "tests stand in the folder of what they prove"
 
 
 def test_imports_point_down() -> None:
