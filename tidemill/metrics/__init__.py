@@ -1,0 +1,20 @@
+"""Metrics: one folder each, and the list of them.
+
+A metric is declared (`base`) over a cube (`cube`): its questions are methods that describe a table
+and one SELECT. Adding one touches its own folder and one line here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidemill.metrics.arr import Arr
+from tidemill.metrics.base import Metric
+from tidemill.metrics.customers import Customers
+from tidemill.metrics.mrr import Mrr
+from tidemill.metrics.quick_ratio import QuickRatio
+
+__all__ = ["METRICS"]
+
+METRICS: Final[tuple[type[Metric], ...]] = (Mrr, Arr, Customers, QuickRatio)
+"""Every metric, in the order of the catalogue."""

@@ -1,0 +1,60 @@
+"""ARR: annual recurring revenue."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tidemill import models
+from tidemill.metrics.base import (
+    TODAY,
+    YEAR_OF_MONTHS,
+    Day,
+    Grain,
+    Metric,
+    Table,
+    day,
+    metric,
+    money,
+    question,
+)
+from tidemill.metrics.levels import money_at, money_by_period
+from tidemill.metrics.movement_cube import MOVEMENTS
+from tidemill.metrics.query import Query
+
+__all__ = ["Arr"]
+
+_MONTHS: Final = 12
+
+
+@metric(
+    "arr",
+    title="Annual recurring revenue",
+    knobs={"fx": ("period_end",), "arr_basis": ("mrr_x12",)},
+)
+class Arr(Metric):
+    """What all counted subscriptions are worth a year: twelve times MRR."""
+
+    cube = MOVEMENTS
+    facts = (models.metric_mrr_movement,)
+
+    @question(money("arr", "ARR at the close of the day."), default=True)
+    def current(self, q: Query, at: Day = TODAY) -> Table:
+        """ARR at the close of a day.
+
+        Args:
+            at: the day; a later one than today gives what is committed so far.
+        """
+        return money_at(q, at, "arr", times=_MONTHS)
+
+    @question(day("period"), money("arr", "ARR at the period's close."))
+    def series(
+        self, q: Query, start: Day = YEAR_OF_MONTHS, end: Day = TODAY, grain: Grain = "month"
+    ) -> Table:
+        """ARR at the close of every period.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+            grain: how long a period is.
+        """
+        return money_by_period(q, start, end, grain, "arr", times=_MONTHS)

@@ -1,0 +1,414 @@
+"""What a metric is made of, and how its signature becomes the interface.
+
+A *metric* is a class; a *question* is one of its methods. The method's signature is read once and
+becomes the command line, the HTTP routes, the Python facade and the docs::
+
+    @metric("mrr", title="Monthly recurring revenue")
+    class Mrr(Metric):
+        cube = MOVEMENTS
+
+        @question(money("mrr"), default=True)
+        def current(self, q: Query, at: Day = TODAY) -> Table:
+            return q.table(...)
+
+A question describes its answer as a `Table` (typed columns and one SELECT); it never executes and
+never knows what time it is. Parameters are days, grains, choices or texts; their documentation is
+the ``Args:`` section of the docstring.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Literal, TypeVar, cast
+
+from sqlalchemy import Select
+from sqlalchemy import Table as SqlTable
+
+from tidemill.metrics.cube import Cube
+from tidemill.periods import GRAINS, Grain, Period, add_months, period_start
+
+__all__ = [
+    "MONTH_START",
+    "TODAY",
+    "YEAR_OF_MONTHS",
+    "Behind",
+    "Column",
+    "Day",
+    "Grain",
+    "Metric",
+    "Param",
+    "Question",
+    "RateNeed",
+    "RelativeDay",
+    "Table",
+    "Unit",
+    "count",
+    "day",
+    "instant",
+    "metric",
+    "money",
+    "question",
+    "ratio",
+    "text",
+]
+
+Day = date
+"""A calendar day in the policy's time zone; fronts write it YYYY-MM-DD."""
+
+Unit = Literal["money", "ratio", "count", "day", "instant", "text"]
+"""What a column's values are: front ends format by it and by nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of an answer.
+
+    Money is in minor units of ``currency``, or, where that is None, of the row's own currency in
+    the column ``currency_column``. In a declaration, money without either is in base currency.
+    """
+
+    name: str
+    unit: Unit
+    doc: str = ""
+    currency: str | None = None
+    currency_column: str | None = None
+    #: Null is an answer (an undefined ratio, an unknown text), not a sign of missing rates.
+    nullable: bool = False
+    #: Why a ratio can be null, for the warning that goes with it.
+    undefined: str = ""
+    #: Set for the columns that `--by` puts in front.
+    dimension: bool = False
+
+    def in_base(self, currency: str) -> Column:
+        """The column with the base currency filled in where it is meant."""
+        if self.unit != "money" or self.currency or self.currency_column:
+            return self
+        return replace(self, currency=currency)
+
+    def document(self) -> dict[str, Any]:
+        """The column as results show it in JSON."""
+        shown: dict[str, Any] = {"name": self.name, "unit": self.unit}
+        if self.unit == "money":
+            shown["currency"] = self.currency
+        if self.currency_column:
+            shown["currency_column"] = self.currency_column
+        if self.dimension:
+            shown["dimension"] = True
+        return shown
+
+
+def money(name: str, doc: str = "", *, currency_column: str | None = None) -> Column:
+    """A money column, in base currency unless another column names each row's currency."""
+    return Column(name, "money", doc, currency_column=currency_column)
+
+
+def count(name: str, doc: str = "") -> Column:
+    """A column of whole numbers."""
+    return Column(name, "count", doc)
+
+
+def day(name: str, doc: str = "") -> Column:
+    """A column of calendar days; periods are named by their first day."""
+    return Column(name, "day", doc)
+
+
+def instant(name: str, doc: str = "") -> Column:
+    """A column of UTC instants."""
+    return Column(name, "instant", doc)
+
+
+def text(name: str, doc: str = "") -> Column:
+    """A column of text; null is possible."""
+    return Column(name, "text", doc, nullable=True)
+
+
+def ratio(
+    name: str, doc: str = "", *, undefined: str, of: Unit = "money"
+) -> tuple[Column, Column, Column]:
+    """A ratio with its numerator and denominator beside it.
+
+    undefined: why the denominator may be zero; the ratio is null then, with this as a warning.
+    of:        the unit of numerator and denominator.
+    """
+    top = Column(f"{name}_numerator", of, f"What {name} divides.")
+    bottom = Column(f"{name}_denominator", of, f"What {name} divides by.")
+    return Column(name, "ratio", doc, nullable=True, undefined=undefined), top, bottom
+
+
+# --- parameters ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeDay:
+    """A default day that depends on the day the question is asked.
+
+    ``resolve(today, end)`` gives the day; `end` is the range's last day, or today without one.
+    """
+
+    doc: str
+    resolve: Callable[[date, date], date]
+
+
+# Typed Any so that signatures can say `at: Day = TODAY`.
+TODAY: Final[Any] = RelativeDay("today", lambda today, _: today)
+MONTH_START: Final[Any] = RelativeDay(
+    "the first day of the month that `end` falls into", lambda _, end: period_start(end, "month")
+)
+YEAR_OF_MONTHS: Final[Any] = RelativeDay(
+    "the first day of the month eleven months before `end`",
+    lambda _, end: add_months(period_start(end, "month"), -11),
+)
+
+ParamKind = Literal["day", "choice", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a question."""
+
+    name: str
+    kind: ParamKind
+    doc: str
+    required: bool
+    default: Any = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def default_text(self) -> str | None:
+        """The default in words, such as ``today`` or ``month``; None when there is none."""
+        if isinstance(self.default, RelativeDay):
+            return self.default.doc
+        return None if self.default is None else str(self.default)
+
+    def document(self) -> dict[str, Any]:
+        """The parameter as the catalogue shows it."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "doc": self.doc,
+            "required": self.required,
+            "default": self.default_text,
+            "choices": list(self.choices),
+        }
+
+
+# --- answers, described ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Which movements an answer rests on: those from `start` (None: the first ever) to `end`."""
+
+    start: date | None
+    end: date
+
+
+@dataclass(frozen=True, slots=True)
+class RateNeed:
+    """The (currency, day) pairs without a rate that an answer would need.
+
+    ``statement`` lists them. When `eager`, it runs before the answer; else only when the answer
+    has a null where a number must be.
+    """
+
+    statement: Select[Any]
+    eager: bool = False
+
+
+Check = Callable[[list[dict[str, Any]]], None]
+"""Looks at the rows of an answer and raises when they cannot be true."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """An answer as declared: the columns, one SELECT with exactly these, and what to know of it."""
+
+    columns: tuple[Column, ...]
+    statement: Select[Any]
+    periods: tuple[Period, ...]
+    grain: Grain | None = None
+    behind: Behind
+    needs: tuple[RateNeed, ...] = ()
+    warnings: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+# --- metrics and questions ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of a metric, as its method's signature and docstring say."""
+
+    name: str
+    summary: str
+    doc: str
+    params: tuple[Param, ...]
+    columns: tuple[Column, ...]
+    default: bool
+    #: Which kinds of dimension can group and filter it: see `cube.DimensionKind`.
+    kinds: frozenset[str]
+    ask: Callable[..., Table] = field(compare=False, repr=False)
+
+    def param(self, name: str) -> Param | None:
+        """The parameter of this name, if there is one."""
+        return next((each for each in self.params if each.name == name), None)
+
+
+_LEVEL_KINDS = frozenset({"customer", "item"})
+_MARK = "__question__"
+_F = TypeVar("_F", bound=Callable[..., Table])
+
+
+@dataclass(frozen=True)
+class _Mark:
+    columns: tuple[Column, ...]
+    default: bool
+    kinds: frozenset[str]
+
+
+def question(
+    *columns: Column, default: bool = False, kinds: Iterable[str] = _LEVEL_KINDS
+) -> Callable[[_F], _F]:
+    """Declare a method to be a question with these columns.
+
+    default: it answers when the metric is asked without naming a question.
+    kinds:   the kinds of dimension it can be cut by.
+    """
+
+    def mark(method: _F) -> _F:
+        setattr(method, _MARK, _Mark(columns, default, frozenset(kinds)))
+        return method
+
+    return mark
+
+
+class Metric:
+    """Base of all metrics. Subclasses declare a cube, the facts it stands on, and questions."""
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    cube: ClassVar[Cube]
+    #: The tables that keep what the ledger derives under the configured policy.
+    facts: ClassVar[tuple[SqlTable, ...]] = ()
+    #: Knobs that change this metric outside the ledger → the values honoured so far.
+    knobs: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+
+    @classmethod
+    def questions(cls) -> dict[str, Question]:
+        """Every question by name, in the order of the class body."""
+        return _questions(cast("Hashable", cls))
+
+    @classmethod
+    def default_question(cls) -> str:
+        """The question that answers when none is named."""
+        return next(each.name for each in cls.questions().values() if each.default)
+
+    @classmethod
+    def summary(cls) -> str:
+        """What the metric is, in a sentence."""
+        return inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+
+    @classmethod
+    def definition(cls) -> dict[str, str]:
+        """The sections of the metric's ``definition.md``: heading → text, "" for what is before."""
+        return _definition(cls.__module__.rpartition(".")[0])
+
+
+_M = TypeVar("_M", bound=type[Metric])
+
+
+def metric(
+    name: str, *, title: str, knobs: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> Callable[[_M], _M]:
+    """Name a metric: `name` for programs (snake_case), `title` for people; see `Metric.knobs`."""
+
+    def named(cls: _M) -> _M:
+        cls.name, cls.title, cls.knobs = name, title, MappingProxyType(dict(knobs))
+        return cls
+
+    return named
+
+
+@cache
+def _definition(package: str) -> dict[str, str]:
+    from importlib.resources import files
+
+    written = files(package).joinpath("definition.md").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^## +(.+)$", written)
+    headings, bodies = ["", *parts[1::2]], [parts[0], *parts[2::2]]
+    return {head.strip(): body.strip() for head, body in zip(headings, bodies, strict=True)}
+
+
+@cache
+def _questions(cls: Any) -> dict[str, Question]:
+    found = {}
+    for name, method in vars(cls).items():
+        mark = getattr(method, _MARK, None)
+        if isinstance(mark, _Mark):
+            found[name] = _read(name, method, mark)
+    return found
+
+
+def _read(name: str, method: Callable[..., Table], mark: _Mark) -> Question:
+    """The question a method declares; every public parameter but the query becomes a `Param`."""
+    doc = inspect.cleandoc(method.__doc__ or "")
+    described = _described(doc)
+    # Annotations are text; those that matter here are names of this module or of the method's own.
+    names = {"Table": Table, "Query": object, "Select": object, **method.__globals__}
+    hints = typing.get_type_hints(method, names | {"Query": object})
+    declared = list(inspect.signature(method).parameters.values())[2:]
+    params = tuple(_param(each, hints[each.name], described) for each in declared)
+    return Question(
+        name=name,
+        summary=doc.split("\n\n")[0].replace("\n", " "),
+        doc=doc.split("\nArgs:")[0].strip(),
+        params=params,
+        columns=mark.columns,
+        default=mark.default,
+        kinds=mark.kinds,
+        ask=method,
+    )
+
+
+def _param(declared: inspect.Parameter, hint: Any, described: dict[str, str]) -> Param:
+    required = declared.default is inspect.Parameter.empty
+    kind, choices = _kind(hint)
+    assert declared.name in described, f"parameter {declared.name!r} has no line under Args:"
+    return Param(
+        name=declared.name,
+        kind=kind,
+        doc=described[declared.name],
+        required=required,
+        default=None if required else declared.default,
+        choices=choices,
+    )
+
+
+def _kind(hint: Any) -> tuple[ParamKind, tuple[str, ...]]:
+    if hint is date:
+        return "day", ()
+    if hint == Grain:
+        return "choice", GRAINS
+    if typing.get_origin(hint) is Literal:
+        return "choice", typing.get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return "choice", tuple(member.value for member in hint)
+    assert hint is str, f"a question cannot take parameters of type {hint!r}"
+    return "text", ()
+
+
+def _described(doc: str) -> dict[str, str]:
+    """Parameter → sentence, from the ``Args:`` section of a docstring."""
+    _, _, section = doc.partition("\nArgs:\n")
+    lines = re.split(r"(?m)^    (?=\w+:)", section)
+    pairs = (line.partition(":") for line in lines if line.strip())
+    return {name.strip(): " ".join(said.split()) for name, _, said in pairs}

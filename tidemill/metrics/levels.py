@@ -1,0 +1,257 @@
+"""Levels: what movements sum to at the close of a day, or of every period.
+
+A level is the sum of all movements up to a day, never a stored row. Amounts are added up natively
+first and valued at the rate of the day they stand on; `along` names what must be kept apart for
+that (the currency), or for counting (the customer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy import Date as SqlDate
+
+from tidemill.metrics.base import Behind, RateNeed, Table
+from tidemill.metrics.calendar import BEFORE, Calendar
+from tidemill.metrics.cube import Measure
+from tidemill.metrics.movement_cube import CUSTOMERS, MRR
+from tidemill.metrics.query import Query
+from tidemill.metrics.rates import rates_by_day, rates_on, whole_sum
+from tidemill.periods import Grain
+
+__all__ = [
+    "customers_at",
+    "customers_by_period",
+    "money_at",
+    "money_by_period",
+    "running",
+    "valued",
+]
+
+_CURRENCY: Mapping[str, str] = {"native_currency": "currency"}
+_CUSTOMER: Mapping[str, str] = {"counted_customer": "customer_id"}
+
+
+# --- at the close of a day -----------------------------------------------------------------------
+
+
+def money_at(q: Query, at: date, name: str, *, times: int = 1) -> Table:
+    """MRR at the close of a day, `times` over, as the column `name`."""
+    level = _standing(q, at, MRR, _CURRENCY)
+    rate = rates_on(q.relations, at)
+    total = whole_sum(level.c.level, rate.c.factor) * times
+    statement = (
+        select(*q.shown_groups(level), total.label(name))
+        .outerjoin_from(level, rate, rate.c.currency == level.c.native_currency)
+        .group_by(*q.group_columns(level))
+        .order_by(*q.group_order(level))
+    )
+    lacking = (
+        select(level.c.native_currency, cast(literal(at), SqlDate))
+        .outerjoin_from(level, rate, rate.c.currency == level.c.native_currency)
+        .where(rate.c.factor.is_(None))
+    )
+    return _at(q, at, statement, needs=(RateNeed(lacking),))
+
+
+def customers_at(q: Query, at: date) -> Table:
+    """How many customers are active at the close of a day."""
+    if q.cuts_by("item"):
+        level = _standing(q, at, MRR, _CUSTOMER)
+        number: ColumnElement[int] = func.count().filter(level.c.level > 0)
+    else:
+        level = _standing(q, at, CUSTOMERS, {})
+        number = func.coalesce(func.sum(level.c.level), 0)
+    statement = (
+        select(*q.shown_groups(level), number.label("customers"))
+        .group_by(*q.group_columns(level))
+        .order_by(*q.group_order(level))
+    )
+    return _at(q, at, statement, warnings=_overlap(q))
+
+
+def _standing(q: Query, at: date, measure: Measure, along: Mapping[str, str]) -> CTE:
+    """Levels at the close of a day that are not zero: group columns, `along`, level."""
+    moved = q.select(
+        at,
+        lambda scope: [
+            *(scope.rows.c[each].label(label) for label, each in along.items()),
+            scope.rows.c[measure.column].label("moved"),
+        ],
+    ).subquery("movement")
+    keys = [*q.group_columns(moved), *(moved.c[label] for label in along)]
+    total = func.sum(moved.c.moved)
+    return select(*keys, total.label("level")).group_by(*keys).having(total != 0).cte("level")
+
+
+def _at(
+    q: Query,
+    at: date,
+    statement: Select[tuple[object, ...]],
+    *,
+    needs: tuple[RateNeed, ...] = (),
+    warnings: tuple[str, ...] = (),
+) -> Table:
+    day = Calendar.of(at, at, "day", q.policy.tz)
+    return q.table(
+        statement, periods=day.periods, behind=Behind(None, at), needs=needs, warnings=warnings
+    )
+
+
+# --- at the close of every period ----------------------------------------------------------------
+
+
+def money_by_period(
+    q: Query, start: date, end: date, grain: Grain, name: str, *, times: int = 1
+) -> Table:
+    """MRR at the close of every period, `times` over: period, `name`."""
+    calendar = Calendar.of(start, end, grain, q.policy.tz)
+    period = calendar.cte()
+    level = valued(q, running(q, calendar, period, MRR, _CURRENCY))
+    total = whole_sum(level.c.level, level.c.factor) * times
+    statement = (
+        _each_period(q, period, level)
+        .add_columns(period.c.key.label("period"), total.label(name))
+        .group_by(*q.group_columns(level), period.c.place, period.c.key)
+        .order_by(*q.group_order(level), period.c.place)
+    )
+    lacking = _lacking(level).where(level.c.place > 0)
+    return q.table(
+        statement,
+        periods=calendar.periods,
+        behind=Behind(None, end),
+        needs=(RateNeed(lacking),),
+    )
+
+
+def customers_by_period(q: Query, start: date, end: date, grain: Grain) -> Table:
+    """How many customers are active at the close of every period: period, customers."""
+    calendar = Calendar.of(start, end, grain, q.policy.tz)
+    period = calendar.cte()
+    if q.cuts_by("item"):
+        level = running(q, calendar, period, MRR, _CUSTOMER)
+        number: ColumnElement[int] = func.count().filter(level.c.level > 0)
+    else:
+        level = running(q, calendar, period, CUSTOMERS, {})
+        number = func.coalesce(func.sum(level.c.level), 0)
+    statement = (
+        _each_period(q, period, level)
+        .add_columns(period.c.key.label("period"), number.label("customers"))
+        .group_by(*q.group_columns(level), period.c.place, period.c.key)
+        .order_by(*q.group_order(level), period.c.place)
+    )
+    return q.table(
+        statement,
+        periods=calendar.periods,
+        behind=Behind(None, end),
+        warnings=_overlap(q),
+    )
+
+
+def running(
+    q: Query, calendar: Calendar, period: CTE, measure: Measure, along: Mapping[str, str]
+) -> CTE:
+    """Levels at the close of every period, and of the time before the first.
+
+    Shape: group columns, `along`, place, key, closes_on, moved (within the period), level. Every
+           line that is not empty has every period.
+    """
+    moved = q.select(
+        calendar.end,
+        lambda scope: [
+            *(scope.rows.c[each].label(label) for label, each in along.items()),
+            calendar.key_of(scope.rows.c.day).label("key"),
+            scope.rows.c[measure.column].label("moved"),
+        ],
+    ).subquery("movement")
+    return run(q, moved, period, tuple(along))
+
+
+def run(q: Query, moved: FromClause, period: CTE, along: tuple[str, ...]) -> CTE:
+    """Sums movements that know their period's key into levels; see `running`."""
+    lines = (*q.groups, *along)
+    total = func.sum(moved.c.moved)
+    flow = (
+        select(*(moved.c[name] for name in lines), moved.c.key, total.label("moved"))
+        .group_by(*(moved.c[name] for name in lines), moved.c.key)
+        # What came and went before the range leaves nothing that would need a line.
+        .having(or_(total != 0, moved.c.key > BEFORE))
+        .cte("flow")
+    )
+    if lines:
+        line = select(*(flow.c[name] for name in lines)).distinct().subquery("line")
+        same = and_(flow.c.key == period.c.key, *(flow.c[name] == line.c[name] for name in lines))
+        source = line.join(period, literal(True)).outerjoin(flow, same)
+        keys = [line.c[name] for name in lines]
+    else:
+        source = period.outerjoin(flow, flow.c.key == period.c.key)
+        keys = []
+    change = func.coalesce(flow.c.moved, 0)
+    level = func.sum(change).over(partition_by=keys or None, order_by=period.c.place)
+    return (
+        select(
+            *keys,
+            period.c.place,
+            period.c.key,
+            period.c.closes_on,
+            change.label("moved"),
+            level.label("level"),
+        )
+        .select_from(source)
+        .cte("running")
+    )
+
+
+def valued(q: Query, level: CTE) -> CTE:
+    """Running native levels with the rate of the day each stands on, or null: adds factor."""
+    rate = rates_by_day(q.relations, level, ("native_currency", "closes_on"), "closing_rate")
+    return (
+        select(level, rate.c.factor)
+        .outerjoin_from(
+            level,
+            rate,
+            and_(rate.c.currency == level.c.native_currency, rate.c.day == level.c.closes_on),
+        )
+        .cte("valued")
+    )
+
+
+def _lacking(level: CTE) -> Select[tuple[object, ...]]:
+    return (
+        select(level.c.native_currency, level.c.closes_on)
+        .where(level.c.level != 0, level.c.factor.is_(None))
+        .distinct()
+    )
+
+
+def _each_period(q: Query, period: CTE, level: CTE) -> Select[tuple[object, ...]]:
+    """From every period; without groups also when nothing ever moved."""
+    same = level.c.place == period.c.place
+    if q.groups:
+        return (
+            select(*q.shown_groups(level)).join_from(period, level, same).where(period.c.place > 0)
+        )
+    return select().select_from(period.outerjoin(level, same)).where(period.c.place > 0)
+
+
+def _overlap(q: Query) -> tuple[str, ...]:
+    """A warning when one customer may be counted in several groups."""
+    several = [each.name for each in q.bound.dimensions if each.kind == "item"]
+    warning = (
+        f"A customer is counted once in every {' and '.join(several)} they pay for, "
+        "so the groups may add up to more than the total."
+    )
+    return (warning,) if several else ()

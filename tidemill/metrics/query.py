@@ -1,0 +1,171 @@
+"""A question being asked: from a checked spec to FROM, WHERE and GROUP BY.
+
+`Query` is what a question's method gets. It knows the base rows (a fact table or the same rows
+derived on the fly), the relations to join, and how the answer is to be cut; it builds statements
+and never runs one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, collate, or_, select
+
+from tidemill import models
+from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Table
+from tidemill.metrics.binding import Bound, Condition
+from tidemill.metrics.cube import Cube, Dimension, Scope
+from tidemill.metrics.rates import customer_levels, missing
+from tidemill.periods import Period
+from tidemill.policy import Policy
+from tidemill.relations import Relations
+
+__all__ = ["Query"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question with its base rows, its policy and how to cut it.
+
+    ``rows`` has the columns of `models.metric_mrr_movement`.
+    """
+
+    rows: FromClause
+    relations: Relations
+    policy: Policy
+    cube: Cube
+    question: Question
+    bound: Bound
+
+    @property
+    def base_currency(self) -> str:
+        """The currency that money columns are in."""
+        return self.relations.base_currency
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the columns that grouped statements carry, hidden ones included."""
+        names: list[str] = []
+        for dimension in self.bound.dimensions:
+            names += [dimension.name, *dimension.hidden]
+        return tuple(names)
+
+    def group_columns(self, of: FromClause) -> list[ColumnElement[Any]]:
+        """The grouping columns of a statement built on `select`."""
+        return [of.c[name] for name in self.groups]
+
+    def shown_groups(self, of: FromClause) -> list[ColumnElement[Any]]:
+        """The grouping columns that results show."""
+        return [of.c[each.name] for each in self.bound.dimensions]
+
+    def same_group(self, one: FromClause, other: FromClause) -> ColumnElement[bool]:
+        """That two grouped rows belong to the same group."""
+        return and_(True, *(one.c[name] == other.c[name] for name in self.groups))
+
+    def group_order(self, of: FromClause) -> list[ColumnElement[Any]]:
+        """What rows are sorted by: each dimension's own order, alike on every server."""
+        keys: list[ColumnElement[Any]] = []
+        for each in self.bound.dimensions:
+            if each.order is not None:
+                keys.append(of.c[f"{each.name}_order"])
+            keys.append(collate(of.c[each.name], "C") if each.unit == "text" else of.c[each.name])
+            if each.key is not None:
+                keys.append(of.c[f"{each.name}_key"])
+        return keys
+
+    def cuts_by(self, kind: str) -> bool:
+        """Whether any dimension or filter is of this kind."""
+        used = (*self.bound.dimensions, *(each.dimension for each in self.bound.conditions))
+        return any(each.kind == kind for each in used)
+
+    def select(
+        self,
+        until: date,
+        columns: Callable[[Scope], Iterable[ColumnElement[Any]]],
+        *,
+        joins: Sequence[str] = (),
+    ) -> Select[Any]:
+        """Base rows up to the close of a day that pass the filters: group columns, then `columns`.
+
+        joins: further joins of the cube that `columns` needs.
+        """
+        conditions = self.bound.conditions
+        used = (*self.bound.dimensions, *(each.dimension for each in conditions))
+        names = dict.fromkeys((*self.cube.joins_for(used), *joins))
+        joined: dict[str, FromClause] = {}
+        scope = Scope(self.rows, joined, self.base_currency)
+        source: FromClause = self.rows
+        for name in names:
+            joined[name] = self._target(name, until)
+            source = source.outerjoin(
+                joined[name], self.cube.joins[name].condition(scope, joined[name])
+            )
+        groups = [column for each in self.bound.dimensions for column in each.columns(scope)]
+        return (
+            select(*groups, *columns(scope))
+            .select_from(source)
+            .where(self.rows.c.day <= until, *(_holds(each, scope) for each in conditions))
+        )
+
+    def _target(self, join: str, until: date) -> FromClause:
+        relation = self.cube.joins[join].relation
+        match relation:
+            case "customer_levels":
+                return customer_levels(self.rows, self.relations, until).subquery(join)
+            case "events":
+                return models.event_log.alias(join)
+            case "subscriptions":
+                table = models.subscription
+                columns = (table.c.id.label("subscription_id"), table.c.external_id)
+                return select(*columns).subquery(join)
+            case _:
+                found: FromClause = getattr(self.relations, relation)
+                return found.alias(join)
+
+    def table(
+        self,
+        statement: Select[Any],
+        *,
+        periods: Sequence[Period],
+        behind: Behind,
+        needs: Sequence[RateNeed] = (),
+        warnings: Sequence[str] = (),
+        checks: Sequence[Check] = (),
+    ) -> Table:
+        """The declared answer: the dimensions and the question's columns, made by a statement."""
+        dimensions = [_column(each) for each in self.bound.dimensions]
+        taken = {each.name for each in self.question.columns}
+        declared = [each.in_base(self.base_currency) for each in self.question.columns]
+        banded = "customer_levels" in self.cube.joins_for(
+            (*self.bound.dimensions, *(each.dimension for each in self.bound.conditions))
+        )
+        eager = [RateNeed(missing(self.rows, self.relations, behind.end), eager=True)]
+        return Table(
+            columns=(*(each for each in dimensions if each.name not in taken), *declared),
+            statement=statement,
+            periods=tuple(periods),
+            behind=behind,
+            needs=(*(eager if banded else ()), *needs),
+            warnings=tuple(warnings),
+            checks=tuple(checks),
+        )
+
+
+def _column(dimension: Dimension) -> Column:
+    return Column(dimension.name, dimension.unit, dimension.doc, dimension=True)
+
+
+def _holds(condition: Condition, scope: Scope) -> ColumnElement[bool]:
+    """A filter as SQL; values are bound parameters."""
+    shown = condition.dimension.shown(scope)
+    match condition.operator:
+        case "=":
+            return shown.in_(condition.values)
+        case "!=":
+            return shown.not_in(condition.values)
+        case "~=":
+            return or_(*(shown.icontains(each, autoescape=True) for each in condition.values))
