@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
@@ -39,7 +38,13 @@ from tidemill.payloads import (
     Product,
     Subscription,
 )
-from tidemill.validation import field_problems, likely_type, rule_problems, text_problems
+from tidemill.validation import (
+    field_problems,
+    keepable_number,
+    likely_type,
+    rule_problems,
+    text_problems,
+)
 
 __all__ = [
     "CATALOGUE_TYPES",
@@ -74,6 +79,9 @@ NAMESPACE = UUID("d1b8c9f6-6c0f-5a0e-9d0a-2f6a7c1e4b57")
 """Namespace of all ids made here. It must never change: ids are how duplicates are known."""
 
 
+_NAMESPACE_BYTES = NAMESPACE.bytes
+
+
 class Event(Struct, frozen=True, kw_only=True, gc=False):
     """A valid event.
 
@@ -106,17 +114,19 @@ class EventExtras(TypedDict, total=False):
     """False for test mode. Default True."""
 
 
+def _sound_number(literal: str) -> None:
+    if not keepable_number(literal):
+        raise ValueError(literal)
+
+
 _ENVELOPES = msgspec.json.Decoder(Envelope)
-_ANYTHING = msgspec.json.Decoder()
+_ANYTHING = msgspec.json.Decoder(float_hook=float)
+# PostgreSQL's numbers have limits that JSON's do not, and decoders let 1e-20000 pass as zero.
+_SOUND = msgspec.json.Decoder(float_hook=_sound_number)
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 _PAYLOADS: dict[str, msgspec.json.Decoder[Payload]] = {
     name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()
 }
-
-# The log's numbers have limits that JSON does not. Very small numbers (1e-20000) and very long ones
-# pass the decoders; texts that might hold one are read once more, carefully.
-_SMALL_NUMBER = re.compile(rb"[0-9.][eE]-[0-9]{3}")
-_LONG_TEXT = 16_000
 
 
 def event_id(
@@ -129,18 +139,18 @@ def event_id(
 ) -> UUID:
     """The id of an event that brings none: the same facts always give the same id.
 
-    It is the UUIDv5 of `NAMESPACE` and the JSON array of source, type, subject, occurred_at (UTC,
-    with microseconds) and sequence, without spaces; the source's own event id joins it at the end
-    when there is one.
+    It is the UUIDv5 of `NAMESPACE` and the JSON array of source, type, subject, occurred_at (in UTC
+    with a Z, and with microseconds when there are any) and sequence, without spaces, such as
+    ``["stripe","plan.created","p1","2025-04-01T00:00:00Z",0]``. The source's own event id joins it
+    at the end when there is one.
 
     >>> moment = datetime(2025, 4, 1, tzinfo=UTC)
     >>> event_id("stripe", "subscription.created", "sub_1", moment, 0)
     UUID('...')
     """
-    moment = occurred_at.astimezone(UTC).isoformat(timespec="microseconds")
-    facts = [source, type, subject, moment, sequence]
+    facts = [source, type, subject, occurred_at.astimezone(UTC), sequence]
     name = _ENCODER.encode([*facts, native_id] if native_id else facts)
-    digest = hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).digest()
+    digest = hashlib.sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).digest()
     return UUID(bytes=digest[:16], version=5)
 
 
@@ -156,12 +166,10 @@ def parse_event(raw: bytes | Mapping[str, Any], *, default_source: str | None = 
         envelope = _ENVELOPES.decode(text)
         data = bytes(envelope.data)
         payload = _PAYLOADS[envelope.type].decode(data)
-        _ANYTHING.decode(data)  # keys nobody knows must be sound as well
+        _SOUND.decode(data)  # keys nobody knows must be sound as well
         source = envelope.source or default_source or ""
         doubtful = (
-            b"\\u0000" in text
-            or len(data) > _LONG_TEXT
-            or ((b"e-" in data or b"E-" in data) and _SMALL_NUMBER.search(data) is not None)
+            (b"\\" in text and b"\\u0000" in text)
             or rule_problems(payload, EVENT_TYPES[envelope.type], "data")
             or _envelope_problems(envelope, payload, source)
         )

@@ -16,6 +16,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from enum import EnumType
 from functools import cache
+from operator import attrgetter
 from types import NoneType, SimpleNamespace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -27,11 +28,12 @@ from tidemill.money import EXPONENTS
 from tidemill.payloads import EVENT_TYPES, Currency, Discount, FxRate, Invoice, InvoiceLine, Item
 from tidemill.payloads import Subscription as _Subscription
 
-__all__ = ["field_problems", "likely_type", "rule_problems", "text_problems"]
+__all__ = ["field_problems", "keepable_number", "likely_type", "rule_problems", "text_problems"]
 
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _LATEST_EXCLUSIVE = datetime(2201, 1, 1, tzinfo=UTC)
 _OFFSET_MAX = timedelta(hours=15, minutes=59)  # PostgreSQL reads no larger one
+_NO_TIME = timedelta(0)
 _NUMBER_LENGTH_MAX = 300
 _EXPONENT_MAX = 300
 _SHOWN_LENGTH = 60
@@ -47,29 +49,30 @@ _ORDER: dict[type[Struct], tuple[tuple[str, str], ...]] = {
 """Instants of which the second must not come before the first."""
 
 
-def _tax_within_price(item: Any, path: str) -> Iterator[Problem]:
+def _tax_within_price(item: Any, path: str) -> list[Problem]:
     tax = item.tax_inclusive_amount
-    if tax != "0" and Decimal(tax) > Decimal(item.unit_amount):
-        yield Problem(
-            f"{path}.tax_inclusive_amount",
-            "is more than the unit_amount that contains it",
-            "It is the tax on one unit.",
-        )
+    if tax == "0" or Decimal(tax) <= Decimal(item.unit_amount):
+        return []
+    where, hint = f"{path}.tax_inclusive_amount", "It is the tax on one unit."
+    return [Problem(where, "is more than the unit_amount that contains it", hint)]
 
 
-def _one_kind_of_discount(discount: Any, path: str) -> Iterator[Problem]:
-    if (discount.percent_off is None) == (discount.amount_off is None):
-        yield Problem(path, "needs either percent_off or amount_off", "Leave the other null.")
+def _one_kind_of_discount(discount: Any, path: str) -> list[Problem]:
+    if (discount.percent_off is None) != (discount.amount_off is None):
+        return []
+    return [Problem(path, "needs either percent_off or amount_off", "Leave the other null.")]
 
 
-def _rate_between_two(rate: Any, path: str) -> Iterator[Problem]:
+def _rate_between_two(rate: Any, path: str) -> list[Problem]:
+    found = []
     if rate.base.upper() == rate.quote.upper():
-        yield Problem(f"{path}.quote", "is the same currency as base")
+        found.append(Problem(f"{path}.quote", "is the same currency as base"))
     if Decimal(rate.rate) == 0:
-        yield Problem(f"{path}.rate", "must be more than zero")
+        found.append(Problem(f"{path}.rate", "must be more than zero"))
+    return found
 
 
-_ACROSS: dict[type[Struct], Callable[[Any, str], Iterator[Problem]]] = {
+_ACROSS: dict[type[Struct], Callable[[Any, str], list[Problem]]] = {
     Discount: _one_kind_of_discount,
     FxRate: _rate_between_two,
     Item: _tax_within_price,
@@ -81,11 +84,12 @@ class _Rules:
     """What is to be looked at in one kind of object, found once from its types."""
 
     instants: tuple[str, ...]
+    instants_of: Callable[[Any], tuple[datetime | None, ...]]
     days: tuple[str, ...]
     currencies: tuple[str, ...]
     nested: tuple[tuple[str, type[Struct]], ...]
     order: tuple[tuple[str, str], ...]
-    across: Callable[[Any, str], Iterator[Problem]] | None
+    across: Callable[[Any, str], list[Problem]] | None
 
 
 def rule_problems(thing: Any, kind: type[Struct], path: str) -> list[Problem]:
@@ -96,14 +100,14 @@ def rule_problems(thing: Any, kind: type[Struct], path: str) -> list[Problem]:
     """
     rules = _rules(kind)
     found: list[Problem] = []
-    for name in rules.instants:
-        moment = getattr(thing, name)
+    for moment in rules.instants_of(thing):
         # Parsed with a Z, the zone is this very object: the offset needs no look.
         if moment is not None and not (
             _EARLIEST <= moment < _LATEST_EXCLUSIVE
-            and (moment.tzinfo is UTC or abs(moment.utcoffset()) <= _OFFSET_MAX)
+            and (moment.tzinfo is UTC or abs(moment.utcoffset() or _NO_TIME) <= _OFFSET_MAX)
         ):
-            found.append(_absurd(_join(path, name), moment))
+            names = (name for name in rules.instants if getattr(thing, name) is moment)
+            found.append(_absurd(_join(path, next(names)), moment))
     for name in rules.currencies:
         code = getattr(thing, name)
         if code is not None and code.upper() not in EXPONENTS:
@@ -117,8 +121,8 @@ def rule_problems(thing: Any, kind: type[Struct], path: str) -> list[Problem]:
         day = getattr(thing, name)
         if day is not None and not _EARLIEST.date() <= day < _LATEST_EXCLUSIVE.date():
             found.append(_absurd(_join(path, name), day))
-    if rules.across and not getattr(thing, "flawed", False):
-        found.extend(rules.across(thing, path))
+    if rules.across and not (isinstance(thing, SimpleNamespace) and thing.flawed):
+        found += rules.across(thing, path)
     for name, inner in rules.nested:
         for index, each in enumerate(getattr(thing, name) or ()):
             found.extend(rule_problems(each, inner, f"{path}.{name}[{index}]"))
@@ -136,14 +140,21 @@ def _rules(kind: type[Struct]) -> _Rules:
     hints = _hints(kind)
     bare = {name: _without_none(hint) for name, hint in hints.items()}
     nested = ((name, _item_type(hint)) for name, hint in bare.items())
+    instants = tuple(name for name, hint in bare.items() if _base(hint) is datetime)
     return _Rules(
-        instants=tuple(name for name, hint in bare.items() if _base(hint) is datetime),
+        instants=instants,
+        # With one name attrgetter gives no tuple, and with none it fails.
+        instants_of=attrgetter(*instants) if len(instants) > 1 else _each(instants),
         days=tuple(name for name, hint in bare.items() if _base(hint) is date),
         currencies=tuple(name for name, hint in bare.items() if hint == Currency),
         nested=tuple((name, inner) for name, inner in nested if inner is not None),
         order=_ORDER.get(kind, ()),
         across=_ACROSS.get(kind),
     )
+
+
+def _each(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda thing: tuple(getattr(thing, name) for name in names)
 
 
 # --- listing -------------------------------------------------------------------------------------
@@ -276,15 +287,23 @@ def _required(kind: type[Struct]) -> frozenset[str]:
 # --- text ----------------------------------------------------------------------------------------
 
 
+def keepable_number(literal: str) -> bool:
+    """Whether a JSON number has an extent that the log, and anyone's books, can have.
+
+    >>> keepable_number("1.5e3"), keepable_number("1e-20000")
+    (True, False)
+    """
+    mantissa, _, power = literal.lower().partition("e")
+    return len(mantissa) <= _NUMBER_LENGTH_MAX and abs(int(power[:9] or 0)) <= _EXPONENT_MAX
+
+
 def text_problems(text: bytes) -> list[Problem]:
     """What JSON allows but the log cannot keep, and keys that appear twice in one object."""
     found: list[Problem] = []
 
-    def number(literal: str) -> int | float:
-        mantissa, _, power = literal.lower().partition("e")
-        if len(mantissa) > _NUMBER_LENGTH_MAX or abs(int(power[:9] or 0)) > _EXPONENT_MAX:
-            found.append(Problem("", f"holds a number out of range, {literal[:20]}…"))
-        return 0
+    def number(literal: str) -> None:
+        if not keepable_number(literal):
+            found.append(Problem("", f"holds a number out of range, {literal[:20]}"))
 
     def pairs(members: list[tuple[str, Any]]) -> None:
         names = [name for name, _ in members]
