@@ -7,7 +7,7 @@ of the subscription. A price that cannot be resolved is a problem with a remedy,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -16,7 +16,7 @@ from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.wire import EXACT, amount
 from tidemill.vocabulary import Interval, PricingModel, UsageType
 
-__all__ = ["Price", "Tier", "graduated", "packages", "read_price", "volume"]
+__all__ = ["Price", "Tier", "graduated", "packages", "read_offer", "read_price", "volume"]
 
 _INTERVALS: Final = frozenset(Interval)
 _USAGE_TYPES: Final = frozenset(UsageType)
@@ -46,7 +46,7 @@ class Price:
 
     id: str
     product: str | None
-    interval: str
+    interval: Interval
     interval_count: int
     model: PricingModel
     usage_type: UsageType
@@ -115,6 +115,31 @@ def read_price(price: Fields, code: str, known: Known) -> Price | None:
     price: a `price`, or the `plan` that came before it; the two differ in where things stand.
     code:  the subscription's currency; empty when it is not known, which was noted already.
     """
+    amounts = _in_currency(price, code, known.prices.get(price.text("id") or ""))
+    offer = _offer(price, amounts)
+    if offer is None or amounts is None or offer.metered:
+        return offer
+    if price.text("billing_scheme") != "tiered":
+        if amount(amounts, _unit_key(amounts)) is None:
+            price.refuse("unit_amount", "is missing, so what the price costs is not known")
+            return None
+        return offer
+    tiers = _tiers(amounts)
+    return replace(offer, tiers=tiers, unit=tiers[0].unit) if tiers else None
+
+
+def read_offer(price: Fields, code: str, known: Known) -> Price | None:
+    """The price as the catalogue lists it: with the first tier's amount, or 0, if it is tiered."""
+    amounts = _in_currency(price, code, known.prices.get(price.text("id") or ""))
+    offer = _offer(price, amounts)
+    if offer is None or amounts is None or not amounts.values("tiers"):
+        return offer
+    tiers = _tiers(amounts)
+    return replace(offer, unit=tiers[0].unit) if tiers else None
+
+
+def _offer(price: Fields, amounts: Fields | None) -> Price | None:
+    """What a price says apart from tiers; None after noting what is wrong with it."""
     before = len(price.problems)
     key = price.needed("id")
     recurring = price.fields("recurring") if price.has("recurring") else price
@@ -126,27 +151,21 @@ def read_price(price: Fields, code: str, known: Known) -> Price | None:
         recurring.refuse("interval_count", "must be 1 or more")
     usage_type = _usage_type(recurring)
     model, package = _model(price, usage_type)
-    amounts = _in_currency(price, code, known.prices.get(key))
-    tiers: tuple[Tier, ...] = ()
     unit = None if amounts is None else amount(amounts, _unit_key(amounts))
-    if amounts is not None and usage_type is UsageType.LICENSED:
-        if price.text("billing_scheme") == "tiered":
-            tiers = _tiers(amounts)
-            unit = tiers[0].unit if tiers else None
-        elif unit is None:
-            price.refuse("unit_amount", "is missing, so what the price costs is not known")
+    if unit is not None and unit < 0:
+        price.refuse("unit_amount", "must not be negative")
+    product, behavior = price.reference("product"), price.text("tax_behavior")
     if len(price.problems) > before:
         return None
     return Price(
         id=key,
-        product=price.reference("product"),
-        interval=interval,
+        product=product,
+        interval=Interval(interval),
         interval_count=1 if count is None else count,
         model=model,
         usage_type=usage_type,
-        tax_inclusive=price.text("tax_behavior") == "inclusive",
+        tax_inclusive=behavior == "inclusive",
         unit=Decimal(0) if unit is None else unit,
-        tiers=tiers,
         package=package,
     )
 
@@ -205,6 +224,7 @@ def _in_currency(price: Fields, code: str, known: object) -> Fields | None:
 
 def _tiers(amounts: Fields) -> tuple[Tier, ...]:
     """The tiers in order; empty after noting why they cannot be used."""
+    before = len(amounts.problems)
     if not amounts.values("tiers"):
         amounts.refuse("tiers", "are missing, so what the price costs is not known", _EXPAND_TIERS)
         return ()
@@ -216,10 +236,12 @@ def _tiers(amounts: Fields) -> tuple[Tier, ...]:
         flat = amount(entry, "flat_amount")
         if up_to is not None and up_to <= reached:
             entry.refuse("up_to", "must be higher than that of the tier before")
+        if (unit or 0) < 0 or (flat or 0) < 0:
+            entry.refuse("", "must not cost less than nothing")
         reached = reached if up_to is None else up_to
         tiers.append(Tier(up_to, unit or Decimal(0), flat or Decimal(0)))
     if tiers[-1].up_to is not None:
         amounts.refuse("tiers", "must end with a tier for all that follows (up_to null)")
     if any(tier.up_to is None for tier in tiers[:-1]):
         amounts.refuse("tiers", "have a tier behind the one for all that follows")
-    return tuple(tiers)
+    return () if len(amounts.problems) > before else tuple(tiers)

@@ -14,7 +14,7 @@ from typing import Final
 from tidemill.connectors.fields import Fields
 from tidemill.money import exponent, is_currency
 
-__all__ = ["EXACT", "amount", "currency", "minor", "whole_amount"]
+__all__ = ["EXACT", "amount", "currency", "minor", "plain", "whole_amount"]
 
 # Wide enough that products of a 12-place amount and a quantity come out exact.
 EXACT: Final = Context(prec=60)
@@ -68,6 +68,15 @@ def whole_amount(fields: Fields, key: str, code: str) -> int | None:
         fields.refuse(key, f"{wire} on the wire is a fraction of a minor unit of {code}")
         return None
     return int(total)
+
+
+def plain(amount: Decimal) -> str:
+    """Plain digits, never an exponent.
+
+    >>> plain(Decimal("5E+4"))
+    '50000'
+    """
+    return format(amount, "f")
 
 
 def _wire_exponent(code: str) -> int:

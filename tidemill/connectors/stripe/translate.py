@@ -1,0 +1,312 @@
+"""From a raw Stripe event to a canonical one: a pure function over JSON of any API version.
+
+An event gives one canonical event, or problems that keep it aside, or a reason why it is of no
+interest. Its id is made from the source, the account and Stripe's own event id, so the same event
+always becomes the same one, wherever it is read and whatever is read with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid5
+
+from msgspec.structs import replace
+
+from tidemill.connectors.base import Translation
+from tidemill.connectors.fields import Fields
+from tidemill.connectors.stripe import payments
+from tidemill.connectors.stripe.changes import Change, subscription_label
+from tidemill.connectors.stripe.invoices import read_invoice
+from tidemill.connectors.stripe.known import Known
+from tidemill.connectors.stripe.order import STEPS_MAX, rank
+from tidemill.connectors.stripe.parties import read_customer, read_plan, read_product
+from tidemill.connectors.stripe.shapes import customer_key
+from tidemill.connectors.stripe.subscriptions import read_subscription
+from tidemill.errors import InvalidEvent, Problem
+from tidemill.events import NAMESPACE, make_event
+from tidemill.payloads import Payload
+
+__all__ = ["Setting", "translate"]
+
+_THIN: Final = (
+    "a thin event: it names an object without showing it; set the event destination to snapshot "
+    "payloads"
+)
+_ONE_OFF: Final = "a payment that belongs to no customer"
+_NOT_RECURRING: Final = "a price that does not recur"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a translation is told besides the event."""
+
+    source: str
+    """Name of the connected source the events belong to."""
+    test_mode: bool = False
+    """Whether test-mode objects are the books; if not they are kept apart from every metric."""
+    known: Known = field(default_factory=Known)
+    """What other objects of the account say."""
+    step: int = 0
+    """Place among events of one object, second and rank (`order.ties`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A canonical event without its envelope."""
+
+    type: str
+    customer: str
+    payload: Payload
+
+
+# A draft; or why the event is of no interest; or None after noting problems.
+_Outcome = _Draft | str | None
+_Handler = Callable[[Fields, Change, Fields, Known], _Outcome]
+
+
+def translate(raw: Mapping[str, Any], setting: Setting) -> Translation:
+    """Say what one raw Stripe event means.
+
+    Never raises, whatever JSON it is given: what cannot be understood becomes a problem.
+    """
+    try:
+        return _translate(Fields(raw), setting)
+    except RecursionError:
+        return Translation(problems=(Problem("", "is nested too deeply"),))
+
+
+def _translate(event: Fields, setting: Setting) -> Translation:
+    kind = event.needed("type")
+    if event.value.get("object") == "v2.core.event" or kind.startswith(("v1.", "v2.")):
+        return Translation(ignored=_THIN)
+    handler = _handler(kind)
+    if isinstance(handler, str):
+        return Translation(ignored=handler)
+    event.needed("id")
+    at = event.instant("created")
+    if at is None and not event.has("created"):
+        event.refuse("created", "is missing")
+    data = event.fields("data")
+    found = data.fields("object")
+    if not data.has("object"):
+        data.refuse("object", "is missing", "Give whole events, as Stripe sends them.")
+    if handler is None or at is None or event.problems:
+        return Translation(problems=tuple(event.problems))
+    # What was before only hints at what happened; nothing is refused because of it.
+    change = Change(kind, at, Fields(_mapping(data.value.get("previous_attributes"))))
+    live = _is_live(event, found)
+    outcome = handler(found, change, event, setting.known)
+    if isinstance(outcome, str):
+        return Translation(ignored=outcome)
+    if outcome is None or event.problems:
+        return Translation(problems=tuple(event.problems))
+    place = rank(kind, found.value.get("status")) * STEPS_MAX
+    envelope = _Envelope(
+        account=event.text("account") or "",
+        key=event.needed("id"),
+        livemode=live or setting.test_mode,
+        sequence=place + min(setting.step, STEPS_MAX - 1),
+    )
+    return _sealed(outcome, change, envelope, setting.source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What goes around a draft."""
+
+    account: str
+    key: str
+    livemode: bool
+    sequence: int
+
+
+def _sealed(draft: _Draft, change: Change, envelope: _Envelope, source: str) -> Translation:
+    """The draft in its envelope, checked like any other event."""
+    try:
+        made = make_event(
+            source,
+            draft.type,
+            draft.customer,
+            change.at,
+            draft.payload,
+            sequence=envelope.sequence,
+            livemode=envelope.livemode,
+        )
+    except InvalidEvent as error:
+        return Translation(problems=error.problems)
+    except UnicodeEncodeError:
+        return Translation(problems=(Problem("", "holds broken Unicode"),))
+    # Neither the label nor the place is part of the identity: both may become better known. But
+    # an event kept apart and the same event taken for the books are two.
+    facts = (
+        source,
+        envelope.account,
+        envelope.key,
+        draft.type.partition(".")[0],
+        "books" if envelope.livemode else "test",
+    )
+    return Translation(events=(replace(made, id=uuid5(NAMESPACE, "\0".join(facts))),))
+
+
+def _is_live(event: Fields, found: Fields) -> bool:
+    """Whether it is about real money: neither in test mode nor on a simulated clock."""
+    live = event.flag("livemode")
+    if live is None:
+        live = found.flag("livemode")
+    return live is not False and not found.has("test_clock")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+# --- what each type of event means ----------------------------------------------------------------
+
+
+def _handler(kind: str) -> _Handler | str | None:
+    """How to read a type of event; a reason when it is of no interest; None when it has no name."""
+    if not kind:
+        return None
+    return _HANDLERS.get(kind) or _REASONS.get(kind) or "not about subscriptions or their money"
+
+
+def _payer(found: Fields) -> str:
+    """The customer an object belongs to; empty after noting that it names none."""
+    payer = customer_key(found)
+    if payer is None:
+        found.refuse("customer", "is missing")
+    return payer or ""
+
+
+def _subscription(found: Fields, change: Change, _: Fields, known: Known) -> _Outcome:
+    payer, state = _payer(found), read_subscription(found, change, known)
+    if state is None:
+        return None
+    return _Draft(f"subscription.{subscription_label(found, change)}", payer, state)
+
+
+def _invoice(verb: str) -> _Handler:
+    def read(found: Fields, change: Change, _: Fields, known: Known) -> _Outcome:
+        payer, state = _payer(found), read_invoice(found, change.at, known)
+        return None if state is None else _Draft(f"invoice.{verb}", payer, state)
+
+    return read
+
+
+def _deleted_draft(found: Fields, change: Change, _: Fields, known: Known) -> _Outcome:
+    """A draft that was thrown away: void, as if never written."""
+    shown = Fields({**found.value, "status": "void"}, found.path, found.problems)
+    payer, state = _payer(shown), read_invoice(shown, change.at, known)
+    return None if state is None else _Draft("invoice.voided", payer, state)
+
+
+def _charge(verb: str) -> _Handler:
+    def read(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
+        payer = customer_key(found)
+        if payer is None and not found.problems:
+            return _ONE_OFF
+        if verb == "succeeded" and found.flag("captured") is False:
+            return "a payment that is only reserved; its capture has an event of its own"
+        state = payments.read_charge(found)
+        return None if state is None else _Draft(f"payment.{verb}", payer or "", state)
+
+    return read
+
+
+def _charge_refunded(found: Fields, change: Change, event: Fields, _: Known) -> _Outcome:
+    if payments.refund_names_payer(event.text("api_version")):
+        return "told by refund.created"
+    payer = customer_key(found)
+    if payer is None and not found.problems:
+        return _ONE_OFF
+    state = payments.read_charge_refund(found, change)
+    return None if state is None else _Draft("payment.refunded", payer or "", state)
+
+
+def _refund(found: Fields, _: Change, event: Fields, __: Known) -> _Outcome:
+    if not payments.refund_names_payer(event.text("api_version")):
+        return "told by charge.refunded"
+    payer = customer_key(found)
+    if payer is None and not found.problems:
+        return _ONE_OFF
+    state = payments.read_refund(found)
+    return None if state is None else _Draft("payment.refunded", payer or "", state)
+
+
+def _dispute(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
+    state, payer = payments.read_dispute(found)
+    return None if state is None else _Draft("payment.disputed", payer or "", state)
+
+
+def _customer(verb: str) -> _Handler:
+    def read(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
+        state = read_customer(found)
+        return None if state is None else _Draft(f"customer.{verb}", state.id, state)
+
+    return read
+
+
+def _product(verb: str) -> _Handler:
+    def read(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
+        state = read_product(found)
+        return None if state is None else _Draft(f"product.{verb}", "", state)
+
+    return read
+
+
+def _plan(verb: str) -> _Handler:
+    def read(found: Fields, _: Change, __: Fields, known: Known) -> _Outcome:
+        if found.text("type") == "one_time":
+            return _NOT_RECURRING
+        state = read_plan(found, known)
+        return None if state is None else _Draft(f"plan.{verb}", "", state)
+
+    return read
+
+
+_CHANGES: Final = ("created", "updated", "deleted")
+
+_HANDLERS: Final[dict[str, _Handler]] = {
+    **{f"customer.{verb}": _customer(verb) for verb in _CHANGES},
+    **{f"product.{verb}": _product(verb) for verb in _CHANGES},
+    **{f"price.{verb}": _plan(verb) for verb in _CHANGES},
+    **{f"plan.{verb}": _plan(verb) for verb in _CHANGES},
+    **{f"customer.subscription.{verb}": _subscription for verb in _CHANGES},
+    "customer.subscription.paused": _subscription,
+    "customer.subscription.resumed": _subscription,
+    "customer.subscription.pending_update_applied": _subscription,
+    "customer.subscription.pending_update_expired": _subscription,
+    "invoice.created": _invoice("created"),
+    "invoice.updated": _invoice("updated"),
+    "invoice.finalized": _invoice("finalized"),
+    "invoice.paid": _invoice("paid"),
+    "invoice.voided": _invoice("voided"),
+    "invoice.marked_uncollectible": _invoice("uncollectible"),
+    "invoice.deleted": _deleted_draft,
+    "charge.succeeded": _charge("succeeded"),
+    "charge.captured": _charge("succeeded"),
+    "charge.failed": _charge("failed"),
+    "charge.refunded": _charge_refunded,
+    "charge.dispute.created": _dispute,
+    "refund.created": _refund,
+}
+
+_REASONS: Final = {
+    # It shows the subscription as it was before the change it announces, so as a state it would be
+    # stale; the change has an event of its own.
+    "customer.subscription.trial_will_end": "an announcement; the change has its own event",
+    "invoice.upcoming": "an announcement; the invoice has its own events",
+    "invoice.payment_succeeded": "told by invoice.paid",
+    "invoice.payment_failed": "told by charge.failed",
+    "invoice_payment.paid": "told by invoice.paid",
+    **dict.fromkeys(
+        ("customer.discount.created", "customer.discount.updated", "customer.discount.deleted"),
+        "told by the subscription",
+    ),
+    **dict.fromkeys(
+        ("coupon.created", "coupon.updated", "coupon.deleted"),
+        "told by the subscriptions that use it",
+    ),
+}
