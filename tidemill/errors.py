@@ -118,6 +118,10 @@ class TidemillError(Exception):
         """The message followed by the hint: what a traceback or a notebook shows."""
         return f"{self.message} {self.hint}" if self.hint else self.message
 
+    def document(self) -> dict[str, Any]:
+        """The error for programs: its code, what is wrong, the hint, and each single problem."""
+        return {"code": self.code, "detail": self.message, "hint": self.hint, "errors": []}
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by state, because subclasses take other arguments than the message."""
         return _revive, (type(self), self.args), self.__dict__
@@ -153,6 +157,14 @@ class ManyProblems(TidemillError):
             lines = "".join(f"\n  - {each}" for each in self.problems)
             message = f"{self.subject} is not valid; {len(self.problems)} problems:{lines}"
         super().__init__(message, hint=hint, **context)
+
+    def document(self) -> dict[str, Any]:
+        """The error for programs, with its problems as a list instead of in the text."""
+        detail, _, listed = self.message.partition(":\n")
+        return super().document() | {
+            "detail": f"{detail}." if listed else detail,
+            "errors": [each.document() for each in self.problems],
+        }
 
 
 class UnknownName(TidemillError):
