@@ -83,18 +83,18 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "starts_at",
         "ends_at",
     ),
-    # The state of each invoice as last known; `first_*` facts are the activation policy's evidence.
+    # The state of each invoice as last known, with what its payments say of it.
     "invoices": (
         "invoice_id",
         "subscription_id",
-        "customer_id",
         "status",
-        "currency",
         "total",
         "issued_at",
         "paid_at",
         "period_start",
         "period_end",
+        "first_payment_at",
+        "refunded",
     ),
     "usage_lines": (
         "invoice_id",
@@ -107,7 +107,16 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "period_start",
         "period_end",
     ),
-    "payments": ("payment_id", "invoice", "customer_id", "kind", "amount", "currency", "paid_at"),
+    "payments": (
+        "payment_id",
+        "source_id",
+        "invoice",
+        "customer_id",
+        "kind",
+        "amount",
+        "currency",
+        "paid_at",
+    ),
     # One major unit of `quote` is worth `rate` major units of `base` until the next row.
     "fx_rates": ("base", "quote", "day", "rate"),
 }
@@ -282,27 +291,44 @@ def _latest_invoices(scope: _Scope) -> FromClause:
 
 
 def _invoices(scope: _Scope) -> FromClause:
-    latest = _latest_invoices(scope)
+    latest, payment = _latest_invoices(scope), _payments(scope)
     owner = models.subscription
+    money = (
+        select(
+            payment.c.source_id,
+            payment.c.invoice,
+            func.min(payment.c.paid_at)
+            .filter(payment.c.kind == "succeeded", payment.c.amount > 0)
+            .label("first_payment_at"),
+            func.sum(payment.c.amount).filter(payment.c.kind == "refunded").label("refunded"),
+        )
+        .group_by(payment.c.source_id, payment.c.invoice)
+        .subquery("invoice_money")
+    )
     return (
         select(
             latest.c.id.label("invoice_id"),
             owner.c.id.label("subscription_id"),
-            latest.c.customer_id,
             latest.c.status,
-            latest.c.currency,
             latest.c.total,
             latest.c.issued_at,
             latest.c.paid_at,
             latest.c.period_start,
             latest.c.period_end,
+            money.c.first_payment_at,
+            func.coalesce(money.c.refunded, 0).label("refunded"),
         )
-        .outerjoin(
+        .select_from(latest)
+        .join(
             owner,
             and_(
                 owner.c.source_id == latest.c.source_id,
                 owner.c.external_id == latest.c.subscription,
             ),
+        )
+        .outerjoin(
+            money,
+            and_(money.c.source_id == latest.c.source_id, money.c.invoice == latest.c.external_id),
         )
         .subquery()
     )
@@ -339,6 +365,7 @@ def _payments(scope: _Scope) -> FromClause:
     return (
         select(
             table.c.id.label("payment_id"),
+            table.c.source_id,
             table.c.invoice,
             table.c.customer_id,
             table.c.kind,

@@ -83,6 +83,8 @@ class Cause(StrEnum):
     """The service already paid for ran out after a cancellation."""
     INVOICE_PAID = "invoice_paid"
     """The payment that the policy counts from arrived."""
+    INVOICE_REFUNDED = "invoice_refunded"
+    """The service period of an invoice that was refunded in full began or ended."""
     USAGE_INVOICE = "usage_invoice"
     """A finalised usage charge changed the usage part of MRR."""
     USAGE_LAPSED = "usage_lapsed"

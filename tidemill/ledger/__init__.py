@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tidemill.ledger.activation import activated
+from tidemill.ledger.changes import changes
 from tidemill.ledger.discounts import counted_discounts
 from tidemill.ledger.facts import Fact, whole_companies
-from tidemill.ledger.levels import item_levels
-from tidemill.ledger.movements import changes, named
+from tidemill.ledger.levels import Measure, item_levels
+from tidemill.ledger.movements import named
 from tidemill.ledger.segments import segments
 from tidemill.ledger.support import require_supported
+from tidemill.ledger.usage import usage_spans
 from tidemill.ledger.versions import versions_in_force
 
 if TYPE_CHECKING:
@@ -29,18 +32,22 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["Fact", "derive", "whole_companies"]
+__all__ = ["Fact", "Measure", "derive", "whole_companies"]
 
 
-def derive(relations: Relations, policy: Policy) -> Select[tuple[object, ...]]:
+def derive(
+    relations: Relations, policy: Policy, *, measure: Measure = "mrr"
+) -> Select[tuple[object, ...]]:
     """The MRR movements of a history under a policy.
 
+    measure: what levels measure; the two annual ones serve ARR only.
     Shape:   the columns of `models.metric_mrr_movement`; native currency, exact.
     Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     require_supported(policy)
-    versions = versions_in_force(relations)
+    versions = activated(relations, policy, versions_in_force(relations, policy))
     discounts = counted_discounts(relations, policy, versions)
-    pieces = segments(versions, discounts)
-    levels = item_levels(relations, policy, pieces, discounts)
+    usage = usage_spans(relations, policy)
+    pieces = segments(relations, policy, versions, discounts, usage)
+    levels = item_levels(relations, policy, pieces, discounts, usage, measure)
     return named(changes(levels), relations, policy)

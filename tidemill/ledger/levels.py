@@ -1,60 +1,84 @@
-"""Levels: what each item of a counted segment is worth a month, exactly.
+"""Levels: what each item of a segment is worth a month, exactly.
 
-The knobs `tax`, `weeks_per_month` and `days_per_month` act here, each in a function of its own.
+The knobs `tax`, `weeks_per_month`, `days_per_month`, `rounding` and `arr_basis` act here, each in a
+function of its own.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import CTE, and_, case, func, select
+from sqlalchemy import (
+    CTE,
+    Numeric,
+    SmallInteger,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 
+from tidemill.knobs import fraction
 from tidemill.ledger.discounts import discounted
-from tidemill.policy import fraction
+from tidemill.ledger.timers import after_intervals
+from tidemill.ledger.usage import usage_items
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import ColumnElement, FromClause, Select
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["item_levels"]
+__all__ = ["Measure", "item_levels"]
+
+Measure = Literal["mrr", "contract_value", "contract_days"]
+"""What a level measures: a month's value, or a year's in one of the two other reckonings of ARR."""
+
+_ZERO: Final = cast(literal(0), Numeric)
 
 
-def item_levels(relations: Relations, policy: Policy, segments: CTE, discounts: CTE) -> FromClause:
-    """The monthly value of every licensed item in every counted segment.
+def item_levels(
+    relations: Relations,
+    policy: Policy,
+    segments: CTE,
+    discounts: CTE,
+    usage: CTE | None,
+    measure: Measure,
+) -> FromClause:
+    """The value of every item in every segment that is worth something or keeps its customer.
 
     Formula: max(0, (unit_amount - tax) x quantity - discounts) x intervals a month.
     Source:  docs/reference/definitions.md, MRR. One-off lines are no items, and a metered item has
              no value of its own.
-    Shape:   the columns of `segments`, item, plan, product, interval, interval_count and
-             amount_minor (exact, native minor units a month).
+    Shape:   the columns of `segments`, item, plan, product, interval, interval_count,
+             amount_minor (exact, native minor units a month, or a year by `measure`), present (1 on
+             one item of a segment that may keep its customer at no value, else 0).
     """
     gross = _gross(relations, policy, segments)
-    net = discounted(segments, gross, discounts)
-    joined = gross.outerjoin(
-        net,
-        and_(
-            net.c.version_id == gross.c.version_id,
-            net.c.seg_from == gross.c.seg_from,
-            net.c.ordinal == gross.c.ordinal,
-        ),
+    amounts = [_net(segments, gross, discounts)]
+    if usage is not None:
+        amounts.append(usage_items(relations, usage, segments))
+    priced = union_all(*amounts).subquery("priced")
+    value = case((priced.c.counts, _measured(priced, policy, measure)), else_=_ZERO)
+    columns = [column for column in priced.c if column.name not in ("amount", "present")]
+    present = cast(case((priced.c.present, 1), else_=0), SmallInteger)
+    level = select(*columns, value.label("amount_minor"), present.label("present")).subquery(
+        "item_value"
     )
-    amount = func.coalesce(net.c.amount, gross.c.amount)
-    columns = [column for column in gross.c if column.name not in ("ordinal", "amount")]
-    return (
-        select(*columns, monthly(amount, gross, policy).label("amount_minor"))
-        .select_from(joined)
-        .subquery("level")
-    )
+    return _rounded(_present_once(level, policy), policy, measure)
 
 
 def _gross(relations: Relations, policy: Policy, segments: CTE) -> CTE:
-    """Items of counted segments with their full amount a billing interval."""
+    """Items with their full amount a billing interval, before discounts."""
     item = relations.version_items
+    licensed = item.c.usage_type == "licensed"
+    full = case((licensed, _unit_amount(item, policy) * item.c.quantity), else_=_ZERO)
     return (
         select(
             segments,
@@ -64,10 +88,10 @@ def _gross(relations: Relations, policy: Policy, segments: CTE) -> CTE:
             item.c.product,
             item.c.interval,
             item.c.interval_count,
-            (_unit_amount(item, policy) * item.c.quantity).label("amount"),
+            full.label("amount"),
         )
         .join(item, item.c.version_id == segments.c.version_id)
-        .where(segments.c.counts, item.c.usage_type == "licensed")
+        .where(or_(and_(segments.c.counts, licensed), segments.c.present))
         .cte("gross")
     )
 
@@ -79,20 +103,73 @@ def _unit_amount(item: FromClause, policy: Policy) -> ColumnElement[Decimal]:
     return item.c.unit_amount - item.c.tax_inclusive_amount
 
 
-def monthly(
-    amount: ColumnElement[Decimal], item: FromClause, policy: Policy
-) -> ColumnElement[Decimal]:
+def _net(segments: CTE, gross: CTE, discounts: CTE) -> Select[tuple[object, ...]]:
+    """The same items with what discounts leave of their amount."""
+    net = discounted(segments, gross, discounts)
+    joined = gross.outerjoin(
+        net,
+        and_(
+            net.c.version_id == gross.c.version_id,
+            net.c.seg_from == gross.c.seg_from,
+            net.c.ordinal == gross.c.ordinal,
+        ),
+    )
+    columns = [column for column in gross.c if column.name != "amount"]
+    amount = func.coalesce(net.c.amount, gross.c.amount)
+    return select(*columns, amount.label("amount")).select_from(joined)
+
+
+def _measured(item: FromClause, policy: Policy, measure: Measure) -> ColumnElement[Decimal]:
     """An amount a billing interval as an amount a month, e.g. 700 a week x 52/12 = 3033.33….
 
+    Or as an amount a year: by twelve months, 52 weeks and 365 days (`contract_value`), or by the
+    days of the current term (`contract_days`: 109800 for a leap year's 366 days = 109500 for 365).
     One division, made last: the quotient is exact wherever a finite decimal can be.
     """
+    if measure == "contract_days":
+        term_end = after_intervals(item.c.term_start, item.c.interval, item.c.interval_count)
+        days = cast(func.extract("epoch", term_end - item.c.term_start), Numeric) / 86_400
+        return cast(item.c.amount * 365 / days, Numeric)
 
     def times(factor: Fraction) -> ColumnElement[Decimal]:
-        return amount * factor.numerator / (item.c.interval_count * factor.denominator)
+        parts = item.c.interval_count * factor.denominator
+        return cast(item.c.amount * factor.numerator / parts, Numeric)
 
+    weeks, days_ = fraction(policy.weeks_per_month), fraction(policy.days_per_month)
+    month, year, week, day = Fraction(1), Fraction(1, 12), weeks, days_
+    if measure == "contract_value":
+        month, year, week, day = Fraction(12), Fraction(1), Fraction(52), Fraction(365)
     return case(
-        (item.c.interval == "month", times(Fraction(1))),
-        (item.c.interval == "year", times(Fraction(1, 12))),
-        (item.c.interval == "week", times(fraction(policy.weeks_per_month))),
-        else_=times(fraction(policy.days_per_month)),
+        (item.c.interval == "month", times(month)),
+        (item.c.interval == "year", times(year)),
+        (item.c.interval == "week", times(week)),
+        else_=times(day),
+    )
+
+
+def _present_once(level: FromClause, policy: Policy) -> FromClause:
+    """Keeps `present` on the first item of a segment only, so that it can be summed."""
+    if policy.free_plans == "never" and policy.paused != "contraction":
+        return level
+    columns = [column for column in level.c if column.name != "present"]
+    present = case((_place(level) == 1, level.c.present), else_=0)
+    return select(*columns, cast(present, SmallInteger).label("present")).subquery("present_once")
+
+
+def _rounded(level: FromClause, policy: Policy, measure: Measure) -> FromClause:
+    """`rounding = subscription`: whole minor units in total; the first item takes the difference.
+
+    Rounded half away from zero, as `numeric` rounds in PostgreSQL.
+    """
+    if policy.rounding == "exact" or measure != "mrr":
+        return level
+    total = func.sum(level.c.amount_minor).over(partition_by=(level.c.version_id, level.c.seg_from))
+    rest = case((_place(level) == 1, func.round(total) - total), else_=_ZERO)
+    columns = [column for column in level.c if column.name != "amount_minor"]
+    return select(*columns, (level.c.amount_minor + rest).label("amount_minor")).subquery("rounded")
+
+
+def _place(level: FromClause) -> ColumnElement[int]:
+    return func.row_number().over(
+        partition_by=(level.c.version_id, level.c.seg_from), order_by=level.c.ordinal
     )

@@ -1,30 +1,19 @@
-"""Movements: level changes, netted and named.
+"""Movements: the changes of each bucket, named.
 
-A movement is a difference of two levels, so movements sum to the level, always. Changes are found
-per item, gathered per customer and netting bucket, and each bucket gets one name.
+A movement is a difference of two levels, so movements sum to the level, always.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import (
-    CTE,
-    Date,
-    DateTime,
-    SmallInteger,
-    and_,
-    case,
-    cast,
-    false,
-    func,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import SmallInteger, and_, case, cast, false, func, not_, or_, select, true
 
 from tidemill.fx import daily_rates, in_force
-from tidemill.ledger.versions import forever
+from tidemill.knobs import parameter
+from tidemill.ledger.activity import balanced, with_first_payment
+from tidemill.ledger.buckets import bucketed, month_of
+from tidemill.ledger.changes import LINE
 from tidemill.vocabulary import MovementType
 
 if TYPE_CHECKING:
@@ -33,193 +22,144 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["changes", "named"]
-
-# What stays the same along one line of the ledger.
-LINE = (
-    "customer_id",
-    "subscription_id",
-    "source_id",
-    "item",
-    "plan",
-    "product",
-    "interval",
-    "interval_count",
-    "currency",
-)
-
-
-def changes(levels: FromClause) -> FromClause:
-    """The instants at which an item's level changes, with the signed change and its cause.
-
-    Every level is written at its beginning and taken back at its end. Most ends meet a beginning of
-    the same value (a renewal): those pairs cancel out and are dropped before anything is summed.
-    Shape: the `LINE` columns, occurred_at, cause, event_position, reason, amount_minor.
-    """
-    turns = _turns(levels)
-    line = [turns.c[name] for name in LINE]
-    begins = select(
-        *line,
-        turns.c.seg_from.label("occurred_at"),
-        turns.c.cause,
-        turns.c.event_position,
-        turns.c.reason,
-        turns.c.amount_minor,
-    ).where(~turns.c.continues)
-    ends = select(
-        *line,
-        turns.c.seg_to,
-        turns.c.next_cause,
-        turns.c.next_position,
-        turns.c.next_reason,
-        -turns.c.amount_minor,
-    ).where(~turns.c.is_continued, turns.c.seg_to < forever())
-    signed = union_all(begins, ends).subquery("signed")
-    keys = [column for column in signed.c if column.name != "amount_minor"]
-    amount = func.sum(signed.c.amount_minor)
-    return (
-        select(*keys, amount.label("amount_minor"))
-        .group_by(*keys)
-        .having(amount != 0)
-        .subquery("change")
-    )
-
-
-def _turns(levels: FromClause) -> CTE:
-    """The levels that do not go on unchanged at both their ends.
-
-    `continues`: the same item had the same level right before; `is_continued`: it has right after.
-    """
-
-    def before(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        run = (levels.c.subscription_id, levels.c.item)
-        return func.lag(column).over(partition_by=run, order_by=levels.c.seg_from)
-
-    same = and_(
-        before(levels.c.seg_to) == levels.c.seg_from,
-        before(levels.c.amount_minor) == levels.c.amount_minor,
-        *(
-            before(levels.c[name]).is_not_distinct_from(levels.c[name])
-            for name in LINE
-            if name not in ("subscription_id", "item")
-        ),
-    )
-    compared = select(levels, func.coalesce(same, false()).label("continues")).subquery("compared")
-    next_one = func.lead(compared.c.continues).over(
-        partition_by=(compared.c.subscription_id, compared.c.item), order_by=compared.c.seg_from
-    )
-    known = select(compared, func.coalesce(next_one, false()).label("is_continued")).subquery(
-        "known"
-    )
-    return select(known).where(or_(~known.c.continues, ~known.c.is_continued)).cte("turn")
+__all__ = ["named"]
 
 
 def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[tuple[object, ...]]:
     """The ledger: every change with the name of its bucket's movement.
 
-    Source: definitions.md §1.3. With b and a the customer's level before and after the bucket:
-            b = 0 < a is new, or reactivation if ever active before; b > 0 = a is churn;
-            otherwise a >= b is expansion and a < b contraction.
+    Source: docs/reference/definitions.md, movements. With b and a the level of the customer before
+            and after the bucket: not active, then active is new, or reactivation if ever active
+            before; active, then not is churn; otherwise a >= b is expansion, a < b contraction.
     Shape:  the columns of `models.metric_mrr_movement`.
+    A bucket in which a unit came and left again is empty: nothing was there before or after.
     """
-    weighed = _weighed(changed, relations, policy)
-    return _classified(_balanced(weighed))
+    buckets = with_first_payment(bucketed(changed, policy), policy)
+    states = balanced(_weighed(buckets, relations), "unit", "bucket", policy)
+    return _classified(_with_customers(states, policy), policy)
 
 
-def _weighed(changed: FromClause, relations: Relations, policy: Policy) -> FromClause:
-    """Changes with their day and, for customers who pay in several currencies, a common weight."""
-    day = cast(func.timezone(policy.tz, changed.c.occurred_at), Date)
-    dated = select(changed, day.label("day")).subquery("dated")
-    bucket = (dated.c.customer_id, dated.c.day)
-    mixed = func.min(dated.c.currency).over(partition_by=bucket) != func.max(dated.c.currency).over(
-        partition_by=bucket
+def _with_customers(states: FromClause, policy: Policy) -> FromClause:
+    """The changes that say something, with what the customer was before and after.
+
+    That is the unit's state, but for `movement_level = subscription`: customers are counted as
+    customers whatever movements are told of, instant by instant.
+    """
+    if policy.movement_level == "customer":
+        return (
+            select(
+                states,
+                states.c.was_active.label("customer_was"),
+                states.c.is_active.label("customer_is"),
+                states.c.bucket.label("customer_bucket"),
+            )
+            .where(or_(states.c.was_active, states.c.is_active))
+            .subquery("row")
+        )
+    units = select(
+        *(column for column in states.c if column.name not in ("was_active", "is_active")),
+        states.c.was_active.label("unit_was"),
+        states.c.is_active.label("unit_is"),
+    ).subquery("unit_state")
+    both = balanced(units, "customer_id", "occurred_at", policy)
+    customer_changes = both.c.was_active != both.c.is_active
+    return (
+        select(
+            *(both.c[column.name] for column in states.c if column.name in both.c),
+            both.c.unit_was.label("was_active"),
+            both.c.unit_is.label("is_active"),
+            both.c.was_active.label("customer_was"),
+            both.c.is_active.label("customer_is"),
+            both.c.occurred_at.label("customer_bucket"),
+        )
+        .where(or_(both.c.unit_was, both.c.unit_is, customer_changes))
+        .subquery("row")
     )
-    marked = select(dated, mixed.label("mixed")).subquery("marked")
+
+
+def _weighed(buckets: FromClause, relations: Relations) -> FromClause:
+    """The changes with a weight by which a bucket's changes can be added up to know their sign.
+
+    Only a bucket with two currencies needs rates for that. Where a rate is missing the sum is
+    refused by every question anyway, so its name may rest on the other currency.
+    """
+    whole = (buckets.c.unit, buckets.c.bucket)
+    mixed = func.min(buckets.c.currency).over(partition_by=whole) != func.max(
+        buckets.c.currency
+    ).over(partition_by=whole)
+    marked = select(buckets, mixed.label("mixed")).subquery("marked")
     rates = select(daily_rates(relations.fx_rates, relations.base_currency)).cte("rate")
-    # Only a bucket with two currencies needs rates to know whether its sum went up or down. Where a
-    # rate is missing the sum is refused by every question anyway, so its name may rest on the rest.
     factor = (
         select(rates.c.factor)
         .where(in_force(rates, marked.c.currency, marked.c.day))
         .scalar_subquery()
     )
     weight = case((marked.c.mixed, marked.c.amount_minor * factor), else_=marked.c.amount_minor)
-    return select(marked, weight.label("weight")).subquery("weighed")
+    columns = [marked.c[column.name] for column in buckets.c]
+    return select(*columns, weight.label("weight")).subquery("weighed")
 
 
-def _balanced(weighed: FromClause) -> FromClause:
-    """Each change with its customer's level before and after the bucket.
-
-    A level is active when anything is paid, in whatever currency: levels are never negative, so the
-    plain sum over currencies is zero exactly when all of them are.
-    """
-    bucket = (weighed.c.customer_id, weighed.c.day)
-    # The default frame takes in all rows of the same day: the sum stands at the bucket's end.
-    after = func.sum(weighed.c.amount_minor).over(
-        partition_by=weighed.c.customer_id, order_by=weighed.c.day
-    )
-    net = func.sum(weighed.c.amount_minor).over(partition_by=bucket)
-    place = func.row_number().over(
-        partition_by=bucket,
-        order_by=(
-            weighed.c.subscription_id,
-            weighed.c.item,
-            weighed.c.plan,
-            weighed.c.occurred_at,
-            weighed.c.event_position,
-            weighed.c.currency,
-            weighed.c.interval,
-            weighed.c.interval_count,
-            weighed.c.product,
-        ),
-    )
-    return select(
-        weighed,
-        (after - net).label("level_before"),
-        after.label("level_after"),
-        func.sum(weighed.c.weight).over(partition_by=bucket).label("net"),
-        place.label("place"),
-    ).subquery("balanced")
-
-
-def _classified(balanced: FromClause) -> Select[tuple[object, ...]]:
-    """Names the movement of each bucket and marks one of its rows when the customer came or went.
-
-    A bucket in which a customer came and left again is empty: nothing was there before or after.
-    """
-    first_active = func.min(case((balanced.c.level_after > 0, balanced.c.day))).over(
-        partition_by=balanced.c.customer_id
-    )
-    row = select(
-        balanced,
-        (balanced.c.level_before > 0).label("was_active"),
-        (balanced.c.level_after > 0).label("is_active"),
-        first_active.label("first_active"),
-    ).subquery("row")
-    joins, leaves = (
-        and_(~row.c.was_active, row.c.is_active),
-        and_(row.c.was_active, ~row.c.is_active),
-    )
-    kind = case(
-        (and_(joins, row.c.day == row.c.first_active), MovementType.NEW.value),
-        (joins, MovementType.REACTIVATION.value),
-        (leaves, MovementType.CHURN.value),
-        (row.c.net >= 0, MovementType.EXPANSION.value),
-        else_=MovementType.CONTRACTION.value,
-    )
-    presence = case((row.c.place > 1, 0), (joins, 1), (leaves, -1), else_=0)
+def _classified(row: FromClause, policy: Policy) -> Select[tuple[object, ...]]:
+    """The rows of the ledger, each with the name of its bucket."""
     return select(
         *(row.c[name] for name in LINE),
         row.c.occurred_at,
         row.c.day,
-        kind.label("type"),
+        _kind(row, policy).label("type"),
         row.c.amount_minor,
-        cast(presence, SmallInteger).label("customer_delta"),
-        # Through a plain timestamp: a date alone would be truncated in the session's time zone.
-        cast(func.date_trunc("month", cast(row.c.first_active, DateTime)), Date).label(
-            "cohort_month"
-        ),
+        cast(_customer_delta(row), SmallInteger).label("customer_delta"),
+        month_of(
+            func.min(case((row.c.is_active, row.c.day))).over(partition_by=row.c.customer_id)
+        ).label("cohort_month"),
         row.c.cause,
         row.c.event_position,
-        case((leaves, row.c.reason)).label("churn_reason"),
-    ).where(or_(row.c.was_active, row.c.is_active))
+        case((_leaves(row), row.c.reason)).label("churn_reason"),
+    )
+
+
+def _joins(row: FromClause) -> ColumnElement[bool]:
+    return and_(not_(row.c.was_active), row.c.is_active)
+
+
+def _leaves(row: FromClause) -> ColumnElement[bool]:
+    return and_(row.c.was_active, not_(row.c.is_active))
+
+
+def _kind(row: FromClause, policy: Policy) -> ColumnElement[str]:
+    whole = (row.c.unit, row.c.bucket)
+    first_active = func.min(case((row.c.is_active, row.c.bucket))).over(partition_by=row.c.unit)
+    is_new = or_(row.c.bucket == first_active, not_(_returns(row, policy)))
+    net = func.sum(row.c.weight).over(partition_by=whole)
+    return case(
+        (and_(_joins(row), is_new), MovementType.NEW.value),
+        (_joins(row), MovementType.REACTIVATION.value),
+        (_leaves(row), MovementType.CHURN.value),
+        (net >= 0, MovementType.EXPANSION.value),
+        else_=MovementType.CONTRACTION.value,
+    )
+
+
+def _returns(row: FromClause, policy: Policy) -> ColumnElement[bool]:
+    """`reactivation`: is one who was active before and comes back now a returning customer?"""
+    word, days = parameter(policy.reactivation)
+    if word != "within":
+        return true() if word == "forever" else false()
+    arrived = func.max(row.c.occurred_at).over(partition_by=(row.c.unit, row.c.bucket))
+    left = func.max(case((_leaves(row), row.c.occurred_at))).over(
+        partition_by=row.c.unit, order_by=row.c.bucket, groups=(None, -1)
+    )
+    return arrived - left <= func.make_interval(0, 0, 0, 0, 24 * (days or 0))
+
+
+def _customer_delta(row: FromClause) -> ColumnElement[int]:
+    """+1 or -1 on the first row of a bucket in which the customer came or went, else 0."""
+    place = func.row_number().over(
+        partition_by=(row.c.customer_id, row.c.customer_bucket),
+        order_by=[row.c[name] for name in (*LINE, "occurred_at", "event_position")],
+    )
+    return case(
+        (place > 1, 0),
+        (and_(not_(row.c.customer_was), row.c.customer_is), 1),
+        (and_(row.c.customer_was, not_(row.c.customer_is)), -1),
+        else_=0,
+    )

@@ -1,14 +1,8 @@
-"""Segments: versions cut at the instants that matter, and whether the subscription counts in each.
-
-Every knob of the state layer that decides *whether* a subscription counts is one function here. It
-gives a `Rule`: the instants at which it changes its mind, and its verdict on an instant. A segment
-counts when all rules say so at its beginning; none can change its mind inside a segment.
-"""
+"""Segments: versions cut at the instants that matter; does the subscription count in each?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     CTE,
@@ -16,6 +10,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal,
     not_,
@@ -24,131 +19,140 @@ from sqlalchemy import (
     union_all,
 )
 
-from tidemill.ledger.timers import boundaries, discount_timers, version_timers
+from tidemill.ledger.endings import ending_timers, prolonged, without_refunded
+from tidemill.ledger.rules import is_paused, rules
+from tidemill.ledger.timers import Timer, boundaries, timer
+from tidemill.ledger.usage import usage_timers
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause, ChurnReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
     from sqlalchemy import ColumnElement, FromClause
+
+    from tidemill.policy import Policy
+    from tidemill.relations import Relations
 
 __all__ = ["segments"]
 
 # What the later steps need of a piece; the rest of the state has been judged by then.
-_CARRIED = (
+_CARRIED: Final = (
     "version_id",
     "subscription_id",
     "customer_id",
     "source_id",
     "currency",
     "seg_from",
-    "counts",
     "cause",
-    "reason",
+    "event_position",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One condition for counting: when its answer may change inside a version, and the answer."""
-
-    holds: Callable[[ColumnElement[datetime]], ColumnElement[bool]]
-    timers: tuple[tuple[ColumnElement[datetime], Cause], ...] = ()
-
-
-def segments(versions: CTE, discounts: CTE) -> CTE:
+def segments(
+    relations: Relations, policy: Policy, versions: CTE, discounts: CTE, usage: CTE | None
+) -> CTE:
     """The timeline of every subscription in pieces within which nothing changes.
 
-    Shape: version_id, subscription_id, customer_id, source_id, currency; seg_from, seg_to
-           (half-open, UTC); counts (bool); cause, event_position and reason of the segment's
-           beginning, and next_cause, next_position and next_reason of its end. A version's key is
-           the log position of its event.
+    Shape: version_id, subscription_id, customer_id, source_id, currency; term_start, when the
+           billing period began; seg_from, seg_to (half-open, UTC); counts: is it worth its value;
+           present: may it keep its customer active at no value; cause, event_position and reason
+           of the segment's beginning, next_cause, next_position and next_reason of its end.
     """
-    rules = _rules(versions)
-    timers = version_timers(versions, [timer for rule in rules for timer in rule.timers])
-    boundary = boundaries(timers + discount_timers(discounts))
+    timers = [
+        timer(versions, at, cause) for rule in rules(versions, policy) for at, cause in rule.timers
+    ]
+    timers += [
+        timer(discounts, discounts.c.starts_at, Cause.DISCOUNT_STARTED),
+        timer(discounts, discounts.c.ends_at, Cause.DISCOUNT_ENDED),
+        *ending_timers(relations, policy, versions),
+        *usage_timers(usage, versions),
+    ]
+    pieces = _with_past(_cut(versions, timers), policy)
+    judged = _judged(pieces, policy)
+    judged = without_refunded(relations, policy, prolonged(relations, policy, judged))
+    return _with_ends(judged, policy)
+
+
+def _cut(versions: CTE, timers: list[Timer]) -> FromClause:
+    """The versions, and once more from each boundary inside them on."""
+    boundary = boundaries(timers)
     begun = select(
         versions,
         versions.c.valid_from.label("seg_from"),
         cast(literal(Cause.EVENT.value), Text).label("cause"),
+        versions.c.version_id.label("event_position"),
     )
-    cut = select(versions, boundary.c.at, boundary.c.cause).join(
+    cut = select(versions, boundary.c.at, boundary.c.cause, boundary.c.event_position).join(
         boundary, boundary.c.version_id == versions.c.version_id
     )
-    pieces = union_all(begun, cut).subquery("piece")
-    counts = and_(*(rule.holds(pieces.c.seg_from) for rule in _rules(pieces)))
-    judged = select(
-        pieces,
-        counts.label("counts"),
-        _churn_reason(pieces).label("reason"),
-    ).subquery("judged")
-    return _with_ends(judged)
+    return union_all(begun, cut).subquery("piece")
 
 
-def _with_ends(judged: FromClause) -> CTE:
+def _with_past(pieces: FromClause, policy: Policy) -> FromClause:
+    """The pieces with been_live: was the subscription active or past due at any time before?
+
+    Only a policy that lets paused subscriptions stay has to know.
+    """
+    if policy.paused == "churn":
+        return select(pieces, false().label("been_live")).subquery("remembered")
+    live = pieces.c.status.in_(("active", "past_due"))
+    before = func.bool_or(live).over(
+        partition_by=pieces.c.subscription_id, order_by=pieces.c.seg_from, rows=(None, -1)
+    )
+    return select(pieces, func.coalesce(before, false()).label("been_live")).subquery("remembered")
+
+
+def _judged(pieces: FromClause, policy: Policy) -> FromClause:
+    """The pieces with `countable`: what all rules say, a pause left aside."""
+    verdicts = (rule.holds(pieces.c.seg_from) for rule in rules(pieces, policy))
+    return select(pieces, and_(*verdicts).label("countable")).subquery("judged")
+
+
+def _with_ends(judged: FromClause, policy: Policy) -> CTE:
     """Each piece with where it ends and why: the beginning of the subscription's next one."""
 
-    def following(column: ColumnElement[object]) -> ColumnElement[object]:
+    def following(column: ColumnElement[Any]) -> ColumnElement[Any]:
         return func.lead(column).over(
             partition_by=judged.c.subscription_id, order_by=judged.c.seg_from
         )
 
+    reason = _churn_reason(judged)
     return select(
         *(judged.c[name] for name in _CARRIED),
-        judged.c.version_id.label("event_position"),
+        func.coalesce(judged.c.current_period_start, judged.c.valid_from).label("term_start"),
+        _counts(judged, policy).label("counts"),
+        _present(judged, policy).label("present"),
+        reason.label("reason"),
         func.coalesce(following(judged.c.seg_from), forever()).label("seg_to"),
         following(judged.c.cause).label("next_cause"),
-        following(judged.c.version_id).label("next_position"),
-        following(judged.c.reason).label("next_reason"),
+        following(judged.c.event_position).label("next_position"),
+        following(reason).label("next_reason"),
     ).cte("segment")
 
 
-def _rules(versions: FromClause) -> tuple[Rule, ...]:
-    return (_has_started(versions), _is_billed(versions), _has_not_ended(versions))
+def _counts(judged: FromClause, policy: Policy) -> ColumnElement[bool]:
+    """Is the piece worth its value? `paused` decides whether a pause takes it away."""
+    if policy.paused == "active":
+        return judged.c.countable
+    return and_(judged.c.countable, not_(is_paused(judged)))
 
 
-def _has_started(versions: FromClause) -> Rule:
-    """A subscription written down before it begins counts from its beginning (E37)."""
-    started_at = versions.c.started_at
-    return Rule(
-        lambda at: or_(started_at.is_(None), started_at <= at),
-        timers=((started_at, Cause.STARTED),),
-    )
-
-
-def _is_billed(versions: FromClause) -> Rule:
-    """The status is one that counts, and collection is not paused."""
-    counted = versions.c.status.in_(("active", "past_due"))
-    return Rule(lambda _: and_(counted, versions.c.paused_at.is_(None)))
-
-
-def _has_not_ended(versions: FromClause) -> Rule:
-    """`churn_recognition`: at_cancellation counts until the cancellation takes effect."""
-    ends_at = scheduled_end(versions)
-    by_period = versions.c.cancel_at_period_end
-    return Rule(
-        lambda at: or_(ends_at.is_(None), at < ends_at),
-        timers=(
-            (case((by_period, ends_at)), Cause.PERIOD_ENDED),
-            (case((not_(by_period), ends_at)), Cause.CANCEL_AT_REACHED),
-        ),
-    )
-
-
-def scheduled_end(versions: FromClause) -> ColumnElement[datetime]:
-    """When a subscription that is cancelled ahead of time will end; null when it is not."""
-    return func.coalesce(
-        versions.c.cancel_at,
-        case((versions.c.cancel_at_period_end, versions.c.current_period_end)),
-    )
+def _present(judged: FromClause, policy: Policy) -> ColumnElement[bool]:
+    """May it keep its customer active at no value? `free_plans`, and `paused = contraction`."""
+    kept: list[ColumnElement[bool]] = []
+    if policy.free_plans != "never":
+        kept.append(_counts(judged, policy))
+    if policy.paused == "contraction":
+        kept.append(and_(judged.c.countable, is_paused(judged)))
+    return or_(false(), *kept)
 
 
 def _churn_reason(pieces: FromClause) -> ColumnElement[str]:
     """Who ended it, should this piece begin a churn. Unknown is a class of its own."""
+    gave_up = or_(
+        pieces.c.status.in_(("unpaid", "past_due")), pieces.c.cause == Cause.PAST_DUE_TIMEOUT.value
+    )
     return case(
-        (pieces.c.status.in_(("unpaid", "past_due")), ChurnReason.INVOLUNTARY.value),
+        (gave_up, ChurnReason.INVOLUNTARY.value),
         (pieces.c.voluntary.is_(True), ChurnReason.VOLUNTARY.value),
         (pieces.c.voluntary.is_(False), ChurnReason.INVOLUNTARY.value),
         else_=ChurnReason.UNKNOWN.value,

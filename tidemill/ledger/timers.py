@@ -13,34 +13,37 @@ from sqlalchemy import DateTime, Interval, Text, case, cast, func, literal, sele
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
-    from sqlalchemy import CTE, ColumnElement, FromClause, Select
+    from sqlalchemy import ColumnElement, FromClause, Select
 
-__all__ = ["Timer", "after_intervals", "boundaries", "discount_timers", "version_timers"]
+__all__ = ["Timer", "after_intervals", "boundaries", "timer"]
 
-# A query for instants with the cause they stand for: version_id, at, cause.
-Timer: TypeAlias = "Select[tuple[int, datetime, str]]"
-
-
-def version_timers(
-    versions: CTE, timers: Iterable[tuple[ColumnElement[datetime], Cause]]
-) -> list[Timer]:
-    """Timers that a version's own columns tell."""
-    return [_inside(versions, at, cause) for at, cause in timers]
+# A query for instants with what they stand for: version_id, at, cause, event_position.
+Timer: TypeAlias = "Select[tuple[int, datetime, str, int]]"
 
 
-def discount_timers(discounts: CTE) -> list[Timer]:
-    """Starts and ends of the discounts that count (`discounts.counted_discounts`)."""
-    return [
-        _inside(discounts, discounts.c.starts_at, Cause.DISCOUNT_STARTED),
-        _inside(discounts, discounts.c.ends_at, Cause.DISCOUNT_ENDED),
-    ]
+def timer(
+    spans: FromClause,
+    at: ColumnElement[datetime],
+    cause: Cause,
+    position: ColumnElement[int] | None = None,
+) -> Timer:
+    """The instants strictly inside their version's span; at its start the event is the cause.
+
+    spans:    rows with version_id, valid_from and valid_to; `at` is an expression over them.
+    position: log position of the event behind the instant; that of the version when not given.
+    """
+    return select(
+        spans.c.version_id,
+        at.label("at"),
+        cast(literal(cause.value), Text).label("cause"),
+        (spans.c.version_id if position is None else position).label("event_position"),
+    ).where(at > spans.c.valid_from, at < spans.c.valid_to)
 
 
 def boundaries(timers: list[Timer]) -> FromClause:
-    """All timers as one relation, a row an instant of a version: version_id, at, cause.
+    """All timers as one relation, a row an instant of a version.
 
     Where several meet in one instant, the one that stands first in `Cause` gives its name.
     """
@@ -49,7 +52,7 @@ def boundaries(timers: list[Timer]) -> FromClause:
     return (
         select(cuts)
         .distinct(cuts.c.version_id, cuts.c.at)
-        .order_by(cuts.c.version_id, cuts.c.at, place)
+        .order_by(cuts.c.version_id, cuts.c.at, place, cuts.c.event_position)
         .subquery("boundary")
     )
 
@@ -70,10 +73,3 @@ def after_intervals(
     )
     moved = func.timezone("UTC", start) + cast(step, Interval)
     return func.timezone("UTC", moved, type_=DateTime(timezone=True))
-
-
-def _inside(spans: CTE, at: ColumnElement[datetime], cause: Cause) -> Timer:
-    """The instants strictly inside a version's span: at its start the event itself is the cause."""
-    return select(
-        spans.c.version_id, at.label("at"), cast(literal(cause.value), Text).label("cause")
-    ).where(at > spans.c.valid_from, at < spans.c.valid_to)

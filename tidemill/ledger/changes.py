@@ -1,0 +1,95 @@
+"""Changes: where levels differ from one instant to the next, item by item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import CTE, and_, false, func, or_, select, union_all
+
+from tidemill.ledger.versions import forever
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, FromClause
+
+__all__ = ["LINE", "changes"]
+
+# What stays the same along one line of the ledger.
+LINE: Final = (
+    "customer_id",
+    "subscription_id",
+    "source_id",
+    "item",
+    "plan",
+    "product",
+    "interval",
+    "interval_count",
+    "currency",
+)
+# What is measured along it. Each measure sums over the changes to its level.
+MEASURES: Final = ("amount_minor", "present")
+
+
+def changes(levels: FromClause) -> FromClause:
+    """The instants at which an item's level changes, with the signed change and its cause.
+
+    Every level is written at its beginning and taken back at its end. Most ends meet a beginning of
+    the same value (a renewal): those pairs cancel out and are dropped before anything is summed.
+    Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
+           is the change in how many subscriptions keep their customer at no value.
+    """
+    turns = _turns(levels)
+    line = [turns.c[name] for name in LINE]
+    begins = select(
+        *line,
+        turns.c.seg_from.label("occurred_at"),
+        turns.c.cause,
+        turns.c.event_position,
+        turns.c.reason,
+        *(turns.c[name] for name in MEASURES),
+    ).where(~turns.c.continues)
+    ends = select(
+        *line,
+        turns.c.seg_to,
+        turns.c.next_cause,
+        turns.c.next_position,
+        turns.c.next_reason,
+        *(-turns.c[name] for name in MEASURES),
+    ).where(~turns.c.is_continued, turns.c.seg_to < forever())
+    signed = union_all(begins, ends).subquery("signed")
+    keys = [column for column in signed.c if column.name not in MEASURES]
+    sums = [func.sum(signed.c[name]).label(name) for name in MEASURES]
+    return (
+        select(*keys, *sums)
+        .group_by(*keys)
+        .having(or_(*(func.sum(signed.c[name]) != 0 for name in MEASURES)))
+        .subquery("change")
+    )
+
+
+def _turns(levels: FromClause) -> CTE:
+    """The levels that do not go on unchanged at both their ends.
+
+    `continues`: the same item had the same level right before; `is_continued`: it has right after.
+    """
+
+    def before(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        run = (levels.c.subscription_id, levels.c.item)
+        return func.lag(column).over(partition_by=run, order_by=levels.c.seg_from)
+
+    same = and_(
+        before(levels.c.seg_to) == levels.c.seg_from,
+        *(before(levels.c[name]) == levels.c[name] for name in MEASURES),
+        *(
+            before(levels.c[name]).is_not_distinct_from(levels.c[name])
+            for name in LINE
+            if name not in ("subscription_id", "item")
+        ),
+    )
+    compared = select(levels, func.coalesce(same, false()).label("continues")).subquery("compared")
+    next_one = func.lead(compared.c.continues).over(
+        partition_by=(compared.c.subscription_id, compared.c.item), order_by=compared.c.seg_from
+    )
+    known = select(compared, func.coalesce(next_one, false()).label("is_continued")).subquery(
+        "known"
+    )
+    return select(known).where(or_(~known.c.continues, ~known.c.is_continued)).cte("turn")

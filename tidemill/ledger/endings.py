@@ -1,0 +1,131 @@
+"""What happens after a cancellation or a refund: knobs that look back at what was there before.
+
+`churn_recognition = at_period_end` lets a cancelled subscription count until the date it is paid up
+to; `annual_refund_churns` takes that back for annual plans that were refunded; `refunds` takes back
+the service periods of invoices that were refunded in full.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, case, func, not_, or_, select
+
+from tidemill.ledger.timers import Timer, timer
+from tidemill.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from sqlalchemy import CTE, ColumnElement, FromClause
+
+    from tidemill.policy import Policy
+    from tidemill.relations import Relations
+
+__all__ = ["ending_timers", "prolonged", "without_refunded"]
+
+
+def ending_timers(relations: Relations, policy: Policy, versions: CTE) -> list[Timer]:
+    """Paid-up dates of what was cancelled and edges of what was refunded, where they matter."""
+    timers = []
+    if policy.churn_recognition == "at_period_end":
+        paid_up = case((versions.c.status == "canceled", versions.c.current_period_end))
+        timers.append(timer(versions, paid_up, Cause.PAID_UP_DATE))
+    if policy.refunds == "as_if_unpaid":
+        period = _refunded_periods(relations)
+        spans = (
+            select(versions, period.c.period_start, period.c.period_end)
+            .join(period, period.c.subscription_id == versions.c.subscription_id)
+            .subquery("refunded_span")
+        )
+        timers.append(timer(spans, spans.c.period_start, Cause.INVOICE_REFUNDED))
+        timers.append(timer(spans, spans.c.period_end, Cause.INVOICE_REFUNDED))
+    return timers
+
+
+def prolonged(relations: Relations, policy: Policy, pieces: FromClause) -> FromClause:
+    """Pieces in which a cancelled subscription counts on, if it counted when it was cancelled.
+
+    pieces: with `countable` as the rules see it, false for anything cancelled.
+    A cancelled piece looks at the last piece before it that was not: the two share a `life`,
+    because every piece that is not cancelled begins a new one.
+    """
+    if policy.churn_recognition != "at_period_end":
+        return pieces
+    is_over = pieces.c.status == "canceled"
+    life = (
+        func.count()
+        .filter(not_(is_over))
+        .over(partition_by=pieces.c.subscription_id, order_by=pieces.c.seg_from)
+    )
+    lives = select(pieces, life.label("life")).subquery("lives")
+    counted_before = func.first_value(lives.c.countable).over(
+        partition_by=(lives.c.subscription_id, lives.c.life), order_by=lives.c.seg_from
+    )
+    judged = select(lives, counted_before.label("counted_before")).subquery("cancelled_after")
+    is_paid_up = and_(
+        judged.c.status == "canceled",
+        judged.c.life > 0,
+        judged.c.counted_before,
+        judged.c.seg_from < judged.c.current_period_end,
+    )
+    if policy.annual_refund_churns == "yes":
+        annual = _annual_versions(relations)
+        is_annual = judged.c.version_id.in_(select(annual.c.version_id))
+        is_paid_up = and_(is_paid_up, not_(and_(judged.c.refunded_at_cancellation, is_annual)))
+    return _replaced(judged, or_(judged.c.countable, is_paid_up), pieces)
+
+
+def without_refunded(relations: Relations, policy: Policy, pieces: FromClause) -> FromClause:
+    """`refunds = as_if_unpaid`: a fully refunded invoice takes its service period with it."""
+    if policy.refunds == "ignore":
+        return pieces
+    judged, period = select(pieces).cte("unrefunded"), _refunded_periods(relations)
+    hit = (
+        select(judged.c.version_id, judged.c.seg_from)
+        .distinct()
+        .join(
+            period,
+            and_(
+                period.c.subscription_id == judged.c.subscription_id,
+                period.c.period_start <= judged.c.seg_from,
+                judged.c.seg_from < period.c.period_end,
+            ),
+        )
+        .subquery("refunded")
+    )
+    joined = judged.outerjoin(
+        hit, and_(hit.c.version_id == judged.c.version_id, hit.c.seg_from == judged.c.seg_from)
+    )
+    return _replaced(judged, and_(judged.c.countable, hit.c.version_id.is_(None)), pieces, joined)
+
+
+def _replaced(
+    judged: FromClause,
+    countable: ColumnElement[bool],
+    pieces: FromClause,
+    source: FromClause | None = None,
+) -> FromClause:
+    """The columns of `pieces`, taken from `judged`, with another verdict."""
+    kept = [judged.c[column.name] for column in pieces.c if column.name != "countable"]
+    query = select(*kept, countable.label("countable"))
+    return query.select_from(judged if source is None else source).subquery()
+
+
+def _annual_versions(relations: Relations) -> FromClause:
+    """The versions of which every item is billed by the year."""
+    item = relations.version_items
+    return (
+        select(item.c.version_id)
+        .group_by(item.c.version_id)
+        .having(func.bool_and(item.c.interval == "year"))
+        .subquery("annual")
+    )
+
+
+def _refunded_periods(relations: Relations) -> FromClause:
+    """Service periods whose invoice was refunded in full."""
+    invoice = relations.invoices
+    return (
+        select(invoice.c.subscription_id, invoice.c.period_start, invoice.c.period_end)
+        .where(invoice.c.total > 0, invoice.c.refunded >= invoice.c.total)
+        .subquery("refunded_period")
+    )

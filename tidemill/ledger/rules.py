@@ -1,0 +1,124 @@
+"""Whether a subscription counts at an instant: one function a knob of the state layer.
+
+Each gives a `Rule`: its verdict on an instant, and the instants at which the verdict changes while
+nothing else happens. A subscription is *countable* when all rules agree. Pauses stand beside them,
+because a paused subscription may keep its customer although it is worth nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, case, func, not_, or_, true
+
+from tidemill.knobs import parameter
+from tidemill.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, FromClause
+
+    from tidemill.policy import Policy
+
+__all__ = ["Rule", "is_paused", "rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One condition for counting: its verdict on an instant, and when that changes by itself."""
+
+    holds: Callable[[ColumnElement[datetime]], ColumnElement[bool]]
+    timers: tuple[tuple[ColumnElement[datetime], Cause], ...] = ()
+
+
+def rules(versions: FromClause, policy: Policy) -> tuple[Rule, ...]:
+    """All conditions of the policy, over the columns of versions or of pieces of them."""
+    return (
+        _has_started(versions),
+        _is_activated(versions, policy),
+        _has_counted_status(versions, policy),
+        _is_within_grace(versions, policy),
+        _has_not_ended(versions, policy),
+    )
+
+
+def _has_started(versions: FromClause) -> Rule:
+    """A subscription written down before it begins counts from its beginning."""
+    started_at = versions.c.started_at
+    return Rule(
+        lambda at: or_(started_at.is_(None), started_at <= at),
+        timers=((started_at, Cause.STARTED),),
+    )
+
+
+def _is_activated(versions: FromClause, policy: Policy) -> Rule:
+    """`activation`: unless the status is enough, wait for `activated_at` (`activation.py`)."""
+    if policy.activation == "status_active":
+        return Rule(lambda _: true())
+    activated_at = versions.c.activated_at
+    return Rule(
+        lambda at: or_(activated_at.is_(None), activated_at <= at),
+        timers=((activated_at, Cause.INVOICE_PAID),),
+    )
+
+
+def _has_counted_status(versions: FromClause, policy: Policy) -> Rule:
+    """`trials_in_mrr` and `past_due` choose the statuses; a pause rests what was active before.
+
+    A trial that ends in a pause was never paid for, so it cannot go on counting through it.
+    """
+    counted = ["active"]
+    if policy.past_due != "exclude":
+        counted.append("past_due")
+    if policy.trials_in_mrr == "include":
+        counted.append("trialing")
+    return Rule(
+        lambda _: or_(
+            versions.c.status.in_(counted),
+            and_(versions.c.status == "paused", versions.c.been_live),
+        )
+    )
+
+
+def _is_within_grace(versions: FromClause, policy: Policy) -> Rule:
+    """`past_due = after:N`: N times 24 hours of patience, then an involuntary churn."""
+    word, days = parameter(policy.past_due)
+    if word != "after":
+        return Rule(lambda _: true())
+    since = func.coalesce(versions.c.past_due_since, versions.c.valid_from)
+    timeout = since + func.make_interval(0, 0, 0, 0, 24 * (days or 0))
+    is_past_due = versions.c.status == "past_due"
+    return Rule(
+        lambda at: or_(not_(is_past_due), at < timeout),
+        timers=((case((is_past_due, timeout)), Cause.PAST_DUE_TIMEOUT),),
+    )
+
+
+def _has_not_ended(versions: FromClause, policy: Policy) -> Rule:
+    """`churn_recognition` of a cancellation ahead: at its date, its paid-up date, or at once."""
+    scheduled = func.coalesce(
+        versions.c.cancel_at,
+        case((versions.c.cancel_at_period_end, versions.c.current_period_end)),
+    )
+    if policy.churn_recognition == "when_scheduled":
+        return Rule(lambda _: scheduled.is_(None))
+    ends_at: ColumnElement[datetime] = scheduled
+    if policy.churn_recognition == "at_period_end":
+        paid_up = func.greatest(scheduled, versions.c.current_period_end)
+        ends_at = case((scheduled.is_not(None), paid_up))
+    by_period = versions.c.cancel_at_period_end
+    return Rule(
+        lambda at: or_(ends_at.is_(None), at < ends_at),
+        timers=(
+            (case((by_period, ends_at)), Cause.PERIOD_ENDED),
+            (case((not_(by_period), ends_at)), Cause.CANCEL_AT_REACHED),
+        ),
+    )
+
+
+def is_paused(versions: FromClause) -> ColumnElement[bool]:
+    """Paused by status, or with collection paused under any other status."""
+    return or_(versions.c.status == "paused", versions.c.paused_at.is_not(None))

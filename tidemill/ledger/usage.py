@@ -1,0 +1,121 @@
+"""The knob `usage`: what a subscription's usage adds to its level.
+
+`last_invoice` is what was invoiced last, `trailing:N` the mean of the last N usage invoices; either
+stands from the issue of an invoice until the next one. The usage *revenue* of a month is another
+metric and knows nothing of this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import CTE, SmallInteger, and_, cast, func, literal, select
+
+from tidemill.knobs import parameter
+from tidemill.ledger.timers import Timer, timer
+from tidemill.ledger.versions import forever
+from tidemill.vocabulary import Cause
+
+if TYPE_CHECKING:
+    from sqlalchemy import Select
+
+    from tidemill.policy import Policy
+    from tidemill.relations import Relations
+
+__all__ = ["usage_items", "usage_spans", "usage_timers"]
+
+# After all items of a version: usage has no place in the vendor's list.
+_LAST_PLACE = 32_767
+
+
+def usage_spans(relations: Relations, policy: Policy) -> CTE | None:
+    """What usage is worth an invoice, from one usage invoice of a subscription to its next.
+
+    Shape: subscription_id, item, plan, amount (minor units, not yet a month), issued_at, until
+           (half-open; 'infinity' after the last), event_position of the invoice. None when the
+           policy leaves usage out.
+    """
+    word, number = parameter(policy.usage)
+    if word == "exclude":
+        return None
+    line = relations.usage_lines
+    invoiced = (
+        select(
+            line.c.subscription_id,
+            line.c.issued_at,
+            func.min(line.c.item).label("item"),
+            func.min(line.c.plan).label("plan"),
+            func.sum(line.c.amount).label("amount"),
+            func.min(line.c.invoice_id).label("event_position"),
+        )
+        .group_by(line.c.subscription_id, line.c.issued_at)
+        .subquery("usage_invoice")
+    )
+    by_subscription = invoiced.c.subscription_id
+    looked_at = number if word == "trailing" and number else 1
+    mean = func.avg(invoiced.c.amount).over(
+        partition_by=by_subscription, order_by=invoiced.c.issued_at, rows=(1 - looked_at, 0)
+    )
+    following = func.lead(invoiced.c.issued_at).over(
+        partition_by=by_subscription, order_by=invoiced.c.issued_at
+    )
+    return select(
+        by_subscription,
+        invoiced.c.item,
+        invoiced.c.plan,
+        mean.label("amount"),
+        invoiced.c.issued_at,
+        func.coalesce(following, forever()).label("until"),
+        invoiced.c.event_position,
+    ).cte("usage_span")
+
+
+def usage_timers(usage: CTE | None, versions: CTE) -> list[Timer]:
+    """Every usage invoice inside a version changes its level."""
+    if usage is None:
+        return []
+    spans = (
+        select(versions, usage.c.issued_at, usage.c.event_position)
+        .join(usage, usage.c.subscription_id == versions.c.subscription_id)
+        .subquery("used_version")
+    )
+    return [timer(spans, spans.c.issued_at, Cause.USAGE_INVOICE, spans.c.event_position)]
+
+
+def usage_items(relations: Relations, usage: CTE, segments: CTE) -> Select[tuple[object, ...]]:
+    """Usage as one more item of each counted segment, billed by its first metered item's interval.
+
+    Shape: the columns of `segments`, then ordinal, item, plan, product, interval, interval_count
+           and amount.
+    """
+    item = relations.version_items
+    metered = (
+        select(item)
+        .distinct(item.c.version_id)
+        .where(item.c.usage_type == "metered")
+        .order_by(item.c.version_id, item.c.ordinal)
+        .subquery("metered")
+    )
+    return (
+        select(
+            segments,
+            cast(literal(_LAST_PLACE), SmallInteger).label("ordinal"),
+            func.coalesce(usage.c.item, metered.c.item, "usage").label("item"),
+            func.coalesce(usage.c.plan, metered.c.plan).label("plan"),
+            metered.c.product,
+            func.coalesce(metered.c.interval, "month").label("interval"),
+            func.coalesce(metered.c.interval_count, 1).label("interval_count"),
+            usage.c.amount,
+        )
+        .select_from(segments)
+        .join(
+            usage,
+            and_(
+                usage.c.subscription_id == segments.c.subscription_id,
+                usage.c.issued_at <= segments.c.seg_from,
+                segments.c.seg_from < usage.c.until,
+            ),
+        )
+        .outerjoin(metered, metered.c.version_id == segments.c.version_id)
+        .where(segments.c.counts)
+    )
