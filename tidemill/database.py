@@ -13,9 +13,11 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, ExceptionContext, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, ProgrammingError
 
 from tidemill import migrations
@@ -58,6 +61,10 @@ _SET_SESSION = (
 # SQLSTATEs of a connection that is no good: trouble with it, or a server that stops, crashed or
 # is not ready yet.
 _LOST = ("08", "57P01", "57P02", "57P03")
+# How a server refuses, or drops, a connection when it will soon be there again.
+_READY_SOON = ("the database system is", "server closed the connection", "Connection refused")
+_RECOVERY_TIMEOUT_S = 120.0
+_RECOVERY_POLL_S = 0.02
 # What libpq would otherwise take from the user's environment, meant for other servers.
 _NO_ENVIRONMENT = {"hostaddr": "", "options": "", "require_auth": "", "channel_binding": "prefer"}
 
@@ -136,7 +143,7 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
-            if (named := _named(error, self.url_display)) is None:
+            if (named := _named(error, self.url_display, self.server)) is None:
                 raise
             raise named from error
 
@@ -321,10 +328,6 @@ def _open(address: URL, server: EmbeddedServer | None, session: Mapping[str, str
         use_native_hstore=False,
     )
 
-    def revive(*_: object) -> None:
-        assert server is not None
-        server.ensure_running()
-
     def prepare(connection: psycopg.Connection[Any], _: object) -> None:
         version = connection.info.server_version // 10_000
         if version < OLDEST_SERVER:
@@ -336,17 +339,35 @@ def _open(address: URL, server: EmbeddedServer | None, session: Mapping[str, str
 
     def translate(context: ExceptionContext) -> None:
         error = context.original_exception
-        if not context.is_pre_ping and (named := _named(error, display)) is not None:
+        if not context.is_pre_ping and (named := _named(error, display, server)) is not None:
             raise named from error
 
     if server is not None:
-        event.listen(engine, "do_connect", revive)
+        event.listen(engine, "do_connect", partial(_connect_embedded, server))
     event.listen(engine, "connect", prepare)
     event.listen(engine, "handle_error", translate)
     return Database(engine, display, server)
 
 
-def _named(error: BaseException, display: str) -> TidemillError | None:
+def _connect_embedded(
+    server: EmbeddedServer, dialect: Dialect, _: object, where: tuple[Any], how: dict[str, Any]
+) -> DBAPIConnection:
+    """Connect to a server that may have died, or is still repairing itself after a crash."""
+    deadline = time.monotonic() + _RECOVERY_TIMEOUT_S
+    while True:
+        server.ensure_running()
+        try:
+            return dialect.connect(*where, **how)
+        except psycopg.OperationalError as error:
+            soon = any(words in str(error) for words in _READY_SOON)
+            if not soon or time.monotonic() > deadline:
+                raise
+        time.sleep(_RECOVERY_POLL_S)
+
+
+def _named(
+    error: BaseException, display: str, server: EmbeddedServer | None
+) -> TidemillError | None:
     """Our name for trouble with the server; None when the statement itself is at fault."""
     if isinstance(error, psycopg.errors.DiskFull):
         return DatabaseFull(display)
@@ -356,6 +377,7 @@ def _named(error: BaseException, display: str) -> TidemillError | None:
         # Without a state it is the driver's own report of a connection that failed or broke.
         error.sqlstate is None or error.sqlstate.startswith(_LOST)
     ):
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return DatabaseUnreachable(display, lines[-1] if lines else type(error).__name__)
+        said = str(error).partition("\n")[0].removeprefix("connection failed: ")
+        hint = f"The log of the embedded server is {server.log}." if server else ""
+        return DatabaseUnreachable(display, said or type(error).__name__, hint=hint)
     return None

@@ -64,7 +64,7 @@ _NOBODYS_PID = 2**31 - 1
 _POLL_S = 0.005
 # Recovery after a crash may replay up to max_wal_size of log before the server is ready.
 _START_TIMEOUT_S = 120.0
-_STOP_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 20.0
 # A server that says it is ready answers at once, and the orphans of a killed one end soon.
 _ANSWER_TIMEOUT_S = 10.0
 
@@ -103,6 +103,11 @@ class EmbeddedServer:
 
     Any number of processes, and any number of holds in one process, may share a server. A hold is
     let go of by :meth:`release`, at the latest when the interpreter exits.
+
+    Attributes:
+        data_dir: where everything of the server lives.
+        cluster: PostgreSQL's own data directory in it.
+        log: the file the server writes its messages to.
     """
 
     def __init__(self, data_dir: Path, *, settings: Mapping[str, str] = LAPTOP_SETTINGS) -> None:
@@ -114,6 +119,7 @@ class EmbeddedServer:
         """
         self.data_dir = data_dir.expanduser().resolve()
         self.cluster = self.data_dir / "postgres"
+        self.log = self.cluster / "log"
         self._settings = settings
         self._users: _Lock | None = None
         self._socket_dir: Path | None = None
@@ -266,9 +272,8 @@ def _launch(cluster: Path, account: _Account | None, settings: Mapping[str, str]
 
 def _becomes_ready(cluster: Path, pid: int) -> bool:
     """Wait for a server just started; False when it ended instead."""
-    started = _Postmaster(pid, str(cluster), cluster, "starting")
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while _is_alive(started):
+    while _exists(pid):
         found = _read_postmaster(cluster)
         if found is not None and (found.pid, found.status) == (pid, "ready"):
             return True
@@ -295,12 +300,19 @@ def _stop(cluster: Path) -> None:
     postmaster = _read_postmaster(cluster)
     if postmaster is None or not _is_alive(postmaster):
         return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(postmaster.pid, signal.SIGINT)  # "fast": roll back, write everything down, end
-    deadline = time.monotonic() + _STOP_TIMEOUT_S
-    # Past the deadline it is still writing; the next start waits for it.
-    while _is_alive(postmaster) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
+    # SIGINT: roll back, write everything down, end. A server that is told so while it repairs
+    # itself after a crash may wait forever (seen with 18.4). SIGQUIT ends it at once and loses
+    # nothing: the next start replays the log.
+    for order, patience_s in ((signal.SIGINT, _STOP_TIMEOUT_S), (signal.SIGQUIT, 10.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(postmaster.pid, order)
+        deadline = time.monotonic() + patience_s
+        while _is_alive(postmaster):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 # --- the running server ---------------------------------------------------------------------------
@@ -371,6 +383,23 @@ def _is_alive(postmaster: _Postmaster) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return b"postgres" in command and os.fsencode(postmaster.cluster) in command
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process has this number and has not ended."""
+    if Path("/proc/self/stat").exists():
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return stat.rpartition(b")")[2].split()[0] != b"Z"  # ended, but nobody took note yet
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _disown_lock_files(cluster: Path) -> None:

@@ -491,11 +491,12 @@ class DatabaseUnreachable(ConfigError, Transient):
 
     code = "database_unreachable"
 
-    def __init__(self, url: str, reason: str) -> None:
+    def __init__(self, url: str, reason: str, *, hint: str = "") -> None:
         """Show where and why; `url` must already be free of its password."""
+        remedy = "Check TIDEMILL_DATABASE_URL and that the server runs; `tidemill doctor` helps."
         super().__init__(
-            f"The database at {url} cannot be reached: {reason}",
-            hint="Check TIDEMILL_DATABASE_URL and that the server runs; `tidemill doctor` helps.",
+            f"The database at {url} cannot be reached: {reason.rstrip('.')}.",
+            hint=hint or remedy,
             url=url,
             reason=reason,
         )

@@ -87,6 +87,19 @@ def upgrade() -> None:
         ["partition", "position"],
         unique=False,
     )
+    op.create_index(
+        op.f("ix_event_log_source_id_occurred_at"),
+        "event_log",
+        ["source_id", "occurred_at"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_event_log_test_mode",
+        "event_log",
+        ["source_id"],
+        unique=False,
+        postgresql_where=sa.text("livemode IS false"),
+    )
     op.create_table(
         "fx_rate",
         sa.Column("base", sa.Text(), nullable=False),
