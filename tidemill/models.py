@@ -37,6 +37,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    column,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -104,6 +105,10 @@ event_log = Table(
     Column("data", JSONB, nullable=False),
     # A reader follows each partition from its own position on.
     Index(None, "partition", "position"),
+    # Every result says how fresh each source is: its latest event, without reading the log.
+    Index(None, "source_id", "occurred_at"),
+    # And how much was left out as test mode; it costs live events nothing.
+    Index("ix_event_log_test_mode", "source_id", postgresql_where=column("livemode").is_(False)),
     comment="Every accepted event, once. Positions of one partition become visible in order.",
 )
 
