@@ -1,0 +1,337 @@
+"""The bus as a PostgreSQL table: `event_log`, with `consumer_position` beside it.
+
+Two things in here deserve suspicion, and have contract tests:
+
+*Commit order is not identity order.* A transaction may draw position 7, and commit after another
+has committed position 8. A reader that has seen 8 would then never look at 7 again. Therefore a
+writer locks the partitions it writes to before it draws positions, and holds them until it commits:
+within a partition, positions become visible in order. Locks are taken in ascending order, so two
+writers cannot wait for each other.
+
+*Readers follow partitions, not the log.* Each partition has its own position, and a delivery takes
+the partitions one after the other, whichever was read least far first. A big backlog is so read a
+partition at a time, which brings the whole history of a customer into one or two deliveries instead
+of a little into each: what is derived per touched customer is then derived once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Insert,
+    Integer,
+    SmallInteger,
+    Text,
+    Uuid,
+    cast,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql
+
+from tidemill import models
+from tidemill.bus.log import PARTITIONS, Appended, Delivery, Refused, partition_of
+from tidemill.bus.refusal import REFUSALS, refusal
+from tidemill.bus.staging import Analyze, copy_into, empty_staging, roomy, staging_table
+from tidemill.database import Database
+from tidemill.events import Event
+
+__all__ = ["PostgresBus"]
+
+# The first of the two keys of the advisory locks on partitions: "tide" in ASCII.
+_LOCKS: Final = int.from_bytes(b"tide", "big")
+
+_log = models.event_log
+_position = models.consumer_position
+
+# What `append` copies in. `data` stays text here, so that JSON that PostgreSQL cannot hold fails in
+# the INSERT, where it costs a savepoint, as any other value.
+_incoming = staging_table(
+    "incoming",
+    Column("ordinal", Integer, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("customer", Text, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", DateTime(timezone=True)),
+    Column("livemode", Boolean, nullable=False),
+    Column("data", Text, nullable=False),
+)
+_TYPES: Final = (
+    "int4 uuid int4 int2 text text text timestamptz int4 timestamptz bool text".split()  # noqa: SIM905
+)
+
+# What a delivery holds: whole rows of the log, because a partition's rows lie scattered over it and
+# every statement of a batch would have to collect them again.
+_delivered = staging_table(
+    "delivered", *(Column(each.name, each.type, nullable=False) for each in _log.columns)
+)
+
+
+class PostgresBus:
+    """The log in the database that also holds everything made from it."""
+
+    def __init__(self, database: Database) -> None:
+        """Use the tables of `database`; nothing is read or written yet."""
+        self._database = database
+        self._introduced: set[str] = set()
+
+    def append(
+        self,
+        events: Iterable[Event],
+        *,
+        source_kind: str = "files",
+        connection: Connection | None = None,
+    ) -> Appended:
+        """Put events in the log, in the order given; durable when this returns.
+
+        A caller that gives its own `connection` makes them durable by committing, and appends once
+        a transaction: a second append could take partition locks out of order. See `Bus.append`.
+        """
+        batch = list(events)
+        if not batch:
+            return Appended(0, 0)
+        if connection is not None:
+            return _append(connection, batch, source_kind)
+        with self._database.begin() as own:
+            return _append(own, batch, source_kind)
+
+    @contextmanager
+    def claim(
+        self, consumer: str, limit: int, *, partitions: int = PARTITIONS, wait: bool = False
+    ) -> Iterator[Delivery | None]:
+        """The next events for a reader, in a transaction of its own. See `Bus.claim`."""
+        self._introduce(consumer)
+        with self._database.begin() as connection:
+            yield self.deliver(connection, consumer, limit, partitions=partitions, wait=wait)
+
+    def deliver(
+        self,
+        connection: Connection,
+        consumer: str,
+        limit: int,
+        *,
+        partitions: int = PARTITIONS,
+        wait: bool = False,
+    ) -> Delivery | None:
+        """The next events for a reader, in a transaction of the caller; positions move with it."""
+        free = _lock_positions(connection, consumer, partitions, wait=wait)
+        if not free:
+            return None
+        roomy(connection)
+        empty_staging(connection, _delivered)
+        count = _written(connection, _take(free, limit))
+        if not count:
+            return None
+        connection.execute(
+            Analyze(_delivered, *(_delivered.c[name] for name in ("type", "customer", "subject")))
+        )
+        connection.execute(_move(consumer))
+        return Delivery(connection, _delivered, count)
+
+    def rewind(self, connection: Connection, consumer: str) -> None:
+        """Let a reader start again at the beginning, once nobody else reads for it."""
+        self._introduce(consumer)
+        _lock_positions(connection, consumer, PARTITIONS, wait=True)
+        connection.execute(
+            update(_position).where(_position.c.consumer == consumer).values(position=0)
+        )
+
+    def pending(self, connection: Connection, consumer: str) -> int:
+        """How many events of the log a reader has not applied yet."""
+        counted = select(func.count()).select_from(_log)
+        reached = select(_position).where(_position.c.consumer == consumer).subquery()
+        ahead = (
+            counted.where(
+                _log.c.partition == reached.c.partition, _log.c.position > reached.c.position
+            )
+            .correlate(reached)
+            .scalar_subquery()
+        )
+        known = connection.execute(select(func.sum(ahead)).select_from(reached)).scalar()
+        if known is None:
+            return connection.execute(counted).scalar_one()
+        return int(known)
+
+    def _introduce(self, consumer: str) -> None:
+        """Give a reader its positions, at the beginning of every partition, when it has none.
+
+        In a transaction of its own: another worker would otherwise wait for a whole batch.
+        """
+        if consumer in self._introduced:
+            return
+        with self._database.begin() as connection:
+            known = select(func.count()).where(_position.c.consumer == consumer)
+            if connection.execute(known).scalar_one() < PARTITIONS:
+                rows = [
+                    {"consumer": consumer, "partition": each, "position": 0}
+                    for each in range(PARTITIONS)
+                ]
+                connection.execute(
+                    postgresql.insert(_position).values(rows).on_conflict_do_nothing()
+                )
+        self._introduced.add(consumer)
+
+
+# --- appending ---------------------------------------------------------------------------------
+
+
+def _append(connection: Connection, batch: Sequence[Event], source_kind: str) -> Appended:
+    sources = _source_ids(connection, {event.source for event in batch}, source_kind)
+    partitions = [partition_of(event.source, event.customer) for event in batch]
+    _lock_partitions(connection, sorted(set(partitions)))
+    roomy(connection)
+    rows = [
+        (event, sources[event.source], partition)
+        for event, partition in zip(batch, partitions, strict=True)
+    ]
+    refused: list[Refused] = []
+    stored = _store(connection, rows, refused)
+    return Appended(stored, len(batch) - stored - len(refused), tuple(refused))
+
+
+def _source_ids(connection: Connection, names: set[str], kind: str) -> dict[str, int]:
+    """The keys of sources by name; those seen for the first time are created."""
+    source = models.source
+    wanted = select(source.c.name, source.c.id).where(source.c.name.in_(names))
+    known = {row.name: row.id for row in connection.execute(wanted)}
+    missing = [{"name": name, "kind": kind} for name in sorted(names - known.keys())]
+    if missing:
+        connection.execute(postgresql.insert(source).values(missing).on_conflict_do_nothing())
+        known = {row.name: row.id for row in connection.execute(wanted)}
+    return known
+
+
+def _lock_partitions(connection: Connection, partitions: list[int]) -> None:
+    """Hold the partitions until the transaction ends. The array keeps them in ascending order."""
+    each = func.unnest(cast(partitions, postgresql.ARRAY(Integer))).column_valued("partition")
+    connection.execute(select(func.pg_advisory_xact_lock(_LOCKS, each)))
+
+
+_Row = tuple[Event, int, int]
+
+
+def _store(connection: Connection, rows: Sequence[_Row], refused: list[Refused]) -> int:
+    """Write rows to the log and count the new ones; what it cannot hold is found by halving."""
+    try:
+        with connection.begin_nested():
+            return _insert(connection, rows)
+    except REFUSALS as error:
+        problem = refusal(error)
+        if problem is None:
+            raise
+        if len(rows) == 1:
+            refused.append(Refused(rows[0][0], problem))
+            return 0
+    middle = len(rows) // 2
+    stored = _store(connection, rows[:middle], refused)
+    return stored + _store(connection, rows[middle:], refused)
+
+
+def _insert(connection: Connection, rows: Sequence[_Row]) -> int:
+    empty_staging(connection, _incoming)
+    copy_into(connection, _incoming, _TYPES, map(_line, range(len(rows)), rows))
+    names = [each.name for each in _incoming.columns if each.name not in ("ordinal", "data")]
+    taken: dict[str, Any] = {name: _incoming.c[name] for name in names}
+    # The instant of this row, not of the transaction: later in the batch is learned later.
+    taken["recorded_at"] = func.coalesce(_incoming.c.recorded_at, func.clock_timestamp())
+    taken["data"] = cast(_incoming.c.data, postgresql.JSONB)
+    new = select(*taken.values()).order_by(_incoming.c.ordinal)
+    statement = postgresql.insert(_log).from_select([*taken], new)
+    return _written(connection, statement.on_conflict_do_nothing(index_elements=["id"]))
+
+
+def _written(connection: Connection, statement: Insert) -> int:
+    """How many rows an INSERT … SELECT wrote; SQLAlchemy forgets it unless asked to remember."""
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+
+
+def _line(ordinal: int, row: _Row) -> tuple[Any, ...]:
+    event, source_id, partition = row
+    return (
+        ordinal,
+        event.id,
+        source_id,
+        partition,
+        event.type,
+        event.subject,
+        event.customer,
+        event.occurred_at,
+        event.sequence,
+        event.recorded_at,
+        event.livemode,
+        event.data.decode(),
+    )
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def _lock_positions(
+    connection: Connection, consumer: str, limit: int, *, wait: bool
+) -> list[tuple[int, int]]:
+    """Hold free partitions of a reader: (partition, position), the least far first."""
+    held = select(_position.c.partition, _position.c.position).where(
+        _position.c.consumer == consumer
+    )
+    if wait:
+        # All who wait do so in the same order, and none of them holds what another waits for.
+        held = held.order_by(_position.c.partition).with_for_update()
+    else:
+        held = held.order_by(_position.c.position).limit(limit).with_for_update(skip_locked=True)
+    rows = [(row.partition, row.position) for row in connection.execute(held)]
+    return sorted(rows, key=lambda row: row[1])
+
+
+def _take(free: list[tuple[int, int]], limit: int) -> Any:
+    """Stage the next events of the partitions held.
+
+    The inner query reads a partition in order, so whatever the outer limit leaves out of it lies
+    behind everything that was taken.
+    """
+    reached = (
+        func.unnest(
+            cast([partition for partition, _ in free], postgresql.ARRAY(SmallInteger)),
+            cast([position for _, position in free], postgresql.ARRAY(BigInteger)),
+        )
+        .table_valued("partition", "position")
+        .render_derived("reached")
+    )
+    following = (
+        select(_log)
+        .where(_log.c.partition == reached.c.partition, _log.c.position > reached.c.position)
+        .order_by(_log.c.position)
+        .limit(limit)
+        .lateral("following")
+    )
+    taken = select(following).select_from(reached.join(following, true())).limit(limit)
+    return insert(_delivered).from_select([each.name for each in _log.columns], taken)
+
+
+def _move(consumer: str) -> Any:
+    """Move the positions to the last event taken of each partition."""
+    last = (
+        select(_delivered.c.partition, func.max(_delivered.c.position).label("position"))
+        .group_by(_delivered.c.partition)
+        .subquery("last")
+    )
+    return (
+        update(_position)
+        .where(_position.c.consumer == consumer, _position.c.partition == last.c.partition)
+        .values(position=last.c.position)
+    )

@@ -1,0 +1,8 @@
+"""State: from events to core tables, version history and facts, a batch in a transaction."""
+
+from __future__ import annotations
+
+from tidemill.state.apply import Applied, apply
+from tidemill.state.facts import Books, derive_all
+
+__all__ = ["Applied", "Books", "apply", "derive_all"]

@@ -1,0 +1,134 @@
+"""Applying a batch of events to the tables: a fixed number of statements, whatever its size.
+
+The caller owns the transaction; positions and effects commit together or not at all. An event the
+tables do not take is found by halving the batch under savepoints. It goes into the quarantine in
+the same transaction, with what the database said; the others are applied as if it were not there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, FromClause, Text, cast, func, select
+from sqlalchemy.exc import DBAPIError
+
+from tidemill import quarantine
+from tidemill.bus.refusal import refusal
+from tidemill.errors import Problem
+from tidemill.intake import Rejected
+from tidemill.models import source
+from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
+from tidemill.state.customers import apply_customers
+from tidemill.state.facts import Books, refresh
+from tidemill.state.invoices import apply_invoices, apply_payments
+from tidemill.state.keys import make_keys
+from tidemill.state.subscriptions import apply_subscriptions
+
+__all__ = ["Applied", "apply"]
+
+# Who writes the events about a subject. Those about nothing in here are kept in the log alone:
+# `expense.recorded` until there is a table for it.
+_WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
+    "customer": apply_customers,
+    "product": apply_products,
+    "plan": apply_plans,
+    "fx_rate": apply_rates,
+    "subscription": apply_subscriptions,
+    "invoice": apply_invoices,
+    "payment": apply_payments,
+}
+_MOVING: Final = {"subscription", "invoice"}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a batch: events applied, events quarantined, customers derived again."""
+
+    events: int = 0
+    quarantined: int = 0
+    customers: int = 0
+
+    def __add__(self, other: Applied) -> Applied:
+        """Both batches together."""
+        return Applied(
+            self.events + other.events,
+            self.quarantined + other.quarantined,
+            self.customers + other.customers,
+        )
+
+
+def apply(connection: Connection, rows: FromClause, books: Books) -> Applied:
+    """Write a batch of events into the tables, in the caller's transaction.
+
+    rows:  events with the columns of ``event_log``, such as `Delivery.rows`. Applying an event
+           again changes nothing.
+    books: what to keep up to date beside the core tables.
+    Raises whatever is not the events' fault; the transaction must then be undone.
+    """
+    about = func.split_part(rows.c.type, ".", 1)
+    counted = connection.execute(select(about, func.count()).group_by(about))
+    counts = {row[0]: row[1] for row in counted}
+    events = sum(counts.values())
+    try:
+        with connection.begin_nested():
+            customers = _write(connection, rows, set(counts), books)
+        return Applied(events, 0, customers)
+    except DBAPIError as error:
+        problem = refusal(error)
+        if problem is None:
+            raise
+    if events == 1:
+        _set_aside(connection, rows, problem)
+        return Applied(0, 1, 0)
+    middle = _middle(connection, rows, events)
+    # The earlier half first: keys are the position of the first mention.
+    first = select(rows).where(rows.c.position < middle).subquery()
+    second = select(rows).where(rows.c.position >= middle).subquery()
+    return apply(connection, first, books) + apply(connection, second, books)
+
+
+def _write(connection: Connection, rows: FromClause, subjects: set[str], books: Books) -> int:
+    make_keys(connection, rows)
+    for subject, write in _WRITERS.items():
+        if subject in subjects:
+            write(connection, rows)
+    return refresh(connection, rows, books) if subjects & _MOVING else 0
+
+
+def _middle(connection: Connection, rows: FromClause, events: int) -> int:
+    """The position at which the second half of the events begins."""
+    query = select(rows.c.position).order_by(rows.c.position).offset(events // 2).limit(1)
+    return int(connection.execute(query).scalar_one())
+
+
+def _set_aside(connection: Connection, rows: FromClause, problem: Problem) -> None:
+    """Put the one event of `rows` into the quarantine, as it would stand in a file."""
+    try:
+        with connection.begin_nested():
+            # It still counts as a mention, so that a replay finds the keys it would have made.
+            make_keys(connection, rows)
+    except DBAPIError as error:
+        if refusal(error) is None:
+            raise
+    event = connection.execute(
+        select(rows, source.c.name.label("source"), cast(rows.c.data, Text).label("text")).join(
+            source, source.c.id == rows.c.source_id
+        )
+    ).one()
+    envelope = {
+        "id": str(event.id),
+        "source": event.source,
+        "type": event.type,
+        "occurred_at": event.occurred_at.isoformat(),
+        "sequence": event.sequence,
+        "recorded_at": event.recorded_at.isoformat(),
+        "customer": event.customer,
+        "livemode": event.livemode,
+    }
+    # The payload as text: numbers in it must not pass through floats.
+    body = f'{json.dumps(envelope)[:-1]}, "data": {event.text}}}'
+    origin = f"log:{event.position}"
+    quarantine.keep(connection, [Rejected(origin, event.source, "events", body, (problem,))])

@@ -1,0 +1,131 @@
+"""The history of invoices, with their lines, and of payments: one row for each event."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    FromClause,
+    Integer,
+    Numeric,
+    Select,
+    Text,
+    and_,
+    func,
+    select,
+    true,
+)
+
+from tidemill.models import customer, invoice_line, invoice_version, payment
+from tidemill.state.rows import about, elements, fields
+from tidemill.state.subscriptions import insert_new
+
+__all__ = ["apply_invoices", "apply_payments"]
+
+_INSTANT: Final = DateTime(timezone=True)
+
+
+def apply_invoices(connection: Connection, rows: FromClause) -> None:
+    """Add a version for every invoice event; one that is there already stays as it is."""
+    connection.execute(insert_new(invoice_version, _versions(rows)))
+    connection.execute(insert_new(invoice_line, _lines(rows)))
+
+
+def apply_payments(connection: Connection, rows: FromClause) -> None:
+    """Add a row for every payment event; one that is there already stays as it is."""
+    said = fields(
+        rows.c.data,
+        invoice=Text(),
+        amount=Numeric(),
+        fee=Numeric(),
+        currency=Text(),
+        method=Text(),
+        failure_reason=Text(),
+        attempt=Integer(),
+    )
+    found = (
+        select(
+            *_event(rows),
+            # payment.succeeded is of the kind "succeeded".
+            func.split_part(rows.c.type, ".", 2).label("kind"),
+            func.upper(said.c.currency).label("currency"),
+            *(each for each in said.c if each.name != "currency"),
+        )
+        .select_from(rows.join(customer, _owner(rows)).join(said, true()))
+        .where(about(rows, "payment"))
+    )
+    connection.execute(insert_new(payment, found))
+
+
+def _versions(rows: FromClause) -> Select[Any]:
+    said = fields(
+        rows.c.data,
+        subscription=Text(),
+        status=Text(),
+        currency=Text(),
+        subtotal=Numeric(),
+        tax=Numeric(),
+        total=Numeric(),
+        amount_paid=Numeric(),
+        period_start=_INSTANT,
+        period_end=_INSTANT,
+        issued_at=_INSTANT,
+        paid_at=_INSTANT,
+    )
+    return (
+        select(
+            *_event(rows),
+            func.upper(said.c.currency).label("currency"),
+            *(each for each in said.c if each.name != "currency"),
+        )
+        .select_from(rows.join(customer, _owner(rows)).join(said, true()))
+        .where(about(rows, "invoice"))
+    )
+
+
+def _lines(rows: FromClause) -> Select[Any]:
+    line = elements(rows.c.data, "lines")
+    said = fields(
+        line.c.value,
+        id=Text(),
+        kind=Text(),
+        subscription=Text(),
+        item=Text(),
+        plan=Text(),
+        amount=Numeric(),
+        quantity=Numeric(),
+        period_start=_INSTANT,
+        period_end=_INSTANT,
+    )
+    return (
+        select(
+            rows.c.position.label("version_id"),
+            line.c.ordinal,
+            said.c.id.label("line"),
+            *(each for each in said.c if each.name != "id"),
+        )
+        .select_from(rows.join(line, true()).join(said, true()))
+        .where(about(rows, "invoice"))
+    )
+
+
+def _owner(rows: FromClause) -> ColumnElement[bool]:
+    return and_(customer.c.source_id == rows.c.source_id, customer.c.external_id == rows.c.customer)
+
+
+def _event(rows: FromClause) -> list[ColumnElement[Any]]:
+    """What a row of the history takes from the event that made it."""
+    return [
+        rows.c.position.label("id"),
+        rows.c.source_id,
+        rows.c.subject.label("external_id"),
+        customer.c.id.label("customer_id"),
+        rows.c.id.label("event_id"),
+        rows.c.occurred_at,
+        rows.c.sequence,
+        rows.c.recorded_at,
+        rows.c.livemode,
+    ]
