@@ -18,12 +18,12 @@ from typing import Protocol
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.errors import DuplicateDatabase
+from sqlalchemy.engine import make_url
 
 from tidemill.database import Database, connect
 from tidemill.embedded import LAPTOP_SETTINGS, EmbeddedServer
 
-TEMPLATE = "tidemill_template"
+TEMPLATE_LOCK = 7_355_608
 
 # Fast and forgetful: for servers whose data nobody needs after the run.
 TEST_SETTINGS = {
@@ -37,9 +37,35 @@ TEST_SETTINGS = {
 }
 
 
+# Set to an address of a maintenance database, the tests run on that server instead: `make test` on
+# an older PostgreSQL. Its role must be allowed to make databases and roles.
+SERVER_VARIABLE = "TIDEMILL_TEST_SERVER_URL"
+
+
+class Server(Protocol):
+    """A PostgreSQL server that tests may fill with databases."""
+
+    def url(self, database: str = "postgres") -> str:
+        """The address of one of its databases."""
+
+
+class GivenServer:
+    """The server named in the environment."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+
+    def url(self, database: str = "") -> str:
+        address = self._url.set(database=database or self._url.database)
+        return address.render_as_string(hide_password=False)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The run's PostgreSQL server, shared by all its processes."""
+    if given := os.environ.get(SERVER_VARIABLE):
+        yield GivenServer(given)
+        return
     base = tmp_path_factory.getbasetemp()
     # Under pytest-xdist each worker has a folder of its own inside the one of the run.
     run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -50,23 +76,29 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServe
 
 
 @pytest.fixture(scope="session")
-def postgres_url(postgres: EmbeddedServer) -> str:
+def postgres_url(postgres: Server) -> str:
     """Address of the server's maintenance database, for tests that make their own."""
     return postgres.url()
 
 
 @pytest.fixture(scope="session")
-def _template(postgres: EmbeddedServer) -> str:
+def _template(postgres: Server) -> Iterator[str]:
     """Name of a database with the newest schema, to clone; nobody stays connected to it."""
-    lock = 7_355_608
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    name = f"tidemill_template_{run or os.getpid()}"
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
-        admin.execute("SELECT pg_advisory_lock(%s)", [lock])
-        try:
-            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-        except DuplicateDatabase:
-            return TEMPLATE  # another worker made and migrated it while we waited
-        connect(postgres.url(TEMPLATE), migrate=True).close()
-    return TEMPLATE
+        admin.execute("SELECT pg_advisory_lock(%s)", [TEMPLATE_LOCK])
+        found = admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+        if found is None:  # else another worker made it while we waited
+            making = f"{name}_making"
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(making)))
+            connect(postgres.url(making), migrate=True).close()
+            rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            admin.execute(rename.format(sql.Identifier(making), sql.Identifier(name)))
+    yield name
+    if run is None:  # else another worker may still need it
+        with psycopg.connect(postgres.url(), autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
 
 
 class NewDatabase(Protocol):
@@ -77,14 +109,13 @@ class NewDatabase(Protocol):
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres: EmbeddedServer, _template: str) -> Iterator[NewDatabase]:
+def new_database(postgres: Server, _template: str) -> Iterator[NewDatabase]:
     """For tests that need several databases, such as one for each example of a property."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     numbers = itertools.count(1)
 
     @contextmanager
     def lend(*, schema: bool = True) -> Iterator[Database]:
-        plain = f"test_{worker}_{next(numbers)}"
+        plain = f"tidemill_test_{os.getpid()}_{next(numbers)}"
         name = sql.Identifier(plain)
         template = sql.Identifier(_template if schema else "template0")
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
