@@ -42,6 +42,7 @@ from tidemill.validation import (
     field_problems,
     keepable_number,
     likely_type,
+    repeated_keys,
     rule_problems,
     text_problems,
 )
@@ -79,6 +80,7 @@ NAMESPACE = UUID("d1b8c9f6-6c0f-5a0e-9d0a-2f6a7c1e4b57")
 """Namespace of all ids made here. It must never change: ids are how duplicates are known."""
 
 
+_PROBLEMS_MAX = 100  # a list of ten thousand bad items is one mistake, made often
 _NAMESPACE_BYTES = NAMESPACE.bytes
 
 
@@ -174,7 +176,7 @@ def parse_event(raw: bytes | Mapping[str, Any], *, default_source: str | None = 
             or _envelope_problems(envelope, payload, source)
         )
     except (msgspec.DecodeError, KeyError, UnicodeDecodeError, RecursionError) as error:
-        problems = _problems(text, default_source)
+        problems = _problems(text, default_source) or repeated_keys(text)
         raise InvalidEvent(problems or [Problem("", str(error))]) from None
     if doubtful and (problems := _problems(text, default_source)):
         raise InvalidEvent(problems)
@@ -285,28 +287,34 @@ def _problems(text: bytes, default_source: str | None) -> list[Problem]:
     """Everything that is wrong with an event; empty when nothing is."""
     try:
         value = _ANYTHING.decode(text)
-    except UnicodeDecodeError as error:
-        return [Problem("", f"is not UTF-8 (byte {error.start})")]
+        if not isinstance(value, dict):
+            return [Problem("", "must be a JSON object")]
+        found = _object_problems(value, default_source) + text_problems(text)
+    except UnicodeDecodeError:
+        return [Problem("", "is not UTF-8", "Save the file as UTF-8.")]
     except RecursionError:
         return [Problem("", "is nested too deeply")]
     except msgspec.ValidationError as error:
         return [Problem("", f"holds a number out of range ({error})")]
     except msgspec.DecodeError as error:
         return [Problem("", f"is not one JSON object: {error}")]
-    if not isinstance(value, dict):
-        return [Problem("", "must be a JSON object")]
+    more = len(found) - _PROBLEMS_MAX
+    return found[:_PROBLEMS_MAX] + ([Problem("", f"has {more} more problems")] if more > 0 else [])
+
+
+def _object_problems(value: dict[str, Any], default_source: str | None) -> list[Problem]:
     found, envelope = field_problems(value, Envelope)
     payload = None
     kind = EVENT_TYPES.get(envelope.type or "")
     if envelope.type is not None and kind is None:
-        hint = did_you_mean(envelope.type, EVENT_TYPES, otherwise="See the event contract.")
-        found.append(Problem("type", f"no event type is named {envelope.type!r}", hint))
+        name = envelope.type[:100]
+        hint = did_you_mean(name, EVENT_TYPES, otherwise="See the event contract.")
+        found.append(Problem("type", f"no event type is named {name!r}", hint))
     data = value.get("data", {})
     if not isinstance(data, dict):
         found.append(Problem("data", "must be an object"))
-    elif kind is not None:
+    elif "data" in value and kind is not None:
         inside, payload = field_problems(data, kind, "data")
         mistaken = likely_type(data, envelope.type)
         found += [*([mistaken] if mistaken else []), *inside, *rule_problems(payload, kind, "data")]
-    found += _envelope_problems(envelope, payload, envelope.source or default_source or "")
-    return found + text_problems(text)
+    return found + _envelope_problems(envelope, payload, envelope.source or default_source or "")

@@ -9,6 +9,7 @@ for each one where it is, what it should have been and what may have been meant.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +29,14 @@ from tidemill.money import EXPONENTS
 from tidemill.payloads import EVENT_TYPES, Currency, Discount, FxRate, Invoice, InvoiceLine, Item
 from tidemill.payloads import Subscription as _Subscription
 
-__all__ = ["field_problems", "keepable_number", "likely_type", "rule_problems", "text_problems"]
+__all__ = [
+    "field_problems",
+    "keepable_number",
+    "likely_type",
+    "repeated_keys",
+    "rule_problems",
+    "text_problems",
+]
 
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _LATEST_EXCLUSIVE = datetime(2201, 1, 1, tzinfo=UTC)
@@ -298,7 +306,7 @@ def keepable_number(literal: str) -> bool:
 
 
 def text_problems(text: bytes) -> list[Problem]:
-    """What JSON allows but the log cannot keep, and keys that appear twice in one object."""
+    """What JSON allows but the log cannot keep: the NUL character, and absurd numbers."""
     found: list[Problem] = []
 
     def number(literal: str) -> None:
@@ -306,18 +314,24 @@ def text_problems(text: bytes) -> list[Problem]:
             found.append(Problem("", f"holds a number out of range, {literal[:20]}"))
 
     def pairs(members: list[tuple[str, Any]]) -> None:
-        names = [name for name, _ in members]
-        found.extend(
-            Problem("", f"the key {name!r} appears more than once in one object")
-            for name in sorted({each for each in names if names.count(each) > 1})
-        )
-        found.extend(_nul(name) for name, _ in members if "\0" in name)
-        found.extend(_nul(name) for name, value in members if _holds_nul(value))
+        found.extend(_nul(name) for name, each in members if "\0" in name or _holds_nul(each))
 
     value = json.loads(text, parse_float=number, parse_int=number, object_pairs_hook=pairs)
     if _holds_nul(value):
         found.append(_nul(""))
     return found
+
+
+def repeated_keys(text: bytes) -> list[Problem]:
+    """Keys that an object has more than once: the last counts, but an earlier one may be bad."""
+    found: set[str] = set()
+
+    def pairs(members: list[tuple[str, Any]]) -> None:
+        counted = Counter(name for name, _ in members)
+        found.update(name for name, times in counted.items() if times > 1)
+
+    json.loads(text, object_pairs_hook=pairs)
+    return [Problem("", f"has the key {name!r} more than once") for name in sorted(found)]
 
 
 def _holds_nul(value: Any) -> bool:
