@@ -19,7 +19,8 @@
     ├── DefinitionError               a metric, cube or segment is defined wrongly
     │   └── BooksDoNotClose           an answer contradicts itself, so it is not shown
     ├── IngestError                   something cannot be taken in (Transient or Permanent)
-    │   └── InvalidEvent              several problems at once (Permanent)
+    │   ├── InvalidEvent              several problems at once (Permanent)
+    │   └── UnreadableFile            a file to import cannot be read (Permanent)
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
         ├── MissingExtra              an optional part is not installed
@@ -94,6 +95,7 @@ __all__ = [
     "UnknownSegment",
     "UnknownSource",
     "UnknownTimeZone",
+    "UnreadableFile",
     "did_you_mean",
 ]
 
@@ -453,6 +455,21 @@ class InvalidEvent(ManyProblems, IngestError, Permanent):
 
     code = "invalid_event"
     subject = "The event"
+
+
+class UnreadableFile(IngestError, Permanent):
+    """A file that is to be imported is not there, may not be read, or is damaged."""
+
+    code = "unreadable_file"
+
+    def __init__(self, file: str, reason: str, *, hint: str = "") -> None:
+        """Name the file and why it cannot be read."""
+        super().__init__(
+            f"{file} cannot be read: {reason}.",
+            hint=hint or "Check the name and the permissions of the file.",
+            file=file,
+            reason=reason,
+        )
 
 
 # --- set-up and surroundings -------------------------------------------------------------------

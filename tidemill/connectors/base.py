@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from tidemill.errors import Problem
 from tidemill.events import Event
 from tidemill.intake import Ignored, Rejected
+from tidemill.problems import Problem
 
 __all__ = ["EventConnector", "Ignored", "Item", "Rejected", "Translation"]
 

@@ -36,11 +36,11 @@ _TWELVE_PLACES: Final = Decimal("1e-12")
 _DAYS: Final = {"day": Fraction(1), "week": Fraction(7), "month": Fraction(365, 12)}
 _EXPAND_DISCOUNT: Final = (
     "Events since basil name discounts only: import the customer.discount.* and coupon.* events "
-    "together with these, or the subscription with expand[]=discounts.source.coupon, then replay."
+    "together with these, or the subscription with expand[]=discounts.source.coupon, then import these events again."
 )
 _EXPAND_COUPON: Final = (
     "Import the coupon.* events together with these, or the subscription with "
-    "expand[]=discounts.source.coupon, then replay."
+    "expand[]=discounts.source.coupon, then import these events again."
 )
 
 

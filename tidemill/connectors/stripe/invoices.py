@@ -30,7 +30,7 @@ _STATUSES: Final = {each.value: each for each in InvoiceStatus} | {
     # A draft that was deleted; as if never written.
     "deleted": InvoiceStatus.VOID,
 }
-_FETCH_LINES: Final = "Import the whole list, as in GET /v1/invoices/{id}/lines, then replay."
+_FETCH_LINES: Final = "Import the whole list, as in GET /v1/invoices/{id}/lines, then import these events again."
 
 
 def read_invoice(found: Fields, at: datetime, known: Known) -> Invoice | None:
@@ -103,8 +103,9 @@ def _line(raw: Fields, code: str, known: Known) -> InvoiceLine | None:
     starts, ends = period.instant("start"), period.instant("end")
     quantity = raw.decimal("quantity_decimal")
     quantity = raw.decimal("quantity") if quantity is None else quantity
-    kind = _kind(raw, price or Fields(known.prices.get(price_id or "")))
-    item, subscription = line_item(raw), line_subscription(raw)
+    detail = line_detail(raw)
+    item, subscription = line_item(raw, detail), line_subscription(raw, detail)
+    kind = _kind(raw, detail, price or Fields(known.prices.get(price_id or "")))
     if amount is None or len(raw.problems) > before:
         return None
     return InvoiceLine(
@@ -121,15 +122,15 @@ def _line(raw: Fields, code: str, known: Known) -> InvoiceLine | None:
     )
 
 
-def _kind(line: Fields, price: Fields) -> LineKind:
+def _kind(line: Fields, detail: Fields, price: Fields) -> LineKind:
     """What a line charges for. A proration never counts as a recurring charge."""
-    if line_is_proration(line):
+    if line_is_proration(line, detail):
         return LineKind.PRORATION
     recurring = price.fields("recurring") or price
     if recurring.text("usage_type") == "metered":
         return LineKind.USAGE
-    subscribed = line.text("type") == "subscription" or line_item(line) is not None
-    if subscribed and not line_detail(line).has("invoice_item"):
+    subscribed = line.text("type") == "subscription" or line_item(line, detail) is not None
+    if subscribed and not detail.has("invoice_item"):
         return LineKind.SUBSCRIPTION
     # A manual line: a one-off charge, or a credit when it is in the customer's favour.
     amount = line.decimal("amount") or Decimal(0)

@@ -10,7 +10,7 @@ from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe.discounts import Charge
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.prices import Price, read_price
-from tidemill.connectors.stripe.shapes import line_item, listed, price_of
+from tidemill.connectors.stripe.shapes import line_detail, line_item, listed, price_of
 from tidemill.connectors.stripe.wire import EXACT, minor, plain
 from tidemill.payloads import Item
 
@@ -19,7 +19,7 @@ __all__ = ["ReadItem", "read_item"]
 _TWELVE_PLACES: Final = Decimal("1e-12")
 _PERCENT: Final = Decimal(100)
 _FETCH_TAX: Final = (
-    "Import the subscription with expand[]=latest_invoice, whose lines tell the tax, then replay."
+    "Import the subscription with expand[]=latest_invoice, whose lines tell the tax, then import these events again."
 )
 
 
@@ -97,7 +97,7 @@ def _tax_invoiced(unit: Decimal, item: Fields, found: Fields) -> Decimal | None:
     for line in lines:
         gross = line.decimal("amount")
         taxes = [*line.entries("taxes"), *line.entries("tax_amounts")]
-        if gross and line_item(line) == item.value.get("id"):
+        if gross and line_item(line, line_detail(line)) == item.value.get("id"):
             amounts = (each.decimal("amount") for each in taxes if _inside(each))
             inside = sum((each for each in amounts if each is not None), Decimal(0))
             return _twelve(EXACT.divide(EXACT.multiply(unit, inside), gross))

@@ -22,11 +22,11 @@ _INTERVALS: Final = frozenset(Interval)
 _USAGE_TYPES: Final = frozenset(UsageType)
 _EXPAND_TIERS: Final = (
     "Stripe leaves tiers out unless asked: import the price with its tiers, as in "
-    "GET /v1/prices/{id}?expand[]=tiers, then replay."
+    "GET /v1/prices/{id}?expand[]=tiers, then import these events again."
 )
 _EXPAND_CURRENCIES: Final = (
     "Import the price with its other currencies, as in "
-    "GET /v1/prices/{id}?expand[]=currency_options, then replay."
+    "GET /v1/prices/{id}?expand[]=currency_options, then import these events again."
 )
 
 

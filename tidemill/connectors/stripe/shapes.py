@@ -95,20 +95,21 @@ def coupon_of(discount: Fields) -> tuple[str, object]:
 def line_detail(line: Fields) -> Fields:
     """Since basil, what an invoice line comes from: the filled branch of `parent`."""
     parent = line.fields("parent")
+    named = parent.text("type")
     for branch in ("subscription_item_details", "invoice_item_details"):
-        if parent.text("type") == branch or (not parent.has("type") and parent.has(branch)):
+        if named == branch or (named is None and parent.has(branch)):
             return parent.fields(branch)
-    return Fields(None, parent.path, line.problems)
+    return Fields(None)
 
 
-def line_is_proration(line: Fields) -> bool:
-    """Whether a line makes up for a change inside a period."""
-    return bool(line.flag("proration") or line_detail(line).flag("proration"))
+def line_is_proration(line: Fields, detail: Fields) -> bool:
+    """Whether a line makes up for a change inside a period; `detail` is its `line_detail`."""
+    return bool(line.flag("proration") or detail.flag("proration"))
 
 
-def line_item(line: Fields) -> str | None:
-    """The subscription item a line charges for."""
-    return line.reference("subscription_item") or line_detail(line).reference("subscription_item")
+def line_item(line: Fields, detail: Fields) -> str | None:
+    """The subscription item a line charges for; `detail` is its `line_detail`."""
+    return line.reference("subscription_item") or detail.reference("subscription_item")
 
 
 def line_price(line: Fields) -> tuple[str | None, Fields]:
@@ -129,14 +130,14 @@ def invoice_subscription(invoice: Fields, lines: Sequence[Fields]) -> str | None
     found = invoice.reference("subscription") or invoice.fields("parent").fields(
         "subscription_details"
     ).reference("subscription")
-    for line in lines:
-        found = found or line_subscription(line)
+    for line in lines if found is None else ():
+        found = found or line_subscription(line, line_detail(line))
     return found
 
 
-def line_subscription(line: Fields) -> str | None:
+def line_subscription(line: Fields, detail: Fields) -> str | None:
     """The subscription a line belongs to; it may be another than the invoice's."""
-    return line_detail(line).reference("subscription") or line.reference("subscription")
+    return detail.reference("subscription") or line.reference("subscription")
 
 
 def invoice_tax(invoice: Fields) -> list[Fields]:

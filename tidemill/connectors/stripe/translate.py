@@ -24,9 +24,10 @@ from tidemill.connectors.stripe.order import STEPS_MAX, rank
 from tidemill.connectors.stripe.parties import read_customer, read_plan, read_product
 from tidemill.connectors.stripe.shapes import customer_key
 from tidemill.connectors.stripe.subscriptions import read_subscription
-from tidemill.errors import InvalidEvent, Problem
+from tidemill.errors import InvalidEvent
 from tidemill.events import NAMESPACE, make_event
 from tidemill.payloads import Payload
+from tidemill.problems import Problem
 
 __all__ = ["Setting", "translate"]
 
