@@ -93,6 +93,16 @@ class QuerySpec:
         object.__setattr__(self, "compare", _several(compare))
         object.__setattr__(self, "grain", grain)
 
+    def where(self, *filters: str | Filter) -> QuerySpec:
+        """The same spec with further filters."""
+        return QuerySpec(
+            self.dimensions,
+            (*self.filters, *filters),
+            segment=self.segment,
+            compare=self.compare,
+            grain=self.grain,
+        )
+
 
 def _several(names: Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)

@@ -1,0 +1,19 @@
+"""The engine: questions in, results out, and the one object that opens everything."""
+
+from __future__ import annotations
+
+from tidemill.engine.core import MetricHandle, MetricsEngine
+from tidemill.engine.explanation import Explanation
+from tidemill.engine.facade import Tidemill, choose_policy, connect
+from tidemill.engine.summary import Headline, Summary
+
+__all__ = [
+    "Explanation",
+    "Headline",
+    "MetricHandle",
+    "MetricsEngine",
+    "Summary",
+    "Tidemill",
+    "choose_policy",
+    "connect",
+]

@@ -1,0 +1,193 @@
+"""From a checked question to a result: one read-only snapshot of the database.
+
+All statements of an answer (what to warn of, the answer itself, the rows behind it) see the
+database of one moment, so they cannot contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, FromClause, Select
+
+from tidemill.database import Database
+from tidemill.engine.notices import Notices, read_notices, same_ledger
+from tidemill.engine.sql import readable
+from tidemill.errors import MissingRate
+from tidemill.ledger import derive
+from tidemill.metrics.base import Question, RateNeed, Table
+from tidemill.metrics.binding import Bound
+from tidemill.metrics.catalogue import MetricInfo
+from tidemill.metrics.movement_rows import movement_rows
+from tidemill.metrics.mrr import Mrr
+from tidemill.metrics.query import Query
+from tidemill.metrics.result import Result
+from tidemill.models import metric_mrr_movement
+from tidemill.periods import Period
+from tidemill.policy import Policy
+from tidemill.relations import core_relations
+
+__all__ = ["Asked", "Asker", "asking"]
+
+# More missing rates than this are not listed one by one.
+_LISTED_MAX = 1000
+# And of a warning's rows only so many are named.
+_NAMED_MAX = 5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A checked question with everything that decides its answer."""
+
+    info: MetricInfo
+    question: Question
+    bound: Bound
+    policy: Policy
+    known_at: datetime | None
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Answers questions in one snapshot."""
+
+    connection: Connection
+    notices: Notices
+    base_currency: str
+    #: The configured policy, for a store in which nothing says under which one facts were kept.
+    configured: Policy
+
+    def answer(self, asked: Asked) -> Result:
+        """The answer; its SQL, explanation and rows behind are made when asked for.
+
+        Raises: MissingRate, BooksDoNotClose.
+        """
+        table = asked.question.ask(asked.info.kind(), self._query(asked), **asked.bound.params)
+        return self._result(asked, table)
+
+    def behind(self, asked: Asked, *, rows_max: int | None = None) -> Result:
+        """The movements that an answer rests on, filtered alike, the first `rows_max` of them."""
+        table = asked.question.ask(asked.info.kind(), self._query(asked), **asked.bound.params)
+        listing = Mrr.questions()["movements"]
+        start, end = table.behind.start, table.behind.end
+        bound = Bound({"start": start, "end": end}, (), asked.bound.conditions, asked.bound.filters)
+        rows = replace(asked, info=replace(asked.info, name="mrr"), question=listing, bound=bound)
+        return self._result(rows, movement_rows(self._query(rows), start, end), rows_max=rows_max)
+
+    def _result(self, asked: Asked, table: Table, *, rows_max: int | None = None) -> Result:
+        statement = table.statement if rows_max is None else table.statement.limit(rows_max + 1)
+        rows = self._rows(statement, table)
+        warnings = [*table.warnings, *_undefined(table, rows)]
+        if rows_max is not None and len(rows) > rows_max:
+            rows = rows[:rows_max]
+            warnings.append(f"Only the first {rows_max:,} rows are shown.")
+        unfinished = _unfinished(table.periods, asked)
+        return Result(
+            metric=asked.info.name,
+            question=asked.question.name,
+            params=asked.bound.params,
+            columns=table.columns,
+            rows=tuple(rows),
+            policy=asked.policy,
+            as_of=asked.as_of,
+            known_at=asked.known_at,
+            complete=not unfinished,
+            warnings=(*unfinished, *warnings, *self.notices.warnings),
+            freshness=self.notices.freshness,
+            dimensions=tuple(each.name for each in asked.bound.dimensions),
+            filters=asked.bound.filters,
+            _sql=lambda: readable(statement),
+        )
+
+    def _rows(self, statement: Select[Any], table: Table) -> list[dict[str, Any]]:
+        """The rows, checked: nothing in them rests on a rate that is not there."""
+        self._refuse_missing([need for need in table.needs if need.eager])
+        names = [column.name for column in table.columns]
+        assert names == statement.selected_columns.keys(), "the statement is not as declared"
+        found = self.connection.execute(statement)
+        rows = [dict(zip(names, row, strict=True)) for row in found]
+        never_null = [column.name for column in table.columns if not column.nullable]
+        if any(row[name] is None for row in rows for name in never_null):
+            self._refuse_missing(table.needs)
+            assert False, "a number is missing although every rate is there"  # noqa: B011, PT015
+        for check in table.checks:
+            check(rows)
+        return rows
+
+    def _refuse_missing(self, needs: Sequence[RateNeed]) -> None:
+        """Name every currency and day without a rate.
+
+        Raises: MissingRate when there is one.
+        """
+        pairs: set[tuple[str, Any]] = set()
+        for need in needs:
+            found = self.connection.execute(need.statement.limit(_LISTED_MAX))
+            pairs |= {(currency, day) for currency, day in found}
+        if pairs:
+            (currency, day), *others = sorted(pairs)
+            raise MissingRate(currency, day, self.base_currency, others)
+
+    def _query(self, asked: Asked) -> Query:
+        relations = core_relations(base_currency=self.base_currency, known_at=asked.known_at)
+        kept = self.notices.facts_knobs
+        as_kept = (
+            same_ledger(asked.policy, kept)
+            if kept is not None
+            else same_ledger(asked.policy, self.configured.document()["knobs"])
+        )
+        rows: FromClause = metric_mrr_movement
+        if asked.known_at is not None or not as_kept:
+            rows = derive(relations, asked.policy).cte("derived_movement")
+        return Query(
+            rows=rows,
+            relations=relations,
+            policy=asked.policy,
+            cube=asked.info.kind.cube,
+            question=asked.question,
+            bound=asked.bound,
+        )
+
+
+@contextmanager
+def asking(
+    database: Database, asked: Asked, *, base_currency: str, configured: Policy
+) -> Iterator[Asker]:
+    """A snapshot to ask in; its notices are as `asked` wants them known."""
+    with database.snapshot() as connection:
+        notices = read_notices(connection, asked.known_at)
+        yield Asker(connection, notices, base_currency, configured)
+
+
+def _unfinished(periods: Sequence[Period], asked: Asked) -> tuple[str, ...]:
+    """A warning that names the periods that can still change; none when all are over."""
+    known = min(asked.as_of, asked.known_at or asked.as_of)
+    open_ones = [period for period in periods if period.complete_at > known]
+    if not open_ones:
+        return ()
+    first, last = open_ones[0], open_ones[-1]
+    days = str(first.key) if first == last else f"{first.key} to {last.key}"
+    what = "The day" if first.day_count == 1 and first == last else "The period"
+    if first != last:
+        what, be = "The periods", "are"
+    else:
+        be = "is"
+    return (f"{what} {days} {be} not over in {asked.policy.tz}: its figures can still change.",)
+
+
+def _undefined(table: Table, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A sentence for every ratio that has no value somewhere, saying why."""
+    for column in table.columns:
+        without = [row for row in rows if row[column.name] is None]
+        if column.unit != "ratio" or not without:
+            continue
+        where = ""
+        if len(rows) > 1:
+            label = table.columns[0].name
+            named = [str(row[label]) for row in without]
+            more = f" and {len(named) - _NAMED_MAX} more" if len(named) > _NAMED_MAX else ""
+            where = f" for {', '.join(named[:_NAMED_MAX])}{more}"
+        yield f"{column.name} is undefined{where}: {column.undefined}."

@@ -1,0 +1,254 @@
+"""The engine: asks a question, of one snapshot, under one policy, and tells what to know of it.
+
+Everything above (command line, HTTP, notebooks) calls this. The clock is read here and nowhere
+below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import cached_property, partial
+from typing import Any
+
+from tidemill.database import Database
+from tidemill.engine.answering import Asked, Asker, asking
+from tidemill.engine.explanation import ROWS_MAX, Explanation
+from tidemill.engine.summary import Summary, summarise
+from tidemill.errors import KnobNotSupported
+from tidemill.ledger.support import require_supported
+from tidemill.metrics import METRICS
+from tidemill.metrics.binding import bind
+from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
+from tidemill.metrics.result import Freshness, Result
+from tidemill.metrics.spec import Filter, QuerySpec
+from tidemill.money import currency_code
+from tidemill.periods import day_of, parse_instant
+from tidemill.policy import Policy
+
+__all__ = ["MetricHandle", "MetricsEngine"]
+
+
+class MetricsEngine:
+    """Answers the catalogue's questions from a database.
+
+    Args of the constructor:
+        database: an open database; the engine only reads, and does not close it.
+        base_currency: the currency that money is given in.
+        policy: the configured policy; its `tz` is the reporting time zone.
+        as_of: pretend that it is this instant; by default each question looks at the clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        base_currency: str,
+        policy: Policy | None = None,
+        as_of: datetime | None = None,
+    ) -> None:
+        self.database = database
+        self.base_currency = currency_code(base_currency)
+        self.policy = policy or Policy.of()
+        self._as_of = None if as_of is None else parse_instant(as_of)
+
+    # --- what can be asked ----------------------------------------------------------------------
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        return catalogue(METRICS)
+
+    def catalogue(self) -> Catalogue:
+        """Every metric, question, parameter, column and dimension."""
+        return self._catalogue
+
+    def __getattr__(self, name: str) -> MetricHandle:
+        """A metric by attribute: ``engine.mrr.series(start=…)``."""
+        if name.startswith("_") or name not in self._catalogue:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message)
+        return MetricHandle(self.query, self._catalogue[name])
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def query(
+        self,
+        metric: str,
+        question: str | None = None,
+        *,
+        spec: QuerySpec | None = None,
+        policy: Policy | None = None,
+        known_at: datetime | str | None = None,
+        **params: Any,
+    ) -> Result:
+        """The answer to a question.
+
+        Args:
+            metric: name of the metric.
+            question: name of the question; the metric's default one when left out.
+            spec: how to cut the answer: dimensions, filters, grain.
+            policy: another policy than the configured one.
+            known_at: as it was known at this instant.
+            params: the question's own parameters, days as dates or YYYY-MM-DD.
+
+        Raises:
+            UnknownMetric, UnknownQuestion: there is no such thing.
+            InvalidQuery: parameters, dimensions or filters are wrong; all problems at once.
+            KnobNotSupported: the policy asks for what this metric does not do yet.
+            MissingRate: data incomplete; names every currency and day that lacks a rate.
+        """
+        asked = self._asked(metric, question, spec, self._under(policy, known_at), params)
+        with self._asker(asked) as asker:
+            answer = asker.answer(asked)
+        return replace(
+            answer, _behind=lambda: self._behind(asked), _explain=lambda: self._explain(asked)
+        )
+
+    def explain(
+        self,
+        metric: str,
+        question: str | None = None,
+        *,
+        spec: QuerySpec | None = None,
+        customer: str | None = None,
+        policy: Policy | None = None,
+        known_at: datetime | str | None = None,
+        **params: Any,
+    ) -> Explanation:
+        """The answer with its formula, policy, SQL and the movements behind it, cause by cause.
+
+        customer: only this customer's part of the answer. The other arguments are those of `query`.
+        """
+        spec = spec or QuerySpec()
+        if customer is not None:
+            spec = spec.where(Filter("customer", "=", customer))
+        asked = self._asked(metric, question, spec, self._under(policy, known_at), params)
+        return self._explain(asked, customer)
+
+    def summary(
+        self,
+        at: date | str | None = None,
+        *,
+        policy: Policy | None = None,
+        known_at: datetime | str | None = None,
+    ) -> Summary:
+        """The headline numbers at the close of a day (today), and six months' waterfall."""
+        under = self._under(policy, known_at)
+        first = self._asked("mrr", "current", None, under, {"at": at})
+        with self._asker(first) as asker:
+
+            def ask(metric: str, question: str, params: Mapping[str, Any]) -> Result:
+                return asker.answer(self._asked(metric, question, None, under, params))
+
+            return summarise(first.bound.params["at"], ask)
+
+    def freshness(self) -> tuple[Freshness, ...]:
+        """For every source, when its latest event happened."""
+        with self._asker(self._asked("mrr", None, None, self._under(), {})) as asker:
+            return asker.notices.freshness
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is missing from every number now: quarantined and test-mode events."""
+        with self._asker(self._asked("mrr", None, None, self._under(), {})) as asker:
+            return asker.notices.warnings
+
+    # --- how ------------------------------------------------------------------------------------
+
+    def _under(
+        self, policy: Policy | None = None, known_at: datetime | str | None = None
+    ) -> _Under:
+        return _Under(
+            policy=policy or self.policy,
+            known_at=None if known_at is None else parse_instant(known_at),
+            as_of=self._as_of or datetime.now(UTC),
+        )
+
+    def _asked(
+        self,
+        metric: str,
+        question: str | None,
+        spec: QuerySpec | None,
+        under: _Under,
+        params: Mapping[str, Any],
+    ) -> Asked:
+        """The question, checked before the database is opened."""
+        info = self._catalogue.metric(metric)
+        declared = info.declared(info.question(question).name)
+        today = day_of(under.as_of, under.policy.tz)
+        bound = bind(info.kind, declared, params, spec or QuerySpec(), today)
+        _require_honoured(info, under.policy)
+        return Asked(info, declared, bound, under.policy, under.known_at, under.as_of)
+
+    def _explain(self, asked: Asked, customer: str | None = None) -> Explanation:
+        with self._asker(asked) as asker:
+            result = asker.answer(asked)
+            behind = asker.behind(asked, rows_max=ROWS_MAX)
+        return Explanation(
+            title=asked.info.title,
+            definition=asked.info.definition,
+            result=result,
+            behind=behind,
+            customer=customer,
+        )
+
+    def _behind(self, asked: Asked) -> Result:
+        with self._asker(asked) as asker:
+            return asker.behind(asked)
+
+    def _asker(self, asked: Asked) -> AbstractContextManager[Asker]:
+        return asking(
+            self.database, asked, base_currency=self.base_currency, configured=self.policy
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Under:
+    """The circumstances of a question."""
+
+    policy: Policy
+    known_at: datetime | None
+    as_of: datetime
+
+
+class MetricHandle:
+    """A metric's questions as functions: ``handle.series(…)``; ``handle()`` asks the default."""
+
+    def __init__(self, query: Callable[..., Result], info: MetricInfo) -> None:
+        """Bind a metric to the function that asks."""
+        self._query = query
+        self._info = info
+
+    def __call__(self, **arguments: Any) -> Result:
+        """Ask the default question."""
+        return self._query(self._info.name, None, **arguments)
+
+    def __getattr__(self, name: str) -> Callable[..., Result]:
+        """A question by attribute.
+
+        Raises: UnknownQuestion, suggesting a near name.
+        """
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return partial(self._query, self._info.name, self._info.question(name).name)
+
+    def __dir__(self) -> list[str]:
+        """The questions, for completion in notebooks."""
+        return [each.name for each in self._info.questions]
+
+    def __repr__(self) -> str:
+        """The metric and its questions."""
+        return f"<{self._info.title}: {', '.join(dir(self))}>"
+
+
+def _require_honoured(info: MetricInfo, policy: Policy) -> None:
+    """Refuse a policy that the ledger or this metric does not honour: never ignored in silence.
+
+    Raises: KnobNotSupported.
+    """
+    require_supported(policy)
+    for knob, supported in info.kind.knobs.items():
+        value = str(getattr(policy, knob))
+        if value not in supported:
+            raise KnobNotSupported(knob, value, supported)

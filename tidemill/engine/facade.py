@@ -1,0 +1,174 @@
+"""Tidemill in one object: what notebooks, the command line and the API start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tidemill import database
+from tidemill.engine.core import MetricHandle, MetricsEngine
+from tidemill.engine.explanation import Explanation
+from tidemill.engine.summary import Summary
+from tidemill.metrics.catalogue import Catalogue
+from tidemill.metrics.result import Freshness, Result
+from tidemill.metrics.spec import QuerySpec, Where
+from tidemill.policy import Policy
+
+if TYPE_CHECKING:
+    from tidemill.settings import Settings
+
+__all__ = ["Tidemill", "choose_policy", "connect"]
+
+
+class Tidemill:
+    """An open store and its engine. Close it, or use it in a ``with`` block.
+
+    Every metric is an attribute and every question a method of it. Beside the question's own
+    parameters they take ``by`` (dimensions to group by), ``where`` (filters: a mapping, or texts
+    such as ``"plan=pro"``), ``preset`` and ``set`` (another policy), ``known_at``, ``spec``::
+
+        t.mrr.current(at="2025-06-30").money
+        t.mrr.waterfall(start="2025-01-01", end="2025-06-30", by=["plan"])
+    """
+
+    def __init__(self, store: database.Database, engine: MetricsEngine) -> None:
+        """Take an open database; `close` closes it."""
+        self.database = store
+        self.engine = engine
+
+    def __getattr__(self, name: str) -> MetricHandle:
+        """A metric by attribute."""
+        if name.startswith("_") or name not in self.engine.catalogue():
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message)
+        return MetricHandle(self.query, self.engine.catalogue()[name])
+
+    def __dir__(self) -> list[str]:
+        """The metrics too, for completion in notebooks."""
+        return [*super().__dir__(), *self.engine.catalogue()]
+
+    def query(self, metric: str, question: str | None = None, **arguments: Any) -> Result:
+        """The answer to a question; the arguments are those of the class and of the question.
+
+        Raises: as `MetricsEngine.query`.
+        """
+        return self.engine.query(metric, question, **self._engine_arguments(arguments))
+
+    def explain(
+        self,
+        metric: str,
+        question: str | None = None,
+        *,
+        customer: str | None = None,
+        **arguments: Any,
+    ) -> Explanation:
+        """The answer with its formula, policy, SQL and the movements behind it.
+
+        Raises: as `MetricsEngine.query`.
+        """
+        engine_arguments = self._engine_arguments(arguments)
+        return self.engine.explain(metric, question, customer=customer, **engine_arguments)
+
+    def summary(
+        self,
+        at: date | str | None = None,
+        *,
+        preset: str | None = None,
+        set: Mapping[str, object] | None = None,
+        known_at: datetime | str | None = None,
+    ) -> Summary:
+        """The headline numbers at the close of a day, each with its change in a month."""
+        policy = choose_policy(self.engine.policy, preset, set)
+        return self.engine.summary(at, policy=policy, known_at=known_at)
+
+    def catalogue(self) -> Catalogue:
+        """Every metric, question, parameter, column and dimension."""
+        return self.engine.catalogue()
+
+    def freshness(self) -> tuple[Freshness, ...]:
+        """For every source, when its latest event happened."""
+        return self.engine.freshness()
+
+    def close(self) -> None:
+        """Close all connections; the embedded server stops when nobody else uses it."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        """Nothing more to open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _engine_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        rest = dict(arguments)
+        by: Iterable[str] = rest.pop("by", ())
+        where: Where = rest.pop("where", ())
+        spec: QuerySpec = rest.pop("spec", None) or QuerySpec()
+        added = QuerySpec(by, where)
+        spec = QuerySpec(
+            (*spec.dimensions, *added.dimensions),
+            (*spec.filters, *added.filters),
+            segment=rest.pop("segment", None) or spec.segment,
+            compare=spec.compare,
+            grain=spec.grain,
+        )
+        policy = rest.pop("policy", None) or choose_policy(
+            self.engine.policy, rest.pop("preset", None), rest.pop("set", None)
+        )
+        return {**rest, "spec": spec, "policy": policy}
+
+
+def choose_policy(
+    configured: Policy, preset: str | None = None, overrides: Mapping[str, object] | None = None
+) -> Policy:
+    """The policy of one question: a preset, or the configured one, with some knobs turned.
+
+    A preset keeps the configured time zone: it says how a product defines metrics, not where the
+    business is.
+
+    Raises: UnknownPolicy, UnknownKnob or InvalidPolicy.
+    """
+    if preset is None:
+        return configured.turned(overrides) if overrides else configured
+    return Policy.of(preset, {"tz": configured.tz} | dict(overrides or {}))
+
+
+def connect(url: str | None = None, **settings: Any) -> Tidemill:
+    """Open Tidemill: on the embedded database, or on the PostgreSQL server at `url`.
+
+    Everything not passed comes from the environment and ``.tidemill.toml``.
+
+    Args:
+        url: ``postgresql://user:password@host:5432/name``.
+        settings: any setting by name: ``data_dir``, ``base_currency``, ``timezone``, ``policy``,
+            ``policy_set``; and ``as_of``, an instant to take for now.
+
+    Raises:
+        InvalidSettings: with every problem found.
+        DatabaseUnreachable, SchemaTooOld, SchemaTooNew: see `database.connect`.
+    """
+    from tidemill.settings import load_settings
+
+    as_of = settings.pop("as_of", None)
+    given = load_settings(**({"database_url": url} if url else {}), **settings)
+    return _open(given, as_of)
+
+
+def _open(settings: Settings, as_of: datetime | None) -> Tidemill:
+    store = database.connect(settings.database_url, data_dir=settings.data_dir)
+    engine = MetricsEngine(
+        store,
+        base_currency=settings.base_currency,
+        policy=settings.configured_policy(),
+        as_of=as_of,
+    )
+    return Tidemill(store, engine)

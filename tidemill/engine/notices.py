@@ -1,0 +1,86 @@
+"""What is said beside every number: how fresh and how whole the data are.
+
+Two statements, whatever the size of the log; they also tell under which policy facts were kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from tidemill.metrics.result import Freshness
+from tidemill.models import event_log, policy_in_use, quarantine, source
+from tidemill.policy import KNOBS, Policy
+
+__all__ = ["Notices", "read_notices", "same_ledger"]
+
+# Knobs of these layers change the ledger's rows; the others only what questions make of them.
+_LEDGER_LAYERS = frozenset({"history", "state", "value", "movement", "currency"})
+
+
+@dataclass(frozen=True)
+class Notices:
+    """What the store says of itself in one snapshot."""
+
+    freshness: tuple[Freshness, ...]
+    quarantined_count: int
+    test_event_count: int
+    #: Knob → value the facts were derived under; None when nothing was ever derived.
+    facts_knobs: Mapping[str, Any] | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is missing from every number, in sentences."""
+        said = []
+        if self.quarantined_count:
+            what = _counted(self.quarantined_count, "event is", "events are")
+            said.append(f"{what} in quarantine and not counted; see `tidemill quarantine list`.")
+        if self.test_event_count:
+            what = _counted(self.test_event_count, "test-mode event is", "test-mode events are")
+            said.append(f"{what} not counted.")
+        return tuple(said)
+
+
+def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
+    """The notices of a snapshot; freshness as it was known at `known_at`."""
+    refused = select(func.count()).where(quarantine.c.replayed_at.is_(None)).scalar_subquery()
+    tested = select(func.count()).where(event_log.c.livemode.is_(False)).scalar_subquery()
+    kept = (
+        select(policy_in_use.c.document)
+        .order_by(policy_in_use.c.configured_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    counted = connection.execute(select(refused, tested, kept)).one()
+    latest = select(func.max(event_log.c.occurred_at)).where(
+        event_log.c.source_id == source.c.id,
+        event_log.c.livemode,
+        *([] if known_at is None else [event_log.c.recorded_at <= known_at]),
+    )
+    sources = connection.execute(
+        select(source.c.name, latest.scalar_subquery()).order_by(source.c.name)
+    )
+    document = counted[2]
+    return Notices(
+        freshness=tuple(Freshness(name, at) for name, at in sources),
+        quarantined_count=counted[0],
+        test_event_count=counted[1],
+        facts_knobs=document and document["knobs"],
+    )
+
+
+def same_ledger(policy: Policy, knobs: Mapping[str, Any]) -> bool:
+    """Whether a policy's ledger is the one kept under these knobs."""
+    return all(
+        str(getattr(policy, knob.name)) == str(knobs.get(knob.name))
+        for knob in KNOBS
+        if knob.layer in _LEDGER_LAYERS
+    )
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
