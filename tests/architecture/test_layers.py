@@ -70,7 +70,7 @@ TEST_FOLDERS = {
 }  # fmt: skip
 
 # Libraries of an extra, or slow to import: never needed to import one of our modules.
-LAZY = {"matplotlib", "pandas", "plotly", "polars", "pyarrow", "sqlglot"}
+LAZY = {"babel", "matplotlib", "pandas", "plotly", "polars", "pyarrow", "sqlglot"}
 
 
 def rank(room: str) -> int:

@@ -8,7 +8,7 @@ from tests.architecture.source import ROOT, modules, text_files
 
 _MACHINE_PATH = re.compile(r"(?<![\w.<\[{$-])/(?:work|root|Users|home)/[\w.$-]+")
 _REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.")
-_LOOSE_END = re.compile(r"\b(?:TODO|FIXME|XXX)\b(?!\(#\d+\))")
+_LOOSE_END = re.compile(r"\b(?:TODO|FIXME)\b(?!\(#\d+\))")
 _SQL_AS_TEXT = re.compile(r"noqa:[^#\n]*\b(?:S608|TID251)\b")
 
 
