@@ -144,10 +144,14 @@ class PostgresBus:
         connection.execute(_move(consumer))
         return Delivery(connection, _delivered, count)
 
-    def rewind(self, connection: Connection, consumer: str) -> None:
-        """Let a reader start again at the beginning, once nobody else reads for it."""
+    def hold(self, connection: Connection, consumer: str) -> None:
+        """Wait until nobody reads for `consumer`, and let nobody until the transaction ends."""
         self._introduce(consumer)
         _lock_positions(connection, consumer, PARTITIONS, wait=True)
+
+    def rewind(self, connection: Connection, consumer: str) -> None:
+        """Let a reader start again at the beginning, once nobody else reads for it."""
+        self.hold(connection, consumer)
         connection.execute(
             update(_position).where(_position.c.consumer == consumer).values(position=0)
         )

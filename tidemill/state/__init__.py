@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidemill.state.apply import Applied, apply
+from tidemill.state.apply import LOGGED, Applied, apply
 from tidemill.state.facts import Books, derive_all
 
-__all__ = ["Applied", "Books", "apply", "derive_all"]
+__all__ = ["LOGGED", "Applied", "Books", "apply", "derive_all"]

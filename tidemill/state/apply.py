@@ -7,7 +7,6 @@ the same transaction, with what the database said; the others are applied as if 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from tidemill import quarantine
 from tidemill.bus.refusal import refusal
 from tidemill.errors import Problem
-from tidemill.intake import Rejected
+from tidemill.events import Event
 from tidemill.models import source
 from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
 from tidemill.state.customers import apply_customers
@@ -27,7 +26,10 @@ from tidemill.state.invoices import apply_invoices, apply_payments
 from tidemill.state.keys import make_keys
 from tidemill.state.subscriptions import apply_subscriptions
 
-__all__ = ["Applied", "apply"]
+__all__ = ["LOGGED", "Applied", "apply"]
+
+LOGGED: Final = "log:"
+"""How the origin of a quarantined event begins that is in the log, before its position."""
 
 # Who writes the events about a subject. Those about nothing in here are kept in the log alone:
 # `expense.recorded` until there is a table for it.
@@ -95,7 +97,8 @@ def _write(connection: Connection, rows: FromClause, subjects: set[str], books: 
     for subject, write in _WRITERS.items():
         if subject in subjects:
             write(connection, rows)
-    return refresh(connection, rows, books) if subjects & _MOVING else 0
+    moved = books.facts and subjects & _MOVING
+    return refresh(connection, rows, books) if moved else 0
 
 
 def _middle(connection: Connection, rows: FromClause, events: int) -> int:
@@ -113,22 +116,23 @@ def _set_aside(connection: Connection, rows: FromClause, problem: Problem) -> No
     except DBAPIError as error:
         if refusal(error) is None:
             raise
-    event = connection.execute(
+    row = connection.execute(
         select(rows, source.c.name.label("source"), cast(rows.c.data, Text).label("text")).join(
             source, source.c.id == rows.c.source_id
         )
     ).one()
-    envelope = {
-        "id": str(event.id),
-        "source": event.source,
-        "type": event.type,
-        "occurred_at": event.occurred_at.isoformat(),
-        "sequence": event.sequence,
-        "recorded_at": event.recorded_at.isoformat(),
-        "customer": event.customer,
-        "livemode": event.livemode,
-    }
-    # The payload as text: numbers in it must not pass through floats.
-    body = f'{json.dumps(envelope)[:-1]}, "data": {event.text}}}'
-    origin = f"log:{event.position}"
-    quarantine.keep(connection, [Rejected(origin, event.source, "events", body, (problem,))])
+    event = Event(
+        id=row.id,
+        source=row.source,
+        type=row.type,
+        occurred_at=row.occurred_at,
+        sequence=row.sequence,
+        recorded_at=row.recorded_at,
+        customer=row.customer,
+        livemode=row.livemode,
+        subject=row.subject,
+        data=row.text.encode(),
+    )
+    quarantine.keep(
+        connection, [quarantine.rejected_event(f"{LOGGED}{row.position}", event, problem)]
+    )

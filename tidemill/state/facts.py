@@ -49,12 +49,11 @@ def refresh(connection: Connection, rows: FromClause, books: Books) -> int:
     empty_staging(connection, _touched)
     connection.execute(_touch(_named_in(rows)))
     connection.execute(_touch(_sharing(rows)))
-    if books.facts:
-        connection.execute(_touch(whole_companies(_touched, _relations(books).identities)))
-        connection.execute(Analyze(_touched))
-        for fact in books.facts:
-            connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(_TOUCHED)))
-            connection.execute(_derivation(fact, books, everyone=False))
+    connection.execute(_touch(whole_companies(_touched, _relations(books).identities)))
+    connection.execute(Analyze(_touched))
+    for fact in books.facts:
+        connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(_TOUCHED)))
+        connection.execute(_derivation(fact, books, everyone=False))
     return connection.execute(select(func.count()).select_from(_touched)).scalar_one()
 
 
