@@ -115,13 +115,12 @@ def _customer(log: Log, owner: tuple[str, str], size: Size) -> Iterator[Life]:
 
 
 def _merge(log: Log, lives: dict[tuple[str, str], list[Life]]) -> None:
-    """Some customers turn out to be one company; nobody is merged twice or into a merged one."""
+    """Some customers turn out to be one company; corrected and chained, but never in a circle."""
     choices = log.choices
-    free = list(lives)
-    while len(free) > 1 and choices.chance(25):
-        one = free.pop()
-        into = choices.pick(free)
-        free.remove(into)
+    owners = list(lives)
+    while len(owners) > 1 and choices.chance(25):
+        place = choices.integer(1, len(owners) - 1)
+        one, into = owners[place], owners[choices.integer(0, place - 1)]
         at = FIRST_INSTANT + timedelta(days=choices.integer(0, 200))
         data = {"id": one[1], "into": {"source": into[0], "customer": into[1]}}
         log.add(one, "customer.merged", at, data)

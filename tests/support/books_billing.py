@@ -163,8 +163,9 @@ class Billing:
         }
 
     def _tell(self, label: str, at: datetime, invoice: dict[str, Any], **changes: Any) -> None:
-        # Later states of an invoice may share its instant; the sequence says which is later.
-        sequence = 1 if changes["status"] in {"paid", "void", "uncollectible"} else 0
+        # The states of an invoice may share an instant and a sequence: terminal ones come last.
+        terminal = changes["status"] in {"paid", "void", "uncollectible"}
+        sequence = self.choices.pick((0, 1)) if terminal else 0
         self.log.add(self.owner, f"invoice.{label}", at, {**invoice, **changes}, sequence=sequence)
 
     def _refund(self, paid_at: datetime, invoice: dict[str, Any], amount: int) -> None:

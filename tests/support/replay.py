@@ -169,7 +169,11 @@ class Replay:
         """Payments less refunds and disputes of a month, at the rates of their days."""
         signs = {"succeeded": 1, "refunded": -1, "disputed": -1}
         return self._in_month(
-            month, ((p.at, p.currency, signs.get(p.kind, 0) * p.amount) for p in self.book.payments)
+            month,
+            (
+                (p.at, p.currency, signs.get(p.kind, 0) * p.amount)
+                for p in self.book.payments.values()
+            ),
         )
 
     def usage_revenue(self, month: str) -> Fraction:

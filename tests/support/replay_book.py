@@ -30,6 +30,7 @@ __all__ = [
 Key = tuple[str, str]
 """Source and vendor id: of a customer, a subscription or an invoice."""
 
+_TERMINAL = {"canceled", "paid", "void", "uncollectible"}
 _Order = tuple[datetime, int, bool, datetime, str]
 
 
@@ -126,7 +127,7 @@ class Book:
 
     subscriptions: dict[Key, Subscription] = field(default_factory=dict)
     invoices: dict[Key, Invoice] = field(default_factory=dict)
-    payments: list[Payment] = field(default_factory=list)
+    payments: dict[tuple[Key, str, int], Payment] = field(default_factory=dict)
     merges: dict[Key, Key] = field(default_factory=dict)
     rates: dict[tuple[str, str], dict[date, Fraction]] = field(default_factory=dict)
 
@@ -153,7 +154,10 @@ def read_book(events: Iterable[Mapping[str, Any]], known_at: datetime | None = N
                 invoice = _invoice(event)
                 book.invoices[invoice.key] = invoice
             case "payment":
-                book.payments.append(_payment(event, verb))
+                # An attempt that is told again is the same attempt, in later words.
+                key = (event["source"], event["data"]["id"])
+                attempt = event["data"].get("attempt") or 0
+                book.payments[key, verb, attempt] = _payment(event, verb)
             case "fx_rate":
                 data = event["data"]
                 pair = (data["base"].upper(), data["quote"].upper())
@@ -181,10 +185,10 @@ def _ordered(
 
 
 def _order(event: Mapping[str, Any]) -> _Order:
-    # Decision a: a cancellation comes last among what happened at the same instant.
-    canceled = event["data"].get("status") == "canceled"
+    # Decision a: what ends a thing comes last among what happened to it at the same instant.
+    terminal = event["data"].get("status") in _TERMINAL
     sequence = int(event.get("sequence", 0))
-    return (_instant(event["occurred_at"]), sequence, canceled, _recorded_at(event), event["id"])
+    return (_instant(event["occurred_at"]), sequence, terminal, _recorded_at(event), event["id"])
 
 
 def _recorded_at(event: Mapping[str, Any]) -> datetime:

@@ -320,7 +320,7 @@ class SubscriptionLevels:
         if self.rules["activation"] == "partly_paid":
             paid += [
                 p.at
-                for p in book.payments
+                for p in book.payments.values()
                 if p.kind == "succeeded" and p.amount > 0 and p.invoice == invoice.key
             ]
         return min(paid, default=_NEVER)
@@ -408,7 +408,7 @@ def _begin(version: Version, rules: Rules) -> datetime:
 def _refunded(book: Book) -> set[Key]:
     """Invoices of which everything was given back."""
     back: dict[Key, Fraction] = {}
-    for payment in book.payments:
+    for payment in book.payments.values():
         if payment.kind == "refunded" and payment.invoice is not None:
             back[payment.invoice] = back.get(payment.invoice, _ZERO) + payment.amount
     known = ((key, book.invoices[key].total) for key in back if key in book.invoices)
