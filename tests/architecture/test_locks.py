@@ -49,4 +49,4 @@ def test_locks_agree() -> None:
 
 
 def _version(entry: str) -> str:
-    return entry.split()[0] if entry else ""
+    return entry.split(maxsplit=1)[0] if entry else ""
