@@ -35,12 +35,12 @@ _MONTHS_MAX: Final = 1200
 _TWELVE_PLACES: Final = Decimal("1e-12")
 _DAYS: Final = {"day": Fraction(1), "week": Fraction(7), "month": Fraction(365, 12)}
 _EXPAND_DISCOUNT: Final = (
-    "Events since basil name discounts only: import the customer.discount.* and coupon.* events "
-    "together with these, or the subscription with expand[]=discounts.source.coupon, then import these events again."
+    "Events since basil only name discounts: import the customer.discount.* and coupon.* events "
+    "in the same file, or the subscription with expand[]=discounts.source.coupon."
 )
 _EXPAND_COUPON: Final = (
-    "Import the coupon.* events together with these, or the subscription with "
-    "expand[]=discounts.source.coupon, then import these events again."
+    "Import the coupon.* events in the same file, or the subscription with "
+    "expand[]=discounts.source.coupon."
 )
 
 

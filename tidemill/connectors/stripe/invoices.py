@@ -30,7 +30,7 @@ _STATUSES: Final = {each.value: each for each in InvoiceStatus} | {
     # A draft that was deleted; as if never written.
     "deleted": InvoiceStatus.VOID,
 }
-_FETCH_LINES: Final = "Import the whole list, as in GET /v1/invoices/{id}/lines, then import these events again."
+_FETCH_LINES: Final = "Import the whole list, as in GET /v1/invoices/{id}/lines."
 
 
 def read_invoice(found: Fields, at: datetime, known: Known) -> Invoice | None:

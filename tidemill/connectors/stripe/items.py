@@ -18,9 +18,7 @@ __all__ = ["ReadItem", "read_item"]
 
 _TWELVE_PLACES: Final = Decimal("1e-12")
 _PERCENT: Final = Decimal(100)
-_FETCH_TAX: Final = (
-    "Import the subscription with expand[]=latest_invoice, whose lines tell the tax, then import these events again."
-)
+_FETCH_TAX: Final = "Import it with expand[]=latest_invoice, whose lines tell the tax."
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,23 +29,29 @@ class Known:
     prices: dict[str, Object] = field(default_factory=dict)
     _ages: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
 
+    @staticmethod
+    def teaches(kind: str) -> bool:
+        """Whether events of a type bring something that is kept here."""
+        return kind.startswith(("coupon.", "customer.discount.", "price.", "plan."))
+
     def add(self, raw: Object) -> None:
         """Keep what a raw event brings, if anything; never raises."""
         kind = raw.get("type")
-        shelf = self._shelf(kind) if isinstance(kind, str) else None
+        if not isinstance(kind, str) or not self.teaches(kind):
+            return
         data = raw.get("data")
         found = data.get("object") if isinstance(data, Mapping) else None
-        if shelf is None or not isinstance(found, Mapping):
+        key = found.get("id") if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping) or not isinstance(key, str):
             return
-        key, created = found.get("id"), raw.get("created")
+        created = raw.get("created")
         age = (created if isinstance(created, int) else 0, str(raw.get("id")))
-        if isinstance(key, str) and age > self._ages.get((str(found.get("object")), key), (-1, "")):
-            self._ages[str(found.get("object")), key] = age
-            shelf[key] = found
+        family = kind.partition(".")[0]
+        if age >= self._ages.get((family, key), (-1, "")):
+            self._ages[family, key] = age
+            self._shelf(family)[key] = found
 
-    def _shelf(self, kind: str) -> dict[str, Object] | None:
-        if kind.startswith("coupon."):
+    def _shelf(self, family: str) -> dict[str, Object]:
+        if family == "coupon":
             return self.coupons
-        if kind.startswith("customer.discount."):
-            return self.discounts
-        return self.prices if kind.startswith(("price.", "plan.")) else None
+        return self.discounts if family == "customer" else self.prices

@@ -40,7 +40,7 @@ _METHODS: Final = {
 }
 # The first version whose refunds say whose money it was.
 _REFUNDS_NAME_PAYER: Final = "2026-09-30"
-_EXPAND_CHARGE: Final = "Import it with expand[]=charge, which names the customer, then import these events again."
+_EXPAND_CHARGE: Final = "Import it with expand[]=charge, which names the customer."
 
 
 def refund_names_payer(api_version: str | None) -> bool:

@@ -21,12 +21,12 @@ __all__ = ["Price", "Tier", "graduated", "packages", "read_offer", "read_price",
 _INTERVALS: Final = frozenset(Interval)
 _USAGE_TYPES: Final = frozenset(UsageType)
 _EXPAND_TIERS: Final = (
-    "Stripe leaves tiers out unless asked: import the price with its tiers, as in "
-    "GET /v1/prices/{id}?expand[]=tiers, then import these events again."
+    "Stripe leaves tiers out unless asked: import a price event with its tiers in the same file, "
+    "as GET /v1/prices/{id}?expand[]=tiers gives them."
 )
 _EXPAND_CURRENCIES: Final = (
-    "Import the price with its other currencies, as in "
-    "GET /v1/prices/{id}?expand[]=currency_options, then import these events again."
+    "Import a price event with its other currencies in the same file, "
+    "as GET /v1/prices/{id}?expand[]=currency_options gives them."
 )
 
 

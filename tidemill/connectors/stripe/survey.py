@@ -1,0 +1,102 @@
+"""A first look at many events, so that each can then be translated on its own, in any order.
+
+Two things about an event stand in others: which of two changes within one second came first, and
+what a discount, coupon or price that is only named says. `Survey` finds both without holding more
+than the few events that matter, so a file may be larger than memory. It looks at every event once
+(`look`), and, only if some share a second, once more (`settle`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.connectors.base import Translation
+from tidemill.connectors.stripe.known import Known
+from tidemill.connectors.stripe.order import rank, ties
+from tidemill.connectors.stripe.translate import Setting, translate
+
+__all__ = ["Survey"]
+
+
+class _Object(msgspec.Struct):
+    id: str | None = None
+    status: str | None = None
+
+
+class _Data(msgspec.Struct):
+    object: _Object
+
+
+class _Glance(msgspec.Struct):
+    """The few keys of an event that the first look is about."""
+
+    id: str
+    type: str
+    created: int
+    data: _Data
+    account: str | None = None
+
+
+_GLANCES: Final = msgspec.json.Decoder(_Glance)
+_OBJECTS: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+class Survey:
+    """What the events of one import say about each other."""
+
+    def __init__(self) -> None:
+        self.known = Known()
+        self.steps: dict[str, int] = {}
+        # Hashes, not keys: millions of events cost some tens of megabytes, and two different
+        # subjects that happen to share one are only looked at more closely.
+        self._seen: dict[int, int] = {}
+        self._tied: set[int] = set()
+
+    def look(self, body: bytes) -> None:
+        """Take note of an event; what is no event is passed over."""
+        glance = _glance(body)
+        if glance is None:
+            return
+        if Known.teaches(glance.type):
+            self.known.add(_OBJECTS.decode(body))
+        place, one = _place(glance), hash(glance.id)
+        if self._seen.setdefault(place, one) != one:
+            self._tied.add(_second(glance))
+
+    @property
+    def tied(self) -> bool:
+        """Whether any events share object, second and rank, so that a second look is needed."""
+        return bool(self._tied)
+
+    def settle(self, bodies: Iterable[bytes]) -> None:
+        """Find the order of the events that share a second, from a second look at all events."""
+        close = []
+        for body in bodies:
+            glance = _glance(body)
+            if glance is not None and _second(glance) in self._tied:
+                close.append(_OBJECTS.decode(body))
+        self.steps = ties(close)
+
+    def translate(self, raw: dict[str, Any], *, source: str, test_mode: bool) -> Translation:
+        """Translate one of the events with all that is known by now."""
+        step = self.steps.get(str(raw.get("id")), 0)
+        return translate(raw, Setting(source, test_mode, self.known, step))
+
+
+def _glance(body: bytes) -> _Glance | None:
+    try:
+        return _GLANCES.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _second(glance: _Glance) -> int:
+    return hash((glance.account or "", glance.data.object.id, glance.created))
+
+
+def _place(glance: _Glance) -> int:
+    about = (glance.account or "", glance.data.object.id, glance.created)
+    return hash((about, rank(glance.type, glance.data.object.status)))
