@@ -312,7 +312,10 @@ def _stop(cluster: Path) -> None:
                 break
             time.sleep(_POLL_S)
         else:
-            return
+            break
+    if postmaster.socket_dir != cluster:
+        with contextlib.suppress(OSError):
+            postmaster.socket_dir.rmdir()  # the one in /tmp; PostgreSQL emptied it
 
 
 # --- the running server ---------------------------------------------------------------------------

@@ -175,6 +175,7 @@ def upgrade() -> None:
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("amount_minor", sa.Numeric(), nullable=False),
+        sa.Column("amount_base_minor", sa.Numeric(), nullable=True),
         sa.Column("customer_delta", sa.SmallInteger(), nullable=False),
         sa.Column("cohort_month", sa.Date(), nullable=False),
         sa.Column("cause", sa.Text(), nullable=False),
