@@ -6,6 +6,7 @@
     ├── QueryError                    the question cannot be answered as asked
     │   ├── InvalidQuery              several problems at once
     │   ├── UnknownMetric · UnknownQuestion · UnknownMeasure · UnknownDimension · UnknownSegment
+    │   ├── UnknownCommand            the command line has no command of this name
     │   ├── UnknownSource             no connected source has this name
     │   ├── UnknownQuarantined        nothing in the quarantine has this number
     │   ├── InvalidPolicy             several problems at once
@@ -24,6 +25,8 @@
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
         ├── MissingExtra              an optional part is not installed
+        ├── AuthRequired              the API would be open to anyone
+        ├── AddressUnavailable        the API cannot listen where it should
         ├── DatabaseUnreachable       (Transient)
         ├── DatabaseFull (Transient) · DatabaseTooOld
         ├── BrokerUnreachable         (Transient)
@@ -48,6 +51,8 @@ from typing import Any, ClassVar
 from tidemill.problems import Issue, Problem, did_you_mean
 
 __all__ = [
+    "AddressUnavailable",
+    "AuthRequired",
     "BooksDoNotClose",
     "BrokerUnreachable",
     "ConfigError",
@@ -83,6 +88,7 @@ __all__ = [
     "StatementTimedOut",
     "TidemillError",
     "Transient",
+    "UnknownCommand",
     "UnknownCurrency",
     "UnknownDimension",
     "UnknownKnob",
@@ -241,6 +247,14 @@ class UnknownSegment(UnknownName, QueryError):
     code = "unknown_segment"
     kind = "segment"
     otherwise = "See `tidemill segments`."
+
+
+class UnknownCommand(UnknownName, QueryError):
+    """The command line has no command of this name."""
+
+    code = "unknown_command"
+    kind = "command"
+    otherwise = "See `tidemill --help`."
 
 
 class UnknownSource(UnknownName, QueryError):
@@ -500,6 +514,28 @@ class MissingExtra(ConfigError):
             f"{what} needs an optional part of Tidemill that is not installed.",
             hint=f"Run: pip install 'tidemill[{extra}]'",
             extra=extra,
+        )
+
+
+class AuthRequired(ConfigError, Permanent):
+    """The API would answer anyone, or it should ask who is calling and cannot."""
+
+    code = "auth_required"
+
+
+class AddressUnavailable(ConfigError):
+    """The API cannot listen at the address it was given."""
+
+    code = "address_unavailable"
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        """Name the address and what the system said."""
+        super().__init__(
+            f"Cannot listen on {host}, port {port}: {reason}.",
+            hint="Choose another with --port, or end the program that uses it.",
+            host=host,
+            port=port,
+            reason=reason,
         )
 
 
