@@ -71,7 +71,6 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "posthog-revenue": "github.com/PostHog/posthog products/data_modeling/skills/"
         "modeling-revenue-metrics/references/revenue-metric-definitions.md",
         "tidemill-upstream-docs": "github.com/ondraz/tidemill docs/definitions.md",
-        "bigdelta-quick-ratio": "bigdelta.com/library/metrics/growth-quick-ratio",
     }
 )
 """Short name of a reference → where it was read."""
