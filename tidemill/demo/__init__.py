@@ -7,5 +7,6 @@ gives the same business, whatever the machine.
 from __future__ import annotations
 
 from tidemill.demo.business import generate
+from tidemill.demo.rates import fx_rates
 
-__all__ = ["generate"]
+__all__ = ["fx_rates", "generate"]

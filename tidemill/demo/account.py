@@ -166,9 +166,12 @@ class Account:
 
     def _collect(self, invoice: Invoice) -> Moments:
         """Charge the stored payment method: at once for a new subscription, else after an hour."""
-        self.now += 2 if invoice.reason == "subscription_create" else HOUR
-        finalized = self.now
         first = invoice.reason == "subscription_create"
+        self.now += 2 if first else HOUR
+        finalized = self.now
+        if not first:
+            found = invoice.render("open", finalized=finalized)
+            yield self.tell("invoice.finalized", found, asked=False)
         if not invoice.total or first or not self.world.chance(_PAYMENT_FAILS):
             yield from self._paid(invoice, finalized, self._method)
         else:
