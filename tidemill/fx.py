@@ -10,14 +10,28 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Date, Numeric, Text, and_, case, cast, func, literal, select, union_all
+from sqlalchemy import (
+    CTE,
+    Date,
+    DateTime,
+    Numeric,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+)
 
 from tidemill.money import EXPONENTS, exponent
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause
 
-__all__ = ["daily_rates", "in_force"]
+__all__ = ["daily_rates", "in_force", "rate_day", "rates_by_day"]
 
 # PostgreSQL dates have no end we could reach; these two days bound every book.
 FIRST_DAY: Final = date(1, 1, 1)
@@ -62,6 +76,41 @@ def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
         cast(literal(1), Numeric),
     )
     return union_all(spans, own).subquery("daily_rates")
+
+
+def rates_by_day(fx_rates: FromClause, base: str) -> CTE:
+    """The same factors with a row for every day, to be joined by equality (`rate_day`).
+
+    Shape: currency, day, factor; from each currency's first published day to the last day published
+           at all. Later days have the rates of that last day.
+    """
+    spans = daily_rates(fx_rates, base)
+    last = _last_day(fx_rates)
+    day = (
+        func.generate_series(
+            cast(spans.c.valid_from, DateTime),
+            cast(func.least(spans.c.valid_to_exclusive - 1, last), DateTime),
+            func.make_interval(0, 0, 0, 1),
+        )
+        .table_valued("at")
+        .render_derived()
+    )
+    return (
+        select(spans.c.currency, cast(day.c.at, Date).label("day"), spans.c.factor)
+        .select_from(spans)
+        .join(day, true())
+        .where(spans.c.currency != base)
+        .cte("rate_by_day")
+    )
+
+
+def rate_day(fx_rates: FromClause, day: ColumnElement[date]) -> ColumnElement[date]:
+    """The day in `rates_by_day` that holds the rate of a day."""
+    return func.least(day, _last_day(fx_rates))
+
+
+def _last_day(fx_rates: FromClause) -> ColumnElement[date]:
+    return select(func.max(fx_rates.c.day)).scalar_subquery()
 
 
 def in_force(

@@ -211,10 +211,12 @@ subscription = Table(
 customer_merge = Table(
     "customer_merge",
     metadata,
-    # customer.merged says that two vendor customers are one company: `customer_id` is `into_id`.
+    # customer.merged says that two vendor customers are one company. The other is kept by its vendor
+    # id: its events travel in another partition, so its row may come later, whatever its key.
     Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
     Column("customer_id", BigInteger, nullable=False),
-    Column("into_id", BigInteger, nullable=False),
+    Column("into_source", Text, nullable=False),
+    Column("into_customer", Text, nullable=False),
     Column("event_id", Uuid, nullable=False),
     Column("occurred_at", Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
@@ -396,6 +398,9 @@ metric_mrr_movement = Table(
     Column("type", Text, nullable=False),
     # Signed change of the item's monthly level, minor units of `currency`, exact.
     Column("amount_minor", Numeric, nullable=False),
+    # The same change in the base currency, under a policy that carries its own rates (fx =
+    # at_movement or at_renewal); null where it is amount_minor at the rate of the day asked about.
+    Column("amount_base_minor", Numeric),
     # +1 on one row of a bucket in which the customer becomes active, -1 where it stops being so.
     Column("customer_delta", SmallInteger, nullable=False),
     Column("cohort_month", Date, nullable=False),  # month of the customer's first movement

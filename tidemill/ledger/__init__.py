@@ -21,9 +21,10 @@ from tidemill.ledger.discounts import counted_discounts
 from tidemill.ledger.facts import Fact, whole_companies
 from tidemill.ledger.levels import Measure, item_levels
 from tidemill.ledger.movements import named
+from tidemill.ledger.renewals import in_base, renewal_timers, renewals
 from tidemill.ledger.segments import segments
 from tidemill.ledger.support import require_supported
-from tidemill.ledger.usage import usage_spans
+from tidemill.ledger.usage import usage_spans, usage_timers
 from tidemill.ledger.versions import versions_in_force
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def derive(
     versions = activated(relations, policy, versions_in_force(relations, policy))
     discounts = counted_discounts(relations, policy, versions)
     usage = usage_spans(relations, policy)
-    pieces = segments(relations, policy, versions, discounts, usage)
+    renewed = renewals(relations, policy, versions)
+    timers = usage_timers(usage, versions) + renewal_timers(renewed)
+    pieces = segments(relations, policy, versions, discounts, timers)
     levels = item_levels(relations, policy, pieces, discounts, usage, measure)
-    return named(changes(levels), relations, policy)
+    return named(changes(in_base(levels, relations, policy, renewed)), relations, policy)

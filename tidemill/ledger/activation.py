@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import CTE, and_, case, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.ledger.timers import after_intervals
 from tidemill.ledger.versions import forever
@@ -63,7 +64,7 @@ def _first_invoices(relations: Relations, versions: CTE) -> FromClause:
             invoice.c.refunded,
             invoice.c.total,
         )
-        .distinct(lives.c.subscription_id)
+        .ext(distinct_on(lives.c.subscription_id))
         .join(
             invoice,
             and_(
@@ -86,7 +87,7 @@ def _first_lives(relations: Relations, versions: CTE) -> FromClause:
     )
     return (
         select(versions.c.subscription_id, period_end.label("first_period_end"))
-        .distinct(versions.c.subscription_id)
+        .ext(distinct_on(versions.c.subscription_id))
         .outerjoin(item, item.c.version_id == versions.c.version_id)
         .where(versions.c.status.in_(("active", "past_due")))
         .order_by(versions.c.subscription_id, versions.c.valid_from, item.c.ordinal)

@@ -25,8 +25,9 @@ LINE: Final = (
     "interval_count",
     "currency",
 )
-# What is measured along it. Each measure sums over the changes to its level.
-MEASURES: Final = ("amount_minor", "present")
+# What is measured along it; each sums over the changes to its level. Levels in base currency are
+# there under policies that give them rates of their own.
+_MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
 
 
 def changes(levels: FromClause) -> FromClause:
@@ -37,7 +38,8 @@ def changes(levels: FromClause) -> FromClause:
     Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
            is the change in how many subscriptions keep their customer at no value.
     """
-    turns = _turns(levels)
+    measures = [name for name in _MEASURES if name in levels.c]
+    turns = _turns(levels, measures)
     line = [turns.c[name] for name in LINE]
     begins = select(
         *line,
@@ -45,7 +47,7 @@ def changes(levels: FromClause) -> FromClause:
         turns.c.cause,
         turns.c.event_position,
         turns.c.reason,
-        *(turns.c[name] for name in MEASURES),
+        *(turns.c[name] for name in measures),
     ).where(~turns.c.continues)
     ends = select(
         *line,
@@ -53,20 +55,20 @@ def changes(levels: FromClause) -> FromClause:
         turns.c.next_cause,
         turns.c.next_position,
         turns.c.next_reason,
-        *(-turns.c[name] for name in MEASURES),
+        *(-turns.c[name] for name in measures),
     ).where(~turns.c.is_continued, turns.c.seg_to < forever())
     signed = union_all(begins, ends).subquery("signed")
-    keys = [column for column in signed.c if column.name not in MEASURES]
-    sums = [func.sum(signed.c[name]).label(name) for name in MEASURES]
+    keys = [column for column in signed.c if column.name not in measures]
+    sums = [func.sum(signed.c[name]) for name in measures]
     return (
-        select(*keys, *sums)
+        select(*keys, *(each.label(name) for each, name in zip(sums, measures, strict=True)))
         .group_by(*keys)
-        .having(or_(*(func.sum(signed.c[name]) != 0 for name in MEASURES)))
+        .having(or_(*(each != 0 for each in sums)))
         .subquery("change")
     )
 
 
-def _turns(levels: FromClause) -> CTE:
+def _turns(levels: FromClause, measures: list[str]) -> CTE:
     """The levels that do not go on unchanged at both their ends.
 
     `continues`: the same item had the same level right before; `is_continued`: it has right after.
@@ -78,10 +80,9 @@ def _turns(levels: FromClause) -> CTE:
 
     same = and_(
         before(levels.c.seg_to) == levels.c.seg_from,
-        *(before(levels.c[name]) == levels.c[name] for name in MEASURES),
         *(
             before(levels.c[name]).is_not_distinct_from(levels.c[name])
-            for name in LINE
+            for name in (*measures, *LINE)
             if name not in ("subscription_id", "item")
         ),
     )

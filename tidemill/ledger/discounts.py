@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import CTE, Integer, Numeric, and_, case, cast, func, literal, not_, or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.ledger.timers import after_intervals
 
@@ -58,7 +59,7 @@ def counted_discounts(relations: Relations, policy: Policy, versions: CTE) -> CT
             versions.c.valid_from,
             versions.c.valid_to,
         )
-        .distinct(given.c.version_id, given.c.ordinal)
+        .ext(distinct_on(given.c.version_id, given.c.ordinal))
         .join(versions, versions.c.version_id == given.c.version_id)
         .join(
             item,
@@ -114,7 +115,7 @@ def discounted(segments: CTE, gross: CTE, discounts: CTE) -> FromClause:
     )
     return (
         select(walk.c.version_id, walk.c.seg_from, walk.c.ordinal, walk.c.amount)
-        .distinct(walk.c.version_id, walk.c.seg_from, walk.c.ordinal)
+        .ext(distinct_on(walk.c.version_id, walk.c.seg_from, walk.c.ordinal))
         .order_by(walk.c.version_id, walk.c.seg_from, walk.c.ordinal, walk.c.step.desc())
         .subquery("discounted")
     )

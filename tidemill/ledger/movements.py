@@ -5,14 +5,31 @@ A movement is a difference of two levels, so movements sum to the level, always.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import SmallInteger, and_, case, cast, false, func, not_, or_, select, true
+from sqlalchemy import (
+    Numeric,
+    SmallInteger,
+    Text,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 
 from tidemill.fx import daily_rates, in_force
 from tidemill.knobs import parameter
 from tidemill.ledger.activity import balanced, with_first_payment
-from tidemill.ledger.buckets import bucketed, month_of
+from tidemill.ledger.buckets import bucketed, dated, month_of
+from tidemill.ledger.carrying import carried
 from tidemill.ledger.changes import LINE
 from tidemill.vocabulary import MovementType
 
@@ -22,7 +39,10 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["named"]
+__all__ = ["FX_TYPE", "named"]
+
+FX_TYPE: Final = "fx"
+"""The type of rows that are no movement: the same native level at another rate."""
 
 
 def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[tuple[object, ...]]:
@@ -34,9 +54,22 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     Shape:  the columns of `models.metric_mrr_movement`.
     A bucket in which a unit came and left again is empty: nothing was there before or after.
     """
-    buckets = with_first_payment(bucketed(changed, policy), policy)
+    days = dated(changed, policy)
+    buckets = with_first_payment(bucketed(_moving(days), policy), policy)
     states = balanced(_weighed(buckets, relations), "unit", "bucket", policy)
-    return _classified(_with_customers(states, policy), policy)
+    rows = carried(_with_customers(states, policy), relations, policy)
+    told = [select(*_told(rows, policy))]
+    if policy.fx == "at_renewal":
+        told.append(_revaluations(days))
+    return _with_cohorts(union_all(*told).subquery("told"))
+
+
+def _moving(days: FromClause) -> FromClause:
+    """The changes that are movements; a mere revaluation of the same native level is none."""
+    if "amount_base_minor" not in days.c:
+        return days
+    moves = or_(days.c.amount_minor != 0, days.c.present != 0)
+    return select(days).where(moves).subquery("moving")
 
 
 def _with_customers(states: FromClause, policy: Policy) -> FromClause:
@@ -56,23 +89,24 @@ def _with_customers(states: FromClause, policy: Policy) -> FromClause:
             .where(or_(states.c.was_active, states.c.is_active))
             .subquery("row")
         )
+    kept = [column.name for column in states.c if column.name not in ("was_active", "is_active")]
     units = select(
-        *(column for column in states.c if column.name not in ("was_active", "is_active")),
+        *(states.c[name] for name in kept),
         states.c.was_active.label("unit_was"),
         states.c.is_active.label("unit_is"),
     ).subquery("unit_state")
     both = balanced(units, "customer_id", "occurred_at", policy)
-    customer_changes = both.c.was_active != both.c.is_active
+    came_or_went = both.c.was_active != both.c.is_active
     return (
         select(
-            *(both.c[column.name] for column in states.c if column.name in both.c),
+            *(both.c[name] for name in kept),
             both.c.unit_was.label("was_active"),
             both.c.unit_is.label("is_active"),
             both.c.was_active.label("customer_was"),
             both.c.is_active.label("customer_is"),
             both.c.occurred_at.label("customer_bucket"),
         )
-        .where(or_(both.c.unit_was, both.c.unit_is, customer_changes))
+        .where(or_(both.c.unit_was, both.c.unit_is, came_or_went))
         .subquery("row")
     )
 
@@ -99,22 +133,46 @@ def _weighed(buckets: FromClause, relations: Relations) -> FromClause:
     return select(*columns, weight.label("weight")).subquery("weighed")
 
 
-def _classified(row: FromClause, policy: Policy) -> Select[tuple[object, ...]]:
-    """The rows of the ledger, each with the name of its bucket."""
-    return select(
+def _told(row: FromClause, policy: Policy) -> list[ColumnElement[Any]]:
+    """A row of the ledger, but for its cohort."""
+    no_base = cast(null(), Numeric)
+    return [
         *(row.c[name] for name in LINE),
         row.c.occurred_at,
         row.c.day,
         _kind(row, policy).label("type"),
         row.c.amount_minor,
+        (row.c.amount_base_minor if "amount_base_minor" in row.c else no_base).label(
+            "amount_base_minor"
+        ),
         cast(_customer_delta(row), SmallInteger).label("customer_delta"),
-        month_of(
-            func.min(case((row.c.is_active, row.c.day))).over(partition_by=row.c.customer_id)
-        ).label("cohort_month"),
         row.c.cause,
         row.c.event_position,
         case((_leaves(row), row.c.reason)).label("churn_reason"),
-    )
+    ]
+
+
+def _revaluations(days: FromClause) -> Select[tuple[object, ...]]:
+    """Renewals at another rate: nothing moved, but the level is worth another amount in base."""
+    return select(
+        *(days.c[name] for name in LINE),
+        days.c.occurred_at,
+        days.c.day,
+        literal(FX_TYPE, Text),
+        days.c.amount_minor,
+        days.c.amount_base_minor,
+        cast(literal(0), SmallInteger),
+        days.c.cause,
+        days.c.event_position,
+        cast(null(), Text),
+    ).where(days.c.amount_minor == 0, days.c.present == 0)
+
+
+def _with_cohorts(told: FromClause) -> Select[tuple[object, ...]]:
+    """The rows with the month in which their customer first became active."""
+    joined = case((told.c.customer_delta > 0, told.c.day))
+    cohort = month_of(func.min(joined).over(partition_by=told.c.customer_id))
+    return select(told, cohort.label("cohort_month"))
 
 
 def _joins(row: FromClause) -> ColumnElement[bool]:

@@ -22,7 +22,6 @@ from sqlalchemy import (
 from tidemill.ledger.endings import ending_timers, prolonged, without_refunded
 from tidemill.ledger.rules import is_paused, rules
 from tidemill.ledger.timers import Timer, boundaries, timer
-from tidemill.ledger.usage import usage_timers
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause, ChurnReason
 
@@ -48,10 +47,11 @@ _CARRIED: Final = (
 
 
 def segments(
-    relations: Relations, policy: Policy, versions: CTE, discounts: CTE, usage: CTE | None
+    relations: Relations, policy: Policy, versions: CTE, discounts: CTE, more: list[Timer]
 ) -> CTE:
     """The timeline of every subscription in pieces within which nothing changes.
 
+    more:  timers from outside the versions: usage invoices, renewals.
     Shape: version_id, subscription_id, customer_id, source_id, currency; term_start, when the
            billing period began; seg_from, seg_to (half-open, UTC); counts: is it worth its value;
            present: may it keep its customer active at no value; cause, event_position and reason
@@ -64,7 +64,7 @@ def segments(
         timer(discounts, discounts.c.starts_at, Cause.DISCOUNT_STARTED),
         timer(discounts, discounts.c.ends_at, Cause.DISCOUNT_ENDED),
         *ending_timers(relations, policy, versions),
-        *usage_timers(usage, versions),
+        *more,
     ]
     pieces = _with_past(_cut(versions, timers), policy)
     judged = _judged(pieces, policy)

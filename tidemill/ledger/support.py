@@ -15,18 +15,8 @@ __all__ = ["require_supported"]
 # The layers whose knobs shape the ledger; questions honour the others.
 _LEDGER_LAYERS: Final = frozenset({"history", "state", "value", "movement", "currency"})
 
-# Honoured at every value. The last two only say more about knobs that are still at their default.
-_HONOURED: Final = frozenset(
-    {
-        "tz",
-        "discounts",
-        "tax",
-        "weeks_per_month",
-        "days_per_month",
-        "close_lag_days",
-        "fx_constant_date",
-    }
-)
+# The values that are not honoured yet.
+_REFUSED: Final = {"trials_in_mrr": frozenset({"shadow"})}
 
 
 def require_supported(policy: Policy) -> None:
@@ -35,8 +25,7 @@ def require_supported(policy: Policy) -> None:
     Raises: KnobNotSupported naming the first such knob, in the order of `KNOBS`.
     """
     for knob in KNOBS:
-        if knob.layer not in _LEDGER_LAYERS or knob.name in _HONOURED:
-            continue
         value = str(getattr(policy, knob.name))
-        if value != knob.default:
-            raise KnobNotSupported(knob.name, value, supported=[knob.default])
+        if knob.layer in _LEDGER_LAYERS and value in _REFUSED.get(knob.name, ()):
+            supported = [each for each in knob.values if each not in _REFUSED[knob.name]]
+            raise KnobNotSupported(knob.name, value, supported=supported)

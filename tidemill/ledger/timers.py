@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import DateTime, Interval, Text, case, cast, func, literal, select, union_all
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.vocabulary import Cause
 
@@ -51,7 +52,7 @@ def boundaries(timers: list[Timer]) -> FromClause:
     place = case({cause.value: rank for rank, cause in enumerate(Cause)}, value=cuts.c.cause)
     return (
         select(cuts)
-        .distinct(cuts.c.version_id, cuts.c.at)
+        .ext(distinct_on(cuts.c.version_id, cuts.c.at))
         .order_by(cuts.c.version_id, cuts.c.at, place, cuts.c.event_position)
         .subquery("boundary")
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import CTE, SmallInteger, and_, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.knobs import parameter
 from tidemill.ledger.timers import Timer, timer
@@ -91,7 +92,7 @@ def usage_items(relations: Relations, usage: CTE, segments: CTE) -> Select[tuple
     item = relations.version_items
     metered = (
         select(item)
-        .distinct(item.c.version_id)
+        .ext(distinct_on(item.c.version_id))
         .where(item.c.usage_type == "metered")
         .order_by(item.c.version_id, item.c.ordinal)
         .subquery("metered")
