@@ -241,9 +241,11 @@ def _read_file(
         problems.append(Problem(str(path), f"cannot be read: {error}"))
         return {}, str(path)
     known = Settings.model_fields
-    for name in values.keys() - known.keys():
+    for name in values:
+        if name in known:
+            continue
         fallback = f"Known: {', '.join(known)}."
-        hint = did_you_mean(name.removeprefix(_PREFIX.lower()), known, otherwise=fallback)
+        hint = did_you_mean(name.lower().removeprefix(_PREFIX.lower()), known, otherwise=fallback)
         problems.append(Problem(f"{path}: {name}", "no setting has this name", hint))
     return {name: value for name, value in values.items() if name in known}, str(path)
 
