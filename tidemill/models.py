@@ -211,8 +211,8 @@ subscription = Table(
 customer_merge = Table(
     "customer_merge",
     metadata,
-    # customer.merged says that two vendor customers are one company. The other is kept by its vendor
-    # id: its events travel in another partition, so its row may come later, whatever its key.
+    # customer.merged says that two vendor customers are one company. The other one is named as the
+    # vendor does: its events travel in another partition, so its row may come later than this one.
     Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
     Column("customer_id", BigInteger, nullable=False),
     Column("into_source", Text, nullable=False),

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import FromClause, Select, and_, case, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill import models
 
@@ -205,11 +206,12 @@ def _identities(known_at: datetime | None) -> FromClause:
 
     The latest merge of a customer counts. A chain that runs in a circle (a into b, b into a) has no
     end; its members then keep the smallest key among them, so that the answer is still one company.
+    A merge into a customer that was never heard of has no effect until it is.
     """
-    table = models.customer_merge
-    latest = (
-        select(table.c.customer_id, table.c.into_id)
-        .distinct(table.c.customer_id)
+    table, source, into = models.customer_merge, models.source, models.customer
+    said = (
+        select(table.c.customer_id, table.c.into_source, table.c.into_customer)
+        .ext(distinct_on(table.c.customer_id))
         .where(table.c.livemode, *([] if known_at is None else [table.c.recorded_at <= known_at]))
         .order_by(
             table.c.customer_id,
@@ -217,6 +219,15 @@ def _identities(known_at: datetime | None) -> FromClause:
             table.c.sequence.desc(),
             table.c.recorded_at.desc(),
             table.c.event_id.desc(),
+        )
+        .subquery("said")
+    )
+    latest = (
+        select(said.c.customer_id, into.c.id.label("into_id"))
+        .join(source, source.c.name == said.c.into_source)
+        .join(
+            into,
+            and_(into.c.source_id == source.c.id, into.c.external_id == said.c.into_customer),
         )
         .cte("latest_merge")
     )
@@ -275,7 +286,7 @@ def _latest_invoices(scope: _Scope) -> FromClause:
     terminal = case((table.c.status.in_(("paid", "void", "uncollectible")), 1), else_=0)
     return (
         select(table)
-        .distinct(table.c.source_id, table.c.external_id)
+        .ext(distinct_on(table.c.source_id, table.c.external_id))
         .where(scope.history(table))
         .order_by(
             table.c.source_id,
@@ -373,7 +384,7 @@ def _payments(scope: _Scope) -> FromClause:
             table.c.currency,
             table.c.occurred_at.label("paid_at"),
         )
-        .distinct(table.c.source_id, table.c.external_id, table.c.kind, table.c.attempt)
+        .ext(distinct_on(table.c.source_id, table.c.external_id, table.c.kind, table.c.attempt))
         .where(scope.history(table))
         .order_by(
             table.c.source_id,

@@ -24,6 +24,7 @@ from tidemill.state.customers import apply_customers
 from tidemill.state.facts import Books, refresh
 from tidemill.state.invoices import apply_invoices, apply_payments
 from tidemill.state.keys import make_keys
+from tidemill.state.merges import apply_merges
 from tidemill.state.subscriptions import apply_subscriptions
 
 __all__ = ["LOGGED", "Applied", "apply"]
@@ -31,10 +32,16 @@ __all__ = ["LOGGED", "Applied", "apply"]
 LOGGED: Final = "log:"
 """How the origin of a quarantined event begins that is in the log, before its position."""
 
+
+def _apply_customers(connection: Connection, rows: FromClause) -> None:
+    apply_customers(connection, rows)
+    apply_merges(connection, rows)
+
+
 # Who writes the events about a subject. Those about nothing in here are kept in the log alone:
 # `expense.recorded` until there is a table for it.
 _WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
-    "customer": apply_customers,
+    "customer": _apply_customers,
     "product": apply_products,
     "plan": apply_plans,
     "fx_rate": apply_rates,
@@ -42,7 +49,6 @@ _WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
     "invoice": apply_invoices,
     "payment": apply_payments,
 }
-_MOVING: Final = {"subscription", "invoice"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,7 @@ def _write(connection: Connection, rows: FromClause, subjects: set[str], books: 
     for subject, write in _WRITERS.items():
         if subject in subjects:
             write(connection, rows)
-    moved = books.facts and subjects & _MOVING
-    return refresh(connection, rows, books) if moved else 0
+    return refresh(connection, rows, books) if books.facts else 0
 
 
 def _middle(connection: Connection, rows: FromClause, events: int) -> int:

@@ -11,9 +11,10 @@ from sqlalchemy.dialects import postgresql
 
 from tidemill.bus.staging import Analyze, empty_staging, staging_table
 from tidemill.ledger.facts import Fact, whole_companies
-from tidemill.models import customer, subscription, subscription_version
+from tidemill.models import customer, customer_merge, subscription, subscription_version
 from tidemill.policy import Policy
 from tidemill.relations import Relations, core_relations
+from tidemill.state.merges import concerned
 from tidemill.state.rows import about
 
 __all__ = ["Books", "derive_all", "refresh"]
@@ -38,23 +39,49 @@ class Books:
 _touched = staging_table(
     "touched", Column("customer_id", BigInteger, primary_key=True, autoincrement=False)
 )
+# The first of the two keys of the advisory lock on the facts: "fact" in ASCII.
+_FACTS_LOCK: Final = int.from_bytes(b"fact", "big")
+
 _TOUCHED: Final = select(_touched.c.customer_id)
 
 
 def refresh(connection: Connection, rows: FromClause, books: Books) -> int:
-    """Derive the facts again for the customers with subscription or invoice events in the batch.
+    """Derive the facts again for the customers whose ledger the batch may have changed.
 
-    Returns: how many customers that are.
+    Those are the customers with subscription or invoice events in it, and whole companies where it
+    changed what belongs together. Returns how many they are.
     """
     empty_staging(connection, _touched)
     connection.execute(_touch(_named_in(rows)))
     connection.execute(_touch(_sharing(rows)))
-    connection.execute(_touch(whole_companies(_touched, _relations(books).identities)))
-    connection.execute(Analyze(_touched))
-    for fact in books.facts:
-        connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(_TOUCHED)))
-        connection.execute(_derivation(fact, books, everyone=False))
-    return connection.execute(select(func.count()).select_from(_touched)).scalar_one()
+    if _keep_others_out(connection):
+        connection.execute(_touch(concerned(rows)))
+        connection.execute(_touch(whole_companies(_touched, _relations(books).identities)))
+    count = connection.execute(select(func.count()).select_from(_touched)).scalar_one()
+    if count:
+        connection.execute(Analyze(_touched))
+        for fact in books.facts:
+            connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(_TOUCHED)))
+            connection.execute(_derivation(fact, books, everyone=False))
+    return count
+
+
+def _keep_others_out(connection: Connection) -> bool:
+    """Hold the facts until the transaction ends; whether there are companies of several customers.
+
+    Workers hold different partitions, so different customers, and need not mind each other. But a
+    merged company has customers in several partitions: each worker would derive it without seeing
+    what the others are about to commit. Once there is a merge, one derives at a time.
+    """
+    merged = select(select(customer_merge.c.id).exists())
+    for _ in range(2):
+        alone = connection.execute(merged).scalar_one()
+        lock = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
+        connection.execute(select(lock(_FACTS_LOCK, 0)))
+        if alone:
+            return True
+        # The first merge of all may have been committed while this waited: look again.
+    return False
 
 
 def derive_all(connection: Connection, books: Books) -> None:

@@ -54,7 +54,7 @@ def apply_payments(connection: Connection, rows: FromClause) -> None:
             func.upper(said.c.currency).label("currency"),
             *(each for each in said.c if each.name != "currency"),
         )
-        .select_from(rows.join(customer, _owner(rows)).join(said, true()))
+        .select_from(rows.outerjoin(customer, _owner(rows)).join(said, true()))
         .where(about(rows, "payment"))
     )
     connection.execute(insert_new(payment, found))
@@ -81,7 +81,7 @@ def _versions(rows: FromClause) -> Select[Any]:
             func.upper(said.c.currency).label("currency"),
             *(each for each in said.c if each.name != "currency"),
         )
-        .select_from(rows.join(customer, _owner(rows)).join(said, true()))
+        .select_from(rows.outerjoin(customer, _owner(rows)).join(said, true()))
         .where(about(rows, "invoice"))
     )
 

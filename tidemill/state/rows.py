@@ -88,7 +88,12 @@ def latest(
     ]
     if terminal is not None:
         order.insert(2, terminal)
-    return select(rows).distinct(*by).where(of).order_by(*by, *(each.desc() for each in order))
+    return (
+        select(rows)
+        .ext(postgresql.distinct_on(*by))
+        .where(of)
+        .order_by(*by, *(each.desc() for each in order))
+    )
 
 
 def state_key(event: FromClause) -> list[ColumnElement[Any]]:

@@ -104,7 +104,9 @@ def _versions(rows: FromClause) -> Select[Any]:
             rows.c.livemode,
             *(defaults.get(name, said.c[name]).label(name) for name in _STATE),
         )
-        .select_from(rows.join(customer, owner).join(subscription, named).join(said, true()))
+        .select_from(
+            rows.outerjoin(customer, owner).outerjoin(subscription, named).join(said, true())
+        )
         .where(about(rows, "subscription"))
     )
 
