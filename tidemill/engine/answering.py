@@ -140,8 +140,9 @@ class Asker:
             else same_ledger(asked.policy, self.configured.document()["knobs"])
         )
         rows: FromClause = metric_mrr_movement
-        if asked.known_at is not None or not as_kept:
-            rows = derive(relations, asked.policy).cte("derived_movement")
+        measure = asked.info.kind.ledger_measure(asked.policy)
+        if asked.known_at is not None or not as_kept or measure != "mrr":
+            rows = derive(relations, asked.policy, measure=measure).cte("derived_movement")
         return Query(
             rows=rows,
             relations=relations,
@@ -149,6 +150,7 @@ class Asker:
             cube=asked.info.kind.cube,
             question=asked.question,
             bound=asked.bound,
+            measure=measure,
         )
 
 
@@ -169,13 +171,12 @@ def _unfinished(periods: Sequence[Period], asked: Asked) -> tuple[str, ...]:
     if not open_ones:
         return ()
     first, last = open_ones[0], open_ones[-1]
-    days = str(first.key) if first == last else f"{first.key} to {last.key}"
-    what = "The day" if first.day_count == 1 and first == last else "The period"
     if first != last:
-        what, be = "The periods", "are"
+        said = f"The periods {first.key} to {last.key} are not over in {asked.policy.tz}"
     else:
-        be = "is"
-    return (f"{what} {days} {be} not over in {asked.policy.tz}: its figures can still change.",)
+        what = "day" if first.day_count == 1 else "period"
+        said = f"The {what} {first.key} is not over in {asked.policy.tz}"
+    return (f"{said}: the figures can still change.",)
 
 
 def _undefined(table: Table, rows: Sequence[dict[str, Any]]) -> Iterator[str]:

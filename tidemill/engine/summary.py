@@ -13,7 +13,7 @@ from tidemill.metrics.base import Column
 from tidemill.metrics.result import Result, json_value, utc_text
 from tidemill.periods import add_months, period_start
 
-__all__ = ["Headline", "Summary", "summarise"]
+__all__ = ["Ask", "Headline", "Summary", "summarise"]
 
 # Metric, question, and whether it is asked of a day or of the month up to that day.
 _HEADLINES: Final = (

@@ -32,19 +32,23 @@ from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 from sqlalchemy import Select
 from sqlalchemy import Table as SqlTable
 
+from tidemill.ledger import Measure
 from tidemill.metrics.cube import Cube
 from tidemill.periods import GRAINS, Grain, Period, add_months, period_start
+from tidemill.policy import Policy
 
 __all__ = [
     "MONTH_START",
     "TODAY",
     "YEAR_OF_MONTHS",
     "Behind",
+    "Check",
     "Column",
     "Day",
     "Grain",
     "Metric",
     "Param",
+    "ParamKind",
     "Question",
     "RateNeed",
     "RelativeDay",
@@ -301,6 +305,12 @@ class Metric:
     facts: ClassVar[tuple[SqlTable, ...]] = ()
     #: Knobs that change this metric outside the ledger → the values honoured so far.
     knobs: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+
+    @classmethod
+    def ledger_measure(cls, policy: Policy) -> Measure:
+        """What the base rows measure under a policy; MRR unless the metric says otherwise."""
+        del policy
+        return "mrr"
 
     @classmethod
     def questions(cls) -> dict[str, Question]:

@@ -23,6 +23,7 @@ __all__ = [
     "Cube",
     "Dimension",
     "DimensionKind",
+    "Expression",
     "Join",
     "Measure",
     "Scope",

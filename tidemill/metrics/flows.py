@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import CTE, ColumnElement, Select, and_, case, func, literal, select, union
 
 from tidemill.errors import BooksDoNotClose
+from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import BEFORE, Calendar
 from tidemill.metrics.cube import Scope
@@ -23,7 +24,7 @@ from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day
 from tidemill.vocabulary import MovementType
 
-__all__ = ["WATERFALL", "Flow", "check_waterfall", "flow_table", "waterfall"]
+__all__ = ["WATERFALL", "Columns", "Flow", "check_waterfall", "flow_table", "waterfall"]
 
 WATERFALL: Final = (
     MovementType.NEW,
@@ -44,9 +45,15 @@ class Flow:
 
     moves: CTE
 
+    def of_rates(self) -> ColumnElement[Any]:
+        """The sum of what the ledger itself books as an effect of exchange rates."""
+        return self._sum([FX_TYPE])
+
     def of(self, *types: MovementType) -> ColumnElement[Any]:
         """The sum of these types' movements (without any: all); null when a rate is missing."""
-        names = [each.value for each in types] or ["total"]
+        return self._sum([each.value for each in types] or ["total"])
+
+    def _sum(self, names: list[str]) -> ColumnElement[Any]:
         total: ColumnElement[Any] = func.coalesce(self.moves.c[names[0]], 0)
         for name in names[1:]:
             total = total + func.coalesce(self.moves.c[name], 0)
@@ -99,7 +106,8 @@ def waterfall(q: Query, calendar: Calendar) -> tuple[Select[Any], RateNeed]:
     level = valued(q, run(q, daily, period, ("native_currency",)))
     balance = _balance(q, period, level)
     flow = Flow(moves)
-    at_closing_rates = balance.c.revalued - flow.of()
+    # Rows of type fx are there under policies whose rates change at renewals only.
+    rates_alone = balance.c.revalued - flow.of() + flow.of_rates()
     same = and_(balance.c.key == moves.c.key, q.same_group(balance, moves))
     statement = (
         select(
@@ -108,7 +116,7 @@ def waterfall(q: Query, calendar: Calendar) -> tuple[Select[Any], RateNeed]:
             balance.c.key.label("period"),
             balance.c.opening,
             *(flow.of(each).label(each.value) for each in WATERFALL),
-            at_closing_rates.label("fx"),
+            rates_alone.label("fx"),
             balance.c.closing,
         )
         .outerjoin_from(balance, moves, same)
@@ -185,16 +193,16 @@ def _daily(q: Query, calendar: Calendar, *, opening: bool) -> CTE:
         rows = scope.rows.c
         inside = rows.day >= calendar.start
         return [
-            rows.currency.label("native_currency"),
+            q.worth.currency.label("native_currency"),
             calendar.key_of(rows.day).label("key"),
             case((inside, rows.day)).label("day"),
             case((inside, rows.type)).label("movement_type"),
-            rows.amount_minor.label("moved"),
+            q.worth.amount.label("moved"),
         ]
 
     chosen = q.select(calendar.end, columns)
     if not opening:
-        chosen = chosen.where(calendar.within(q.rows.c.day))
+        chosen = chosen.where(calendar.within(q.rows.c.day), q.rows.c.type != FX_TYPE)
     moved = chosen.subquery("movement")
     keys = [column for column in moved.c if column.name != "moved"]
     total = func.sum(moved.c.moved)
@@ -209,7 +217,7 @@ def _moves(q: Query, daily: CTE) -> tuple[CTE, Select[Any]]:
     Shape: group columns, key, one column a type, total, whole (no rate was missing).
     """
     inside = select(daily).where(daily.c.key > BEFORE).subquery("inside")
-    rate = rates_by_day(q.relations, inside, ("native_currency", "day"), "movement_rate")
+    rate = rates_by_day(q.rates, inside, ("native_currency", "day"), "movement_rate")
     priced = (
         select(inside, (inside.c.moved * rate.c.factor).label("value"))
         .outerjoin_from(
@@ -225,8 +233,8 @@ def _moves(q: Query, daily: CTE) -> tuple[CTE, Select[Any]]:
             *q.group_columns(priced),
             priced.c.key,
             *(
-                total.filter(priced.c.movement_type == each.value).label(each.value)
-                for each in WATERFALL
+                total.filter(priced.c.movement_type == name).label(name)
+                for name in (*(each.value for each in WATERFALL), FX_TYPE)
             ),
             total.label("total"),
             func.bool_and(priced.c.value.is_not(None)).label("whole"),

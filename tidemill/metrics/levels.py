@@ -8,7 +8,9 @@ that (the currency), or for counting (the customer).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from sqlalchemy import (
     CTE,
@@ -24,25 +26,50 @@ from sqlalchemy import (
 )
 from sqlalchemy import Date as SqlDate
 
+from tidemill.errors import KnobNotSupported
 from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import BEFORE, Calendar
-from tidemill.metrics.cube import Measure
-from tidemill.metrics.movement_cube import CUSTOMERS, MRR
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day, rates_on, whole_sum
 from tidemill.periods import Grain
 
 __all__ = [
+    "Sum",
     "customers_at",
     "customers_by_period",
     "money_at",
     "money_by_period",
+    "run",
     "running",
     "valued",
 ]
 
-_CURRENCY: Mapping[str, str] = {"native_currency": "currency"}
-_CUSTOMER: Mapping[str, str] = {"counted_customer": "customer_id"}
+
+@dataclass(frozen=True)
+class Sum:
+    """What to add up, and what to keep apart meanwhile (label → column)."""
+
+    moved: ColumnElement[Any]
+    along: Mapping[str, ColumnElement[Any]]
+
+
+def _money(q: Query) -> Sum:
+    return Sum(q.worth.amount, {"native_currency": q.worth.currency})
+
+
+def _customers(q: Query) -> Sum:
+    """Customers come and go with rows of their own; cut by items, they are where they pay.
+
+    Raises: KnobNotSupported when the policy has customers who pay nothing, and items cut them.
+    """
+    if not q.cuts_by("item"):
+        return Sum(q.rows.c.customer_delta, {})
+    # A customer with a level of zero can be active then, and no row says in which group.
+    if q.policy.free_plans != "never":
+        raise KnobNotSupported("free_plans", q.policy.free_plans, ["never"])
+    if q.policy.paused == "contraction":
+        raise KnobNotSupported("paused", q.policy.paused, ["churn", "active"])
+    return Sum(q.rows.c.amount_minor, {"counted_customer": q.rows.c.customer_id})
 
 
 # --- at the close of a day -----------------------------------------------------------------------
@@ -50,9 +77,9 @@ _CUSTOMER: Mapping[str, str] = {"counted_customer": "customer_id"}
 
 def money_at(q: Query, at: date, name: str, *, times: int = 1) -> Table:
     """MRR at the close of a day, `times` over, as the column `name`."""
-    level = _standing(q, at, MRR, _CURRENCY)
-    rate = rates_on(q.relations, at)
-    total = whole_sum(level.c.level, rate.c.factor) * times
+    level = _standing(q, at, _money(q))
+    rate = rates_on(q.rates, at)
+    total = _times(whole_sum(level.c.level, rate.c.factor), times)
     statement = (
         select(*q.shown_groups(level), total.label(name))
         .outerjoin_from(level, rate, rate.c.currency == level.c.native_currency)
@@ -69,30 +96,32 @@ def money_at(q: Query, at: date, name: str, *, times: int = 1) -> Table:
 
 def customers_at(q: Query, at: date) -> Table:
     """How many customers are active at the close of a day."""
-    if q.cuts_by("item"):
-        level = _standing(q, at, MRR, _CUSTOMER)
-        number: ColumnElement[int] = func.count().filter(level.c.level > 0)
-    else:
-        level = _standing(q, at, CUSTOMERS, {})
-        number = func.coalesce(func.sum(level.c.level), 0)
+    level = _standing(q, at, _customers(q))
     statement = (
-        select(*q.shown_groups(level), number.label("customers"))
+        select(*q.shown_groups(level), _number(level).label("customers"))
         .group_by(*q.group_columns(level))
         .order_by(*q.group_order(level))
     )
     return _at(q, at, statement, warnings=_overlap(q))
 
 
-def _standing(q: Query, at: date, measure: Measure, along: Mapping[str, str]) -> CTE:
+def _number(level: CTE) -> ColumnElement[int]:
+    """Customers of a group: those with a level, or the sum of who came and went."""
+    if "counted_customer" in level.c:
+        return func.count().filter(level.c.level > 0)
+    return func.coalesce(func.sum(level.c.level), 0)
+
+
+def _standing(q: Query, at: date, added: Sum) -> CTE:
     """Levels at the close of a day that are not zero: group columns, `along`, level."""
     moved = q.select(
         at,
-        lambda scope: [
-            *(scope.rows.c[each].label(label) for label, each in along.items()),
-            scope.rows.c[measure.column].label("moved"),
+        lambda _: [
+            *(column.label(label) for label, column in added.along.items()),
+            added.moved.label("moved"),
         ],
     ).subquery("movement")
-    keys = [*q.group_columns(moved), *(moved.c[label] for label in along)]
+    keys = [*q.group_columns(moved), *(moved.c[label] for label in added.along)]
     total = func.sum(moved.c.moved)
     return select(*keys, total.label("level")).group_by(*keys).having(total != 0).cte("level")
 
@@ -120,8 +149,8 @@ def money_by_period(
     """MRR at the close of every period, `times` over: period, `name`."""
     calendar = Calendar.of(start, end, grain, q.policy.tz)
     period = calendar.cte()
-    level = valued(q, running(q, calendar, period, MRR, _CURRENCY))
-    total = whole_sum(level.c.level, level.c.factor) * times
+    level = valued(q, running(q, calendar, period, _money(q)))
+    total = _times(whole_sum(level.c.level, level.c.factor), times)
     statement = (
         _each_period(q, period, level)
         .add_columns(period.c.key.label("period"), total.label(name))
@@ -141,15 +170,10 @@ def customers_by_period(q: Query, start: date, end: date, grain: Grain) -> Table
     """How many customers are active at the close of every period: period, customers."""
     calendar = Calendar.of(start, end, grain, q.policy.tz)
     period = calendar.cte()
-    if q.cuts_by("item"):
-        level = running(q, calendar, period, MRR, _CUSTOMER)
-        number: ColumnElement[int] = func.count().filter(level.c.level > 0)
-    else:
-        level = running(q, calendar, period, CUSTOMERS, {})
-        number = func.coalesce(func.sum(level.c.level), 0)
+    level = running(q, calendar, period, _customers(q))
     statement = (
         _each_period(q, period, level)
-        .add_columns(period.c.key.label("period"), number.label("customers"))
+        .add_columns(period.c.key.label("period"), _number(level).label("customers"))
         .group_by(*q.group_columns(level), period.c.place, period.c.key)
         .order_by(*q.group_order(level), period.c.place)
     )
@@ -161,9 +185,7 @@ def customers_by_period(q: Query, start: date, end: date, grain: Grain) -> Table
     )
 
 
-def running(
-    q: Query, calendar: Calendar, period: CTE, measure: Measure, along: Mapping[str, str]
-) -> CTE:
+def running(q: Query, calendar: Calendar, period: CTE, added: Sum) -> CTE:
     """Levels at the close of every period, and of the time before the first.
 
     Shape: group columns, `along`, place, key, closes_on, moved (within the period), level. Every
@@ -171,13 +193,13 @@ def running(
     """
     moved = q.select(
         calendar.end,
-        lambda scope: [
-            *(scope.rows.c[each].label(label) for label, each in along.items()),
-            calendar.key_of(scope.rows.c.day).label("key"),
-            scope.rows.c[measure.column].label("moved"),
+        lambda _: [
+            *(column.label(label) for label, column in added.along.items()),
+            calendar.key_of(q.rows.c.day).label("key"),
+            added.moved.label("moved"),
         ],
     ).subquery("movement")
-    return run(q, moved, period, tuple(along))
+    return run(q, moved, period, tuple(added.along))
 
 
 def run(q: Query, moved: FromClause, period: CTE, along: tuple[str, ...]) -> CTE:
@@ -217,7 +239,7 @@ def run(q: Query, moved: FromClause, period: CTE, along: tuple[str, ...]) -> CTE
 
 def valued(q: Query, level: CTE) -> CTE:
     """Running native levels with the rate of the day each stands on, or null: adds factor."""
-    rate = rates_by_day(q.relations, level, ("native_currency", "closes_on"), "closing_rate")
+    rate = rates_by_day(q.rates, level, ("native_currency", "closes_on"), "closing_rate")
     return (
         select(level, rate.c.factor)
         .outerjoin_from(
@@ -227,6 +249,10 @@ def valued(q: Query, level: CTE) -> CTE:
         )
         .cte("valued")
     )
+
+
+def _times(total: ColumnElement[Any], times: int) -> ColumnElement[Any]:
+    return total if times == 1 else total * times
 
 
 def _lacking(level: CTE) -> Select[tuple[object, ...]]:

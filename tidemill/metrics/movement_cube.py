@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Text, case, cast, func, literal
 
 from tidemill.errors import InvalidDay
+from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.cube import Cube, Dimension, Join, Measure, Scope
 from tidemill.money import exponent
 from tidemill.periods import parse_day, period_start
@@ -186,7 +187,7 @@ MOVEMENTS: Final = Cube(
             "The movement's type.",
             "movement",
             lambda s: s.rows.c.type,
-            values=tuple(MovementType),
+            values=(*MovementType, FX_TYPE),
             read=_lower,
         ),
         Dimension(

@@ -31,6 +31,8 @@ def movement_rows(q: Query, start: date | None, end: date) -> Table:
                 scope.rows.c.type.label("movement_type"),
                 scope.rows.c.currency.label("native_currency"),
                 scope.rows.c.amount_minor.label("native_minor"),
+                q.worth.currency.label("worth_currency"),
+                q.worth.amount.label("worth_minor"),
                 scope.rows.c.cause.label("made_by"),
                 scope["events"].c.id.label("event_uuid"),
                 scope.rows.c.event_position,
@@ -41,10 +43,10 @@ def movement_rows(q: Query, start: date | None, end: date) -> Table:
         .where(*([q.rows.c.day >= start] if start else []))
         .cte("movement")
     )
-    rate = rates_by_day(q.relations, row, ("native_currency", "on_day"), "rate")
+    rate = rates_by_day(q.rates, row, ("worth_currency", "on_day"), "movement_rate")
     own_columns = {each.name for each in q.question.columns}
     groups = [row.c[each.name] for each in q.bound.dimensions if each.name not in own_columns]
-    on_day = and_(rate.c.currency == row.c.native_currency, rate.c.day == row.c.on_day)
+    on_day = and_(rate.c.currency == row.c.worth_currency, rate.c.day == row.c.on_day)
     statement = (
         select(
             *groups,
@@ -54,7 +56,7 @@ def movement_rows(q: Query, start: date | None, end: date) -> Table:
             row.c.subscription_id.label("subscription"),
             row.c.plan_id.label("plan"),
             row.c.movement_type.label("type"),
-            (row.c.native_minor * rate.c.factor).label("amount"),
+            (row.c.worth_minor * rate.c.factor).label("amount"),
             row.c.native_currency.label("currency"),
             row.c.native_minor.label("native_amount"),
             row.c.made_by.label("cause"),
@@ -72,7 +74,7 @@ def movement_rows(q: Query, start: date | None, end: date) -> Table:
         )
     )
     lacking = (
-        select(row.c.native_currency, row.c.on_day)
+        select(row.c.worth_currency, row.c.on_day)
         .outerjoin_from(row, rate, on_day)
         .where(rate.c.factor.is_(None))
         .distinct()

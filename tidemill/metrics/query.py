@@ -13,13 +13,26 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, collate, or_, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    collate,
+    literal,
+    or_,
+    select,
+)
 
 from tidemill import models
+from tidemill.errors import KnobNotSupported
+from tidemill.ledger import Measure
 from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound, Condition
 from tidemill.metrics.cube import Cube, Dimension, Scope
-from tidemill.metrics.rates import customer_levels, missing
+from tidemill.metrics.rates import Valued, customer_levels, missing_for_customers, rates_in
 from tidemill.periods import Period
 from tidemill.policy import Policy
 from tidemill.relations import Relations
@@ -40,11 +53,31 @@ class Query:
     cube: Cube
     question: Question
     bound: Bound
+    #: What `rows` measure: MRR, or a year's value for ARR of another basis.
+    measure: Measure = "mrr"
 
     @property
     def base_currency(self) -> str:
         """The currency that money columns are in."""
         return self.relations.base_currency
+
+    @cached_property
+    def rates(self) -> CTE:
+        """The exchange rates into the base currency, in the shape of `fx.daily_rates`."""
+        return rates_in(self.relations, self.policy)
+
+    @property
+    def carries_rates(self) -> bool:
+        """Whether each movement keeps a rate of its own, and its value in base currency with it."""
+        return self.policy.fx in {"at_movement", "at_renewal"}
+
+    @cached_property
+    def worth(self) -> Valued:
+        """What the base rows are worth: natively, or in base currency where they carry rates."""
+        rows = self.rows.c
+        if self.carries_rates:
+            return Valued(self.rows, literal(self.base_currency, Text), rows.amount_base_minor)
+        return Valued(self.rows, rows.currency, rows.amount_minor)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -115,7 +148,9 @@ class Query:
         relation = self.cube.joins[join].relation
         match relation:
             case "customer_levels":
-                return customer_levels(self.rows, self.relations, until).subquery(join)
+                if self.measure != "mrr":
+                    raise KnobNotSupported("arr_basis", self.policy.arr_basis, ["mrr_x12"])
+                return customer_levels(self.worth, self.rates, until).subquery(join)
             case "events":
                 return models.event_log.alias(join)
             case "subscriptions":
@@ -143,16 +178,27 @@ class Query:
         banded = "customer_levels" in self.cube.joins_for(
             (*self.bound.dimensions, *(each.dimension for each in self.bound.conditions))
         )
-        eager = [RateNeed(missing(self.rows, self.relations, behind.end), eager=True)]
+        lacking = [self._without_carried_rate(behind.end)] if self.carries_rates else []
+        if banded:
+            lacking.append(missing_for_customers(self.worth, self.rates, behind.end))
+        eager = [RateNeed(each, eager=True) for each in lacking]
         return Table(
             columns=(*(each for each in dimensions if each.name not in taken), *declared),
             statement=statement,
             periods=tuple(periods),
             behind=behind,
-            needs=(*(eager if banded else ()), *needs),
+            needs=(*eager, *needs),
             warnings=tuple(warnings),
             checks=tuple(checks),
         )
+
+    def _without_carried_rate(self, until: date) -> Select[Any]:
+        """The movements that should carry a rate and have none: they would vanish from sums."""
+        rows = self.rows.c
+        found = self.select(until, lambda _: [rows.currency.label("native"), rows.day.label("on")])
+        found = found.where(rows.amount_base_minor.is_(None), rows.amount_minor != 0)
+        lost = found.subquery("lost")
+        return select(lost.c.native, lost.c.on).distinct()
 
 
 def _column(dimension: Dimension) -> Column:

@@ -3,13 +3,16 @@
 A sum in SQL leaves nulls out. Here that would turn a missing rate into a smaller number, so every
 sum over converted amounts (`whole_sum`) is null as soon as one of its rates is missing. The engine
 then lists the missing ones (`RateNeed`) and refuses.
+
+Rates have the shape of `fx.daily_rates` everywhere: a factor by currency and span of days.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
@@ -24,11 +27,22 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.fx import daily_rates, in_force
+from tidemill.periods import parse_day
+from tidemill.policy import Policy
 from tidemill.relations import Relations
 
-__all__ = ["customer_levels", "missing", "rates_by_day", "rates_on", "whole_sum"]
+__all__ = [
+    "Valued",
+    "customer_levels",
+    "missing_for_customers",
+    "rates_by_day",
+    "rates_in",
+    "rates_on",
+    "whole_sum",
+]
 
 
 def whole_sum(native: ColumnElement[Any], factor: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -41,9 +55,50 @@ def whole_sum(native: ColumnElement[Any], factor: ColumnElement[Any]) -> ColumnE
     return case((func.bool_and(known).is_(False), None), else_=total)
 
 
-def rates_on(relations: Relations, day: date, name: str = "rate") -> CTE:
+# Bounds of a rate that holds always.
+_FIRST_DAY: Final = date(1, 1, 1)
+_LAST_DAY: Final = date(9999, 12, 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """Movements with what they are worth: an amount, and the currency it is in.
+
+    Under policies that carry a rate with each movement the amount is in base currency already.
+    """
+
+    rows: FromClause
+    currency: ColumnElement[Any]
+    amount: ColumnElement[Any]
+
+
+def rates_in(relations: Relations, policy: Policy) -> CTE:
+    """All rates into the base currency, once for the whole statement.
+
+    With ``fx = constant`` each currency has one rate for all days: that of the chosen day, or its
+    first one when no day is chosen.
+    """
+    published = relations.fx_rates.alias("published_rate")
+    rates = daily_rates(published, relations.base_currency)
+    if policy.fx != "constant":
+        return select(rates).cte("exchange_rate")
+    always = select(
+        rates.c.currency,
+        cast(literal(_FIRST_DAY), Date).label("valid_from"),
+        cast(literal(_LAST_DAY), Date).label("valid_to_exclusive"),
+        rates.c.factor,
+    )
+    if policy.fx_constant_date:
+        day = parse_day(policy.fx_constant_date)
+        chosen = always.where(rates.c.valid_from <= day, day < rates.c.valid_to_exclusive)
+    else:
+        first = distinct_on(rates.c.currency)
+        chosen = always.ext(first).order_by(rates.c.currency, rates.c.valid_from)
+    return chosen.cte("exchange_rate")
+
+
+def rates_on(rates: FromClause, day: date, name: str = "rate_of_day") -> CTE:
     """The rates in force on one day: currency, factor."""
-    rates = daily_rates(relations.fx_rates, relations.base_currency)
     return (
         select(rates.c.currency, rates.c.factor)
         .where(rates.c.valid_from <= day, day < rates.c.valid_to_exclusive)
@@ -51,16 +106,13 @@ def rates_on(relations: Relations, day: date, name: str = "rate") -> CTE:
     )
 
 
-def rates_by_day(
-    relations: Relations, wanted: FromClause, columns: Sequence[str], name: str
-) -> CTE:
+def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], name: str) -> CTE:
     """The rates of the (currency, day) pairs that occur in the two columns of `wanted`.
 
     Shape: currency, day, factor; pairs without a rate have no row.
     """
     currency, day = (wanted.c[each] for each in columns)
     pairs = select(currency.label("currency"), day.label("day")).distinct().subquery("wanted")
-    rates = daily_rates(relations.fx_rates, relations.base_currency)
     return (
         select(pairs.c.currency, pairs.c.day, rates.c.factor)
         .join_from(pairs, rates, in_force(rates, pairs.c.currency, pairs.c.day))
@@ -68,38 +120,45 @@ def rates_by_day(
     )
 
 
-def customer_levels(rows: FromClause, relations: Relations, at: date) -> Select[Any]:
+def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
     """Every customer's MRR at the close of a day: customer_id, level_minor (base currency)."""
-    level = _native_levels(rows, at)
-    rate = rates_on(relations, at, "customer_rate")
+    level = _native_levels(valued, at)
+    rate = rates_on(rates, at, "customer_rate")
+    total = whole_sum(level.c.native_minor, rate.c.factor)
     return (
-        select(
-            level.c.customer_id, whole_sum(level.c.native_minor, rate.c.factor).label("level_minor")
-        )
+        select(level.c.customer_id, total.label("level_minor"))
         .outerjoin_from(level, rate, rate.c.currency == level.c.currency)
         .group_by(level.c.customer_id)
     )
 
 
-def missing(rows: FromClause, relations: Relations, at: date) -> Select[Any]:
+def missing_for_customers(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
     """The currencies in which anyone has MRR at the close of a day, without a rate for it."""
-    level = _native_levels(rows, at)
-    rate = rates_on(relations, at, "customer_rate")
-    day = cast(literal(at), Date)
+    level = _native_levels(valued, at)
+    rate = rates_on(rates, at, "customer_rate")
     return (
-        select(level.c.currency, day.label("day"))
+        select(level.c.currency, cast(literal(at), Date).label("day"))
         .outerjoin_from(level, rate, rate.c.currency == level.c.currency)
         .where(rate.c.factor.is_(None))
         .distinct()
     )
 
 
-def _native_levels(rows: FromClause, at: date) -> CTE:
-    total = func.sum(rows.c.amount_minor)
+def _native_levels(valued: Valued, at: date) -> CTE:
+    rows = valued.rows.c
+    worth = (
+        select(
+            rows.customer_id,
+            valued.currency.label("currency"),
+            valued.amount.label("amount"),
+        )
+        .where(rows.day <= at)
+        .subquery("worth")
+    )
+    total = func.sum(worth.c.amount)
     return (
-        select(rows.c.customer_id, rows.c.currency, total.label("native_minor"))
-        .where(rows.c.day <= at)
-        .group_by(rows.c.customer_id, rows.c.currency)
+        select(worth.c.customer_id, worth.c.currency, total.label("native_minor"))
+        .group_by(worth.c.customer_id, worth.c.currency)
         .having(total != 0)
         .cte("customer_level")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tidemill import models
+from tidemill.ledger import Measure
 from tidemill.metrics.base import (
     TODAY,
     YEAR_OF_MONTHS,
@@ -20,6 +21,7 @@ from tidemill.metrics.base import (
 from tidemill.metrics.levels import money_at, money_by_period
 from tidemill.metrics.movement_cube import MOVEMENTS
 from tidemill.metrics.query import Query
+from tidemill.policy import Policy
 
 __all__ = ["Arr"]
 
@@ -29,13 +31,18 @@ _MONTHS: Final = 12
 @metric(
     "arr",
     title="Annual recurring revenue",
-    knobs={"fx": ("period_end",), "arr_basis": ("mrr_x12",)},
+    knobs={"arr_basis": ("mrr_x12", "contract_value", "contract_days")},
 )
 class Arr(Metric):
     """What all counted subscriptions are worth a year: twelve times MRR."""
 
     cube = MOVEMENTS
     facts = (models.metric_mrr_movement,)
+
+    @classmethod
+    def ledger_measure(cls, policy: Policy) -> Measure:
+        """Under the contract bases the ledger itself measures a year's value."""
+        return "mrr" if policy.arr_basis == "mrr_x12" else policy.arr_basis
 
     @question(money("arr", "ARR at the close of the day."), default=True)
     def current(self, q: Query, at: Day = TODAY) -> Table:
@@ -44,7 +51,7 @@ class Arr(Metric):
         Args:
             at: the day; a later one than today gives what is committed so far.
         """
-        return money_at(q, at, "arr", times=_MONTHS)
+        return money_at(q, at, "arr", times=_times(q))
 
     @question(day("period"), money("arr", "ARR at the period's close."))
     def series(
@@ -57,4 +64,9 @@ class Arr(Metric):
             end: the last day of the range, included.
             grain: how long a period is.
         """
-        return money_by_period(q, start, end, grain, "arr", times=_MONTHS)
+        return money_by_period(q, start, end, grain, "arr", times=_times(q))
+
+
+def _times(q: Query) -> int:
+    """Twelve times MRR, unless the base rows are of a year already."""
+    return _MONTHS if q.policy.arr_basis == "mrr_x12" else 1

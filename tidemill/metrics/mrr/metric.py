@@ -37,7 +37,7 @@ __all__ = ["Mrr"]
 _ALL_KINDS = ("customer", "item", "movement")
 
 
-@metric("mrr", title="Monthly recurring revenue", knobs={"fx": ("period_end",)})
+@metric("mrr", title="Monthly recurring revenue")
 class Mrr(Metric):
     """What all counted subscriptions are worth a month, in the base currency."""
 

@@ -38,7 +38,7 @@ _RATIO: Final = ratio(
 @metric(
     "quick_ratio",
     title="Quick ratio",
-    knobs={"fx": ("period_end",), "quick_ratio_reactivation": ("yes", "no")},
+    knobs={"quick_ratio_reactivation": ("yes", "no")},
 )
 class QuickRatio(Metric):
     """How much MRR was gained for each unit of MRR lost."""
