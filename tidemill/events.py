@@ -265,7 +265,7 @@ def _not_finite(value: Any, path: str = "") -> str:
 def _envelope_problems(envelope: Any, payload: Any, source: str) -> list[Problem]:
     """What is wrong between the envelope and its payload; either may be a stand-in."""
     found = rule_problems(envelope, Envelope, "")
-    if not source:
+    if not source and envelope.source == "":
         found.append(Problem("source", "is missing", "Name the connected source, such as stripe."))
     customer, about = envelope.customer, envelope.type
     if about in CATALOGUE_TYPES:
