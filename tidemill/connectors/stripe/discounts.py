@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
 from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.shapes import coupon_of, discounts_of
-from tidemill.connectors.stripe.wire import EXACT, minor
+from tidemill.connectors.stripe.wire import EXACT, minor, twelve_places
 from tidemill.periods import add_months
 from tidemill.vocabulary import DiscountDuration
 
@@ -31,8 +31,6 @@ __all__ = ["Charge", "Reduction", "read_discounts"]
 _DURATIONS: Final = frozenset(DiscountDuration)
 _PERCENT_MAX: Final = 100
 _MONTHS_MAX: Final = 1200
-# Stripe's own precision for amounts below the minor unit.
-_TWELVE_PLACES: Final = Decimal("1e-12")
 _DAYS: Final = {"day": Fraction(1), "week": Fraction(7), "month": Fraction(365, 12)}
 _EXPAND_DISCOUNT: Final = (
     "Events since basil only name discounts: import the customer.discount.* and coupon.* events "
@@ -242,10 +240,9 @@ def _split(amount: Decimal, weights: Sequence[Fraction]) -> list[Decimal]:
     for weight in weights[:-1]:
         share = Fraction(amount) * weight / total
         exact = EXACT.divide(Decimal(share.numerator), Decimal(share.denominator))
-        part = exact.quantize(_TWELVE_PLACES, rounding=ROUND_HALF_EVEN, context=EXACT)
-        parts.append(part)
-        rest = EXACT.subtract(rest, part)
-    return [*parts, rest]
+        parts.append(twelve_places(exact))
+        rest = EXACT.subtract(rest, parts[-1])
+    return [*parts, twelve_places(rest)]
 
 
 def _take(left: dict[str, Fraction], each: Reduction) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import Final
 
 from tidemill.connectors.fields import Fields
@@ -11,12 +11,11 @@ from tidemill.connectors.stripe.discounts import Charge
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.prices import Price, read_price
 from tidemill.connectors.stripe.shapes import line_detail, line_item, listed, price_of
-from tidemill.connectors.stripe.wire import EXACT, minor, plain
+from tidemill.connectors.stripe.wire import EXACT, minor, plain, twelve_places
 from tidemill.payloads import Item
 
 __all__ = ["ReadItem", "read_item"]
 
-_TWELVE_PLACES: Final = Decimal("1e-12")
 _PERCENT: Final = Decimal(100)
 _FETCH_TAX: Final = "Import it with expand[]=latest_invoice, whose lines tell the tax."
 
@@ -81,7 +80,7 @@ def _tax_inside(unit: Decimal, item: Fields, found: Fields, price: Price) -> Dec
         return None
     if percent:
         whole = EXACT.add(_PERCENT, percent)
-        return _twelve(EXACT.divide(EXACT.multiply(unit, percent), whole))
+        return twelve_places(EXACT.divide(EXACT.multiply(unit, percent), whole))
     automatic = found.fields("automatic_tax").flag("enabled")
     if not (price.tax_inclusive and automatic and unit) or price.metered:
         return Decimal(0)
@@ -98,7 +97,7 @@ def _tax_invoiced(unit: Decimal, item: Fields, found: Fields) -> Decimal | None:
         if gross and line_item(line, line_detail(line)) == item.value.get("id"):
             amounts = (each.decimal("amount") for each in taxes if _inside(each))
             inside = sum((each for each in amounts if each is not None), Decimal(0))
-            return _twelve(EXACT.divide(EXACT.multiply(unit, inside), gross))
+            return twelve_places(EXACT.divide(EXACT.multiply(unit, inside), gross))
     found.refuse(
         "automatic_tax",
         "is on and the price includes tax, but nothing here says how much",
@@ -109,10 +108,3 @@ def _tax_invoiced(unit: Decimal, item: Fields, found: Fields) -> Decimal | None:
 
 def _inside(tax: Fields) -> bool:
     return bool(tax.flag("inclusive")) or tax.text("tax_behavior") == "inclusive"
-
-
-def _twelve(amount: Decimal) -> Decimal:
-    """Twelve decimals, as many as Stripe itself keeps; whole amounts stay whole."""
-    if amount == amount.to_integral_value():
-        return amount.quantize(Decimal(1), context=EXACT)
-    return amount.quantize(_TWELVE_PLACES, rounding=ROUND_HALF_EVEN, context=EXACT)

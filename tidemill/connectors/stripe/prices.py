@@ -16,7 +16,7 @@ from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.wire import EXACT, amount
 from tidemill.vocabulary import Interval, PricingModel, UsageType
 
-__all__ = ["Price", "Tier", "graduated", "packages", "read_offer", "read_price", "volume"]
+__all__ = ["Package", "Price", "Tier", "graduated", "read_offer", "read_price", "volume"]
 
 _INTERVALS: Final = frozenset(Interval)
 _USAGE_TYPES: Final = frozenset(UsageType)
@@ -41,6 +41,20 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class Package:
+    """Units that are sold together."""
+
+    divide_by: int
+    round_up: bool
+    """Whether a package that is begun counts whole, or not at all."""
+
+    def count(self, quantity: int) -> int:
+        """How many packages a quantity makes: 25 units in packages of 10 are 3, or 2."""
+        whole, rest = divmod(quantity, self.divide_by)
+        return whole + 1 if rest and self.round_up else whole
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
     """A recurring price in one currency; amounts as on the wire (`wire.minor` converts them)."""
 
@@ -54,8 +68,7 @@ class Price:
     unit: Decimal
     """Per unit, or per package; of the first tier for a tiered price; 0 when unknown."""
     tiers: tuple[Tier, ...] = ()
-    package: tuple[int, bool] | None = None
-    """Units in a package, and whether a package that is begun counts whole."""
+    package: Package | None = None
 
     @property
     def metered(self) -> bool:
@@ -74,7 +87,7 @@ class Price:
         if self.tiers:
             tiered = volume if self.model is PricingModel.VOLUME else graduated
             return tiered(self.tiers, quantity)
-        units = quantity if self.package is None else packages(quantity, *self.package)
+        units = quantity if self.package is None else self.package.count(quantity)
         return EXACT.multiply(self.unit, Decimal(units))
 
 
@@ -101,12 +114,6 @@ def volume(tiers: Sequence[Tier], quantity: int) -> Decimal:
     """
     reached = next(t for t in tiers if t.up_to is None or quantity <= t.up_to)
     return EXACT.fma(reached.unit, Decimal(quantity), reached.flat)
-
-
-def packages(quantity: int, divide_by: int, round_up: bool) -> int:  # noqa: FBT001
-    """How many packages a quantity makes: 25 units in packages of 10 are 3, or 2 rounded down."""
-    whole, rest = divmod(quantity, divide_by)
-    return whole + 1 if rest and round_up else whole
 
 
 def read_price(price: Fields, code: str, known: Known) -> Price | None:
@@ -184,7 +191,7 @@ def _usage_type(recurring: Fields) -> UsageType:
     return UsageType(named)
 
 
-def _model(price: Fields, usage_type: UsageType) -> tuple[PricingModel, tuple[int, bool] | None]:
+def _model(price: Fields, usage_type: UsageType) -> tuple[PricingModel, Package | None]:
     if usage_type is UsageType.METERED:
         return PricingModel.USAGE, None
     if price.text("billing_scheme") == "tiered":
@@ -199,7 +206,7 @@ def _model(price: Fields, usage_type: UsageType) -> tuple[PricingModel, tuple[in
     if divide_by is None or divide_by < 1:
         transform.refuse("divide_by", "must be 1 or more")
         return PricingModel.PACKAGE, None
-    return PricingModel.PACKAGE, (divide_by, transform.text("round") != "down")
+    return PricingModel.PACKAGE, Package(divide_by, transform.text("round") != "down")
 
 
 def _in_currency(price: Fields, code: str, known: object) -> Fields | None:

@@ -8,13 +8,13 @@ module is in ISO 4217 minor units.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
 from tidemill.connectors.fields import Fields
 from tidemill.money import exponent, is_currency
 
-__all__ = ["EXACT", "amount", "currency", "minor", "plain", "whole_amount"]
+__all__ = ["EXACT", "amount", "currency", "minor", "plain", "twelve_places", "whole_amount"]
 
 # Wide enough that products of a 12-place amount and a quantity come out exact.
 EXACT: Final = Context(prec=60)
@@ -27,6 +27,7 @@ _NO_DECIMALS: Final = frozenset(
 )
 _THREE_DECIMALS: Final = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 _TWO_DECIMALS: Final = 2
+_TWELVE_PLACES: Final = Decimal("1e-12")
 
 
 def minor(wire: Decimal, code: str) -> Decimal:
@@ -77,6 +78,17 @@ def plain(amount: Decimal) -> str:
     '50000'
     """
     return format(amount, "f")
+
+
+def twelve_places(amount: Decimal) -> Decimal:
+    """An amount with twelve decimals, as many as Stripe itself keeps; whole ones stay whole.
+
+    >>> twelve_places(Decimal("66.6666666666666")), twelve_places(Decimal("190.00"))
+    (Decimal('66.666666666667'), Decimal('190'))
+    """
+    if amount == amount.to_integral_value():
+        return amount.quantize(Decimal(1), context=EXACT)
+    return amount.quantize(_TWELVE_PLACES, rounding=ROUND_HALF_EVEN, context=EXACT)
 
 
 def _wire_exponent(code: str) -> int:
