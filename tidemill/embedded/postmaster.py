@@ -74,6 +74,11 @@ def exists(pid: int) -> bool:
         except (FileNotFoundError, ProcessLookupError):
             return False
         return stat.rpartition(b")")[2].split()[0] != b"Z"  # ended, but nobody took note yet
+    return _is_taken(pid)
+
+
+def _is_taken(pid: int) -> bool:
+    """Whether the number is in use, be it by a process that ended and nobody took note of."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -86,12 +91,12 @@ def exists(pid: int) -> bool:
 def disown_lock_files(cluster: Path) -> None:
     """Make PostgreSQL see that the server named in its lock files is dead.
 
-    Needed when another program has its number now, or the file is empty. Only the number is
-    replaced: from the rest of the file PostgreSQL learns whether children of the dead server still
-    work in the directory.
+    Needed when another program has its number now, when nobody took note of its end (in a
+    container), or when the file is empty. Only the number is replaced: from the rest of the file
+    PostgreSQL learns whether children of the dead server still work in the directory.
     """
     postmaster = read_postmaster(cluster)
-    if postmaster is None or (postmaster.pid and not exists(postmaster.pid)):
+    if postmaster is None or (postmaster.pid and not _is_taken(postmaster.pid)):
         return
     lock_files = [cluster / "postmaster.pid"]
     if postmaster.socket_dir.is_absolute():
