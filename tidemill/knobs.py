@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import available_timezones
 
 from tidemill.errors import InvalidDay, did_you_mean
@@ -50,6 +50,17 @@ class Knob:
     def default(self) -> str:
         """The value of the default policy, in canonical form."""
         return self.values[0]
+
+    def document(self) -> dict[str, Any]:
+        """The knob as JSON."""
+        return {
+            "name": self.name,
+            "default": self.default,
+            "values": list(self.values),
+            "layer": self.layer,
+            "kind": self.kind,
+            "effect": self.effect,
+        }
 
     def read(self, value: object) -> str:
         """The canonical form of a value.

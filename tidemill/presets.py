@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tidemill.knobs import KNOB_NAMES
 
@@ -112,6 +112,26 @@ class Preset:
         """How many of the knobs are documented, by a third party, inferred, unknown."""
         counted = Counter(each.evidence for each in self.choices)
         return {degree: counted[degree] for degree in EVIDENCE}
+
+    def document(self) -> dict[str, Any]:
+        """The preset as JSON, every choice with its evidence and where that was read."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "summary": self.summary,
+            "notes": list(self.notes),
+            "evidence": dict(self.evidence_count),
+            "choices": [
+                {
+                    "knob": each.knob,
+                    "value": each.value,
+                    "is_default": each.is_default,
+                    "evidence": each.evidence,
+                    "references": {name: SOURCES[name] for name in each.references},
+                }
+                for each in self.choices
+            ],
+        }
 
 
 _TAGS: dict[str, Evidence] = {
