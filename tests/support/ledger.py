@@ -41,6 +41,7 @@ class Row:
     cause: str
     event_position: int
     churn_reason: str | None
+    amount_base: Decimal | None
 
 
 def keep_books(database: Database, events: Iterable[Mapping[str, Any]]) -> None:
@@ -86,6 +87,7 @@ def derived_rows(
             cause=found.cause,
             event_position=found.event_position,
             churn_reason=found.churn_reason,
+            amount_base=found.amount_base_minor,
         )
         for found in connection.execute(named)
     ]

@@ -29,10 +29,13 @@ def _unit(rows: FromClause, policy: Policy) -> ColumnElement[int]:
 
 
 def dated(changes: FromClause, policy: Policy) -> FromClause:
-    """The changes with their unit and their day, without what came and went inside one month."""
+    """The changes with their unit and their day, without what came and went inside one month.
+
+    Whether a unit ever paid is judged before that: what is erased was paid all the same.
+    """
     local = func.timezone(policy.tz, changes.c.occurred_at)
     days = select(changes, _unit(changes, policy).label("unit"), cast(local, Date).label("day"))
-    return _without_short_spells(days.subquery("dated"), policy)
+    return _without_short_spells(with_first_payment(days.subquery("dated"), policy), policy)
 
 
 def bucketed(dated_changes: FromClause, policy: Policy) -> FromClause:
@@ -40,12 +43,31 @@ def bucketed(dated_changes: FromClause, policy: Policy) -> FromClause:
 
     A movement is dated at the last change of its bucket.
     """
-    netted = _netted(dated_changes, policy)
     if policy.netting in ("day", "none"):
-        return netted
-    columns = [column for column in netted.c if column.name != "day"]
-    last = func.max(netted.c.day).over(partition_by=(netted.c.unit, netted.c.bucket))
-    return select(*columns, last.label("day")).subquery("bucketed")
+        return _netted(dated_changes, policy)
+    netted = _netted(_with_moves(dated_changes), policy)
+    columns = [column for column in netted.c if column.name not in ("day", "moves")]
+    whole = (netted.c.unit, netted.c.bucket)
+    last = func.max(case((netted.c.moves, netted.c.day))).over(partition_by=whole)
+    any_day = func.max(netted.c.day).over(partition_by=whole)
+    return select(*columns, func.coalesce(last, any_day).label("day")).subquery("bucketed")
+
+
+def _with_moves(changes: FromClause) -> FromClause:
+    """The changes with `moves`: is the unit worth another amount after the instant, or kept anew?
+
+    One item for another at the same price changes lines of the ledger, but nothing for the unit: it
+    neither dates a movement nor keeps a window open.
+    """
+    at_instant = (changes.c.unit, changes.c.occurred_at)
+    net = func.sum(changes.c.amount_minor).over(partition_by=(*at_instant, changes.c.currency))
+    present = func.sum(changes.c.present).over(partition_by=at_instant)
+    in_currency = select(changes, or_(net != 0, present != 0).label("moves_line")).subquery("line")
+    moves = func.bool_or(in_currency.c.moves_line).over(
+        partition_by=(in_currency.c.unit, in_currency.c.occurred_at)
+    )
+    columns = [in_currency.c[column.name] for column in changes.c]
+    return select(*columns, moves.label("moves")).subquery("weighed_change")
 
 
 def month_of(day: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -63,13 +85,18 @@ def _netted(changes: FromClause, policy: Policy) -> FromClause:
     """
     word, minutes = parameter(policy.netting)
     if word == "window":
-        gap = changes.c.occurred_at - func.lag(changes.c.occurred_at).over(
-            partition_by=changes.c.unit, order_by=changes.c.occurred_at
+        moved_at = case((changes.c.moves, changes.c.occurred_at))
+        before = func.max(moved_at).over(
+            partition_by=changes.c.unit, order_by=changes.c.occurred_at, groups=(None, -1)
         )
-        opens = case((gap <= func.make_interval(0, 0, 0, 0, 0, minutes), 0), else_=1)
-        marked = select(changes, opens.label("opens")).subquery("marked")
-        bucket = func.sum(marked.c.opens).over(
-            partition_by=marked.c.unit, order_by=marked.c.occurred_at
+        is_late = moved_at - before > func.make_interval(0, 0, 0, 0, 0, minutes)
+        # Changes of the same instant open a bucket together, so only one of them may.
+        first = func.row_number().over(partition_by=(changes.c.unit, changes.c.occurred_at)) == 1
+        marked = select(changes, and_(first, is_late).label("opens")).subquery("marked")
+        bucket = (
+            func.count()
+            .filter(marked.c.opens)
+            .over(partition_by=marked.c.unit, order_by=marked.c.occurred_at)
         )
         columns = [marked.c[column.name] for column in changes.c]
         return select(*columns, bucket.label("bucket")).subquery("netted")
@@ -85,7 +112,7 @@ def _without_short_spells(changes: FromClause, policy: Policy) -> FromClause:
     """`join_churn_same_month = ignore`: a spell of activity inside one month leaves no trace."""
     if policy.join_churn_same_month == "count":
         return changes
-    states = balanced(with_first_payment(changes, policy), "unit", "occurred_at", policy)
+    states = balanced(changes, "unit", "occurred_at", policy)
     joins = and_(not_(states.c.was_active), states.c.is_active)
     first_row = func.row_number().over(partition_by=(states.c.unit, states.c.occurred_at)) == 1
     marked = select(states, and_(joins, first_row).label("joins")).subquery("marked")

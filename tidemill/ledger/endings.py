@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, case, func, not_, or_, select
 
+from tidemill.ledger.rules import counts
 from tidemill.ledger.timers import Timer, timer
 from tidemill.vocabulary import Cause
 
@@ -57,7 +58,7 @@ def prolonged(relations: Relations, policy: Policy, pieces: FromClause) -> FromC
         .over(partition_by=pieces.c.subscription_id, order_by=pieces.c.seg_from)
     )
     lives = select(pieces, life.label("life")).subquery("lives")
-    counted_before = func.first_value(lives.c.countable).over(
+    counted_before = func.first_value(counts(lives, policy)).over(
         partition_by=(lives.c.subscription_id, lives.c.life), order_by=lives.c.seg_from
     )
     judged = select(lives, counted_before.label("counted_before")).subquery("cancelled_after")

@@ -122,28 +122,25 @@ def _net(segments: CTE, gross: CTE, discounts: CTE) -> Select[tuple[object, ...]
 def _measured(item: FromClause, policy: Policy, measure: Measure) -> ColumnElement[Decimal]:
     """An amount a billing interval as an amount a month, e.g. 700 a week x 52/12 = 3033.33….
 
-    Or as an amount a year: by twelve months, 52 weeks and 365 days (`contract_value`), or by the
-    days of the current term (`contract_days`: 109800 for a leap year's 366 days = 109500 for 365).
+    Or as an amount a year: twelve months (`contract_value`), or the current term's daily amount 365
+    times (`contract_days`: 109800 for a leap year's 366 days = 109500).
     One division, made last: the quotient is exact wherever a finite decimal can be.
     """
     if measure == "contract_days":
         term_end = after_intervals(item.c.term_start, item.c.interval, item.c.interval_count)
         days = cast(func.extract("epoch", term_end - item.c.term_start), Numeric) / 86_400
         return cast(item.c.amount * 365 / days, Numeric)
+    months = 12 if measure == "contract_value" else 1
 
     def times(factor: Fraction) -> ColumnElement[Decimal]:
         parts = item.c.interval_count * factor.denominator
-        return cast(item.c.amount * factor.numerator / parts, Numeric)
+        return cast(item.c.amount * (factor.numerator * months) / parts, Numeric)
 
-    weeks, days_ = fraction(policy.weeks_per_month), fraction(policy.days_per_month)
-    month, year, week, day = Fraction(1), Fraction(1, 12), weeks, days_
-    if measure == "contract_value":
-        month, year, week, day = Fraction(12), Fraction(1), Fraction(52), Fraction(365)
     return case(
-        (item.c.interval == "month", times(month)),
-        (item.c.interval == "year", times(year)),
-        (item.c.interval == "week", times(week)),
-        else_=times(day),
+        (item.c.interval == "month", times(Fraction(1))),
+        (item.c.interval == "year", times(Fraction(1, 12))),
+        (item.c.interval == "week", times(fraction(policy.weeks_per_month))),
+        else_=times(fraction(policy.days_per_month)),
     )
 
 

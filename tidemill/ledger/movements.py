@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from tidemill.fx import daily_rates, in_force
 from tidemill.knobs import parameter
-from tidemill.ledger.activity import balanced, with_first_payment
+from tidemill.ledger.activity import balanced
 from tidemill.ledger.buckets import bucketed, dated, month_of
 from tidemill.ledger.carrying import carried
 from tidemill.ledger.changes import LINE
@@ -55,8 +55,8 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     A bucket in which a unit came and left again is empty: nothing was there before or after.
     """
     days = dated(changed, policy)
-    buckets = with_first_payment(bucketed(_moving(days), policy), policy)
-    states = balanced(_weighed(buckets, relations), "unit", "bucket", policy)
+    buckets = _weighed(bucketed(_moving(days), policy), relations)
+    states = balanced(buckets, "unit", "bucket", policy)
     rows = carried(_with_customers(states, policy), relations, policy)
     told = [select(*_told(rows, policy))]
     if policy.fx == "at_renewal":
@@ -95,8 +95,11 @@ def _with_customers(states: FromClause, policy: Policy) -> FromClause:
         states.c.was_active.label("unit_was"),
         states.c.is_active.label("unit_is"),
     ).subquery("unit_state")
-    both = balanced(units, "customer_id", "occurred_at", policy)
-    came_or_went = both.c.was_active != both.c.is_active
+    states_of_both = balanced(units, "customer_id", "occurred_at", policy)
+    came_or_went = func.bool_or(states_of_both.c.was_active != states_of_both.c.is_active).over(
+        partition_by=(states_of_both.c.unit, states_of_both.c.bucket)
+    )
+    both = select(states_of_both, came_or_went.label("came_or_went")).subquery("both")
     return (
         select(
             *(both.c[name] for name in kept),
@@ -106,7 +109,7 @@ def _with_customers(states: FromClause, policy: Policy) -> FromClause:
             both.c.is_active.label("customer_is"),
             both.c.occurred_at.label("customer_bucket"),
         )
-        .where(or_(both.c.unit_was, both.c.unit_is, came_or_went))
+        .where(or_(both.c.unit_was, both.c.unit_is, both.c.came_or_went))
         .subquery("row")
     )
 

@@ -1,13 +1,13 @@
 """The knob `fx = at_renewal`: a level keeps the rate of its last renewal, until the next one.
 
 Renewals follow from the billing period: it repeats by the interval of the subscription's first
-item. Each is a boundary of its version, at which nothing changes but the rate. There are none after
-the last published rate, because no later renewal could bring another.
+item. Each is a boundary of its version, at which nothing changes but the rate. They end with the
+first one after the last published rate, because no later one could bring another.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import CTE, Date, DateTime, Integer, and_, case, cast, func, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -17,7 +17,9 @@ from tidemill.ledger.timers import Timer, after_intervals, timer
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from sqlalchemy import FromClause
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, FromClause
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
@@ -49,17 +51,25 @@ def renewals(relations: Relations, policy: Policy, versions: CTE) -> CTE | None:
     after_rates = select(
         func.timezone("UTC", cast(func.max(rates.c.day) + 1, DateTime), type_=_INSTANT)
     ).scalar_subquery()
+    # The first renewal after the last rate still takes that rate on.
     end = func.least(versions.c.valid_to, after_rates)
     days = case(_DAYS, value=first.c.interval, else_=1) * first.c.interval_count
+
+    def intervals(span: ColumnElement[Any]) -> ColumnElement[int]:
+        return cast(func.extract("day", span) / days, Integer)
+
+    # A period written down ahead of its time had others before it: they count down from it.
+    first_number = func.least(0, intervals(versions.c.valid_from - anchor) - 1)
     number = (
-        func.generate_series(0, cast(func.extract("day", end - anchor) / days, Integer) + 1)
+        func.generate_series(first_number, intervals(end - anchor) + 2)
         .table_valued("number")
         .render_derived()
     )
-    at = after_intervals(anchor, first.c.interval, first.c.interval_count * number.c.number)
-    until = after_intervals(
-        anchor, first.c.interval, first.c.interval_count * (number.c.number + 1)
-    )
+
+    def renewal(place: ColumnElement[int]) -> ColumnElement[datetime]:
+        return after_intervals(anchor, first.c.interval, first.c.interval_count * place)
+
+    at, until = renewal(number.c.number), renewal(number.c.number + 1)
     return (
         select(
             versions.c.version_id,
@@ -74,7 +84,8 @@ def renewals(relations: Relations, policy: Policy, versions: CTE) -> CTE | None:
         .where(
             versions.c.currency != relations.base_currency,
             until > versions.c.valid_from,
-            at < end,
+            at < versions.c.valid_to,
+            renewal(number.c.number - 1) < after_rates,
         )
         .cte("renewal")
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tidemill.policy import Policy
 
-__all__ = ["Rule", "is_paused", "rules"]
+__all__ = ["Rule", "counts", "is_paused", "rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +122,10 @@ def _has_not_ended(versions: FromClause, policy: Policy) -> Rule:
 def is_paused(versions: FromClause) -> ColumnElement[bool]:
     """Paused by status, or with collection paused under any other status."""
     return or_(versions.c.status == "paused", versions.c.paused_at.is_not(None))
+
+
+def counts(judged: FromClause, policy: Policy) -> ColumnElement[bool]:
+    """Is a judged piece worth its value? `paused` decides whether a pause takes it away."""
+    if policy.paused == "active":
+        return judged.c.countable
+    return and_(judged.c.countable, not_(is_paused(judged)))

@@ -13,14 +13,13 @@ from sqlalchemy import (
     false,
     func,
     literal,
-    not_,
     or_,
     select,
     union_all,
 )
 
 from tidemill.ledger.endings import ending_timers, prolonged, without_refunded
-from tidemill.ledger.rules import is_paused, rules
+from tidemill.ledger.rules import counts, is_paused, rules
 from tidemill.ledger.timers import Timer, boundaries, timer
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause, ChurnReason
@@ -119,7 +118,7 @@ def _with_ends(judged: FromClause, policy: Policy) -> CTE:
     return select(
         *(judged.c[name] for name in _CARRIED),
         func.coalesce(judged.c.current_period_start, judged.c.valid_from).label("term_start"),
-        _counts(judged, policy).label("counts"),
+        counts(judged, policy).label("counts"),
         _present(judged, policy).label("present"),
         reason.label("reason"),
         func.coalesce(following(judged.c.seg_from), forever()).label("seg_to"),
@@ -129,18 +128,11 @@ def _with_ends(judged: FromClause, policy: Policy) -> CTE:
     ).cte("segment")
 
 
-def _counts(judged: FromClause, policy: Policy) -> ColumnElement[bool]:
-    """Is the piece worth its value? `paused` decides whether a pause takes it away."""
-    if policy.paused == "active":
-        return judged.c.countable
-    return and_(judged.c.countable, not_(is_paused(judged)))
-
-
 def _present(judged: FromClause, policy: Policy) -> ColumnElement[bool]:
     """May it keep its customer active at no value? `free_plans`, and `paused = contraction`."""
     kept: list[ColumnElement[bool]] = []
     if policy.free_plans != "never":
-        kept.append(_counts(judged, policy))
+        kept.append(counts(judged, policy))
     if policy.paused == "contraction":
         kept.append(and_(judged.c.countable, is_paused(judged)))
     return or_(false(), *kept)
