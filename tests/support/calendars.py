@@ -33,7 +33,7 @@ def add_interval(start: datetime, interval: str, count: int) -> datetime:
 def last_renewal(anchor: datetime, interval: str, count: int, at: datetime) -> datetime:
     """The last of anchor, anchor + 1 period, anchor + 2 periods … that is not after `at`.
 
-    An anchor in the future is its own first renewal.
+    A period written down ahead of its time counts back: it had others before it.
     """
     step = 0
     if interval in _DAYS:
@@ -43,6 +43,8 @@ def last_renewal(anchor: datetime, interval: str, count: int, at: datetime) -> d
         step = max(0, months // (_MONTHS[interval] * count) - 1)
     while add_interval(anchor, interval, count * (step + 1)) <= at:
         step += 1
+    while add_interval(anchor, interval, count * step) > at:
+        step -= 1
     return add_interval(anchor, interval, count * step)
 
 

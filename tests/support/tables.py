@@ -1,0 +1,74 @@
+"""Everything the tables hold, to compare two databases row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from tidemill import models
+
+__all__ = ["BELOW_THE_LOG", "exact_tables", "named_tables"]
+
+# Every table that is made from the log.
+BELOW_THE_LOG: Final = tuple(
+    table
+    for table in models.metadata.sorted_tables
+    if table.name not in {"source", "event_log", "consumer_position", "quarantine", "policy_in_use"}
+)
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def exact_tables(connection: Connection) -> Rows:
+    """All rows below the log as they stand, keys included, in a fixed order."""
+    return {
+        table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
+        for table in BELOW_THE_LOG
+    }
+
+
+def named_tables(connection: Connection) -> Rows:
+    """All rows below the log with every key replaced by what it stands for.
+
+    Keys are log positions, so they depend on the order of arrival; nothing else may.
+    """
+    names = _names(connection)
+    return {
+        table.name: sorted(
+            (
+                tuple(
+                    names[column][value] if column in names and value is not None else value
+                    for column, value in row._mapping.items()
+                    if column != "id"
+                )
+                for row in connection.execute(select(table))
+            ),
+            key=repr,
+        )
+        for table in BELOW_THE_LOG
+    }
+
+
+def _names(connection: Connection) -> Mapping[str, dict[int, Any]]:
+    """What the keys stand for, by the name of the column that holds them."""
+    source, log = models.source, models.event_log
+    sources = {row.id: row.name for row in connection.execute(select(source))}
+    events = {
+        row.position: str(row.id) for row in connection.execute(select(log.c.position, log.c.id))
+    }
+    customers, subscriptions = (
+        {
+            row.id: (sources[row.source_id], row.external_id)
+            for row in connection.execute(select(table))
+        }
+        for table in (models.customer, models.subscription)
+    )
+    return {
+        "source_id": sources,
+        "customer_id": customers,
+        "subscription_id": subscriptions,
+        "version_id": events,
+        "event_position": events,
+    }
