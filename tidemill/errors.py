@@ -21,6 +21,7 @@
     │   └── BooksDoNotClose           an answer contradicts itself, so it is not shown
     ├── IngestError                   something cannot be taken in (Transient or Permanent)
     │   ├── InvalidEvent              several problems at once (Permanent)
+    │   ├── InvalidFile               several problems at once (Permanent)
     │   └── UnreadableFile            a file to import cannot be read (Permanent)
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
@@ -68,6 +69,7 @@ __all__ = [
     "IngestError",
     "InvalidDay",
     "InvalidEvent",
+    "InvalidFile",
     "InvalidInstant",
     "InvalidPolicy",
     "InvalidQuery",
@@ -469,6 +471,13 @@ class InvalidEvent(ManyProblems, IngestError, Permanent):
 
     code = "invalid_event"
     subject = "The event"
+
+
+class InvalidFile(ManyProblems, IngestError, Permanent):
+    """A file that is taken in as a whole, or not at all, has problems; all of them are listed."""
+
+    code = "invalid_file"
+    subject = "The file"
 
 
 class UnreadableFile(IngestError, Permanent):
