@@ -124,15 +124,15 @@ def read_price(price: Fields, code: str, known: Known) -> Price | None:
     """
     amounts = _in_currency(price, code, known.prices.get(price.text("id") or ""))
     offer = _offer(price, amounts)
-    if offer is None or amounts is None or offer.metered:
+    if amounts is None or (offer is not None and offer.metered):
         return offer
-    if price.text("billing_scheme") != "tiered":
-        if amount(amounts, _unit_key(amounts)) is None:
-            price.refuse("unit_amount", "is missing, so what the price costs is not known")
-            return None
-        return offer
-    tiers = _tiers(amounts)
-    return replace(offer, tiers=tiers, unit=tiers[0].unit) if tiers else None
+    if price.text("billing_scheme") == "tiered":
+        tiers = _tiers(amounts)
+        return replace(offer, tiers=tiers, unit=tiers[0].unit) if tiers and offer else None
+    if amount(amounts, _unit_key(amounts)) is None:
+        price.refuse("unit_amount", "is missing, so what the price costs is not known")
+        return None
+    return offer
 
 
 def read_offer(price: Fields, code: str, known: Known) -> Price | None:
