@@ -133,12 +133,8 @@ class Asker:
 
     def _query(self, asked: Asked) -> Query:
         relations = core_relations(base_currency=self.base_currency, known_at=asked.known_at)
-        kept = self.notices.facts_knobs
-        as_kept = (
-            same_ledger(asked.policy, kept)
-            if kept is not None
-            else same_ledger(asked.policy, self.configured.document()["knobs"])
-        )
+        kept = self.notices.facts_policy or self.configured.document()
+        as_kept = same_ledger(asked.policy, self.base_currency, kept)
         rows: FromClause = metric_mrr_movement
         measure = asked.info.kind.ledger_measure(asked.policy)
         if asked.known_at is not None or not as_kept or measure != "mrr":

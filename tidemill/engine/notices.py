@@ -29,8 +29,9 @@ class Notices:
     freshness: tuple[Freshness, ...]
     quarantined_count: int
     test_event_count: int
-    #: Knob → value the facts were derived under; None when nothing was ever derived.
-    facts_knobs: Mapping[str, Any] | None
+    #: The policy document the facts were derived under, with the books' base currency; None when
+    #: nobody has noted it.
+    facts_policy: Mapping[str, Any] | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -64,19 +65,18 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
     sources = connection.execute(
         select(source.c.name, latest.scalar_subquery()).order_by(source.c.name)
     )
-    document = counted[2]
     return Notices(
         freshness=tuple(Freshness(name, at) for name, at in sources),
         quarantined_count=counted[0],
         test_event_count=counted[1],
-        facts_knobs=document and document["knobs"],
+        facts_policy=counted[2],
     )
 
 
-def same_ledger(policy: Policy, knobs: Mapping[str, Any]) -> bool:
-    """Whether a policy's ledger is the one kept under these knobs."""
-    return all(
-        str(getattr(policy, knob.name)) == str(knobs.get(knob.name))
+def same_ledger(policy: Policy, base_currency: str, kept: Mapping[str, Any]) -> bool:
+    """Whether a policy's ledger, in these books, is the one kept under a policy document."""
+    return kept.get("base_currency", base_currency) == base_currency and all(
+        str(getattr(policy, knob.name)) == str(kept["knobs"].get(knob.name))
         for knob in KNOBS
         if knob.layer in _LEDGER_LAYERS
     )

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from tidemill.ledger import Fact
 from tidemill.metrics.arr import Arr
 from tidemill.metrics.base import Metric
 from tidemill.metrics.customers import Customers
 from tidemill.metrics.mrr import Mrr
 from tidemill.metrics.quick_ratio import QuickRatio
 
-__all__ = ["METRICS"]
+__all__ = ["FACTS", "METRICS"]
 
 METRICS: Final[tuple[type[Metric], ...]] = (Mrr, Arr, Customers, QuickRatio)
 """Every metric, in the order of the catalogue."""
+
+FACTS: Final[tuple[Fact, ...]] = tuple(
+    dict.fromkeys(fact for each in METRICS for fact in each.facts)
+)
+"""Every table that some metric stands on, once, with its derivation."""

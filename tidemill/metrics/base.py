@@ -30,9 +30,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 
 from sqlalchemy import Select
-from sqlalchemy import Table as SqlTable
 
-from tidemill.ledger import Measure
+from tidemill.ledger import Fact, Measure
 from tidemill.metrics.cube import Cube
 from tidemill.periods import GRAINS, Grain, Period, add_months, period_start
 from tidemill.policy import Policy
@@ -302,7 +301,7 @@ class Metric:
     title: ClassVar[str] = ""
     cube: ClassVar[Cube]
     #: The tables that keep what the ledger derives under the configured policy.
-    facts: ClassVar[tuple[SqlTable, ...]] = ()
+    facts: ClassVar[tuple[Fact, ...]] = ()
     #: Knobs that change this metric outside the ledger → the values honoured so far.
     knobs: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 

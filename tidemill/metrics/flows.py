@@ -17,9 +17,9 @@ from sqlalchemy import CTE, ColumnElement, Select, and_, case, func, literal, se
 from tidemill.errors import BooksDoNotClose
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import Behind, RateNeed, Table
-from tidemill.metrics.calendar import BEFORE, Calendar
+from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.cube import Scope
-from tidemill.metrics.levels import run, valued
+from tidemill.metrics.levels import money_of, running, valued
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day
 from tidemill.vocabulary import MovementType
@@ -45,15 +45,9 @@ class Flow:
 
     moves: CTE
 
-    def of_rates(self) -> ColumnElement[Any]:
-        """The sum of what the ledger itself books as an effect of exchange rates."""
-        return self._sum([FX_TYPE])
-
     def of(self, *types: MovementType) -> ColumnElement[Any]:
         """The sum of these types' movements (without any: all); null when a rate is missing."""
-        return self._sum([each.value for each in types] or ["total"])
-
-    def _sum(self, names: list[str]) -> ColumnElement[Any]:
+        names = [each.value for each in types] or ["total"]
         total: ColumnElement[Any] = func.coalesce(self.moves.c[names[0]], 0)
         for name in names[1:]:
             total = total + func.coalesce(self.moves.c[name], 0)
@@ -65,8 +59,7 @@ Columns = Callable[[CTE, Flow], list[ColumnElement[Any]]]
 
 def flow_table(q: Query, calendar: Calendar, columns: Columns) -> Table:
     """One row a group and period, with `columns` made of the period (`key`) and its movements."""
-    daily = _daily(q, calendar, opening=False)
-    moves, need = _moves(q, daily)
+    moves, need = _moves(q, _daily(q, calendar))
     period = calendar.cte()
     on_key = moves.c.key == period.c.key
     if q.groups:
@@ -97,17 +90,15 @@ def waterfall(q: Query, calendar: Calendar) -> tuple[Select[Any], RateNeed]:
              opening and closing are levels at the rate of their day, each movement counts at the
              rate of its own day, and, natively with r for rates,
              fx = opening x (r_close - r_open) + sum of movements x (r_close - r_day).
+             Where levels carry rates of their own, fx is what is left between both.
     Shape:   group columns (hidden ones too), place, period, opening, the types, fx, closing; one
              row a group and period. Losses are negative.
     """
-    daily = _daily(q, calendar, opening=True)
-    moves, lacking_moves = _moves(q, daily)
+    moves, lacking_moves = _moves(q, _daily(q, calendar))
     period = calendar.cte()
-    level = valued(q, run(q, daily, period, ("native_currency",)))
+    level = valued(q, running(q, calendar, period, money_of(q)))
     balance = _balance(q, period, level)
     flow = Flow(moves)
-    # Rows of type fx are there under policies whose rates change at renewals only.
-    rates_alone = balance.c.revalued - flow.of() + flow.of_rates()
     same = and_(balance.c.key == moves.c.key, q.same_group(balance, moves))
     statement = (
         select(
@@ -116,7 +107,7 @@ def waterfall(q: Query, calendar: Calendar) -> tuple[Select[Any], RateNeed]:
             balance.c.key.label("period"),
             balance.c.opening,
             *(flow.of(each).label(each.value) for each in WATERFALL),
-            rates_alone.label("fx"),
+            (balance.c.revalued - flow.of()).label("fx"),
             balance.c.closing,
         )
         .outerjoin_from(balance, moves, same)
@@ -183,26 +174,26 @@ def _balance(q: Query, period: CTE, level: CTE) -> Any:
     return select(closed, opening.label("opening")).subquery("balance")
 
 
-def _daily(q: Query, calendar: Calendar, *, opening: bool) -> CTE:
-    """Native movements added up per group, currency, day and type; what was before, all in one.
+def _daily(q: Query, calendar: Calendar) -> CTE:
+    """The range's native movements added up per group, currency, day and type.
 
-    Shape: group columns, native_currency, key, day and movement_type (null before), moved.
+    Shape: group columns, native_currency, key, day, movement_type, moved.
     """
 
     def columns(scope: Scope) -> list[ColumnElement[Any]]:
-        rows = scope.rows.c
-        inside = rows.day >= calendar.start
         return [
-            q.worth.currency.label("native_currency"),
-            calendar.key_of(rows.day).label("key"),
-            case((inside, rows.day)).label("day"),
-            case((inside, rows.type)).label("movement_type"),
-            q.worth.amount.label("moved"),
+            q.moved.currency.label("native_currency"),
+            calendar.key_of(scope.rows.c.day).label("key"),
+            scope.rows.c.day.label("day"),
+            scope.rows.c.type.label("movement_type"),
+            q.moved.amount.label("moved"),
         ]
 
-    chosen = q.select(calendar.end, columns)
-    if not opening:
-        chosen = chosen.where(calendar.within(q.rows.c.day), q.rows.c.type != FX_TYPE)
+    chosen = q.select(calendar.end, columns).where(
+        q.rows.c.day >= calendar.start,
+        # A level at another rate has not moved: that is the fx line's.
+        q.rows.c.type != FX_TYPE,
+    )
     moved = chosen.subquery("movement")
     keys = [column for column in moved.c if column.name != "moved"]
     total = func.sum(moved.c.moved)
@@ -216,14 +207,13 @@ def _moves(q: Query, daily: CTE) -> tuple[CTE, Select[Any]]:
 
     Shape: group columns, key, one column a type, total, whole (no rate was missing).
     """
-    inside = select(daily).where(daily.c.key > BEFORE).subquery("inside")
-    rate = rates_by_day(q.rates, inside, ("native_currency", "day"), "movement_rate")
+    rate = rates_by_day(q.rates, daily, ("native_currency", "day"), "movement_rate")
     priced = (
-        select(inside, (inside.c.moved * rate.c.factor).label("value"))
+        select(daily, (daily.c.moved * rate.c.factor).label("value"))
         .outerjoin_from(
-            inside,
+            daily,
             rate,
-            and_(rate.c.currency == inside.c.native_currency, rate.c.day == inside.c.day),
+            and_(rate.c.currency == daily.c.native_currency, rate.c.day == daily.c.day),
         )
         .cte("priced_movement")
     )
@@ -233,8 +223,8 @@ def _moves(q: Query, daily: CTE) -> tuple[CTE, Select[Any]]:
             *q.group_columns(priced),
             priced.c.key,
             *(
-                total.filter(priced.c.movement_type == name).label(name)
-                for name in (*(each.value for each in WATERFALL), FX_TYPE)
+                total.filter(priced.c.movement_type == each.value).label(each.value)
+                for each in WATERFALL
             ),
             total.label("total"),
             func.bool_and(priced.c.value.is_not(None)).label("whole"),

@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    FromClause,
     Select,
     and_,
     cast,
@@ -39,7 +38,7 @@ __all__ = [
     "customers_by_period",
     "money_at",
     "money_by_period",
-    "run",
+    "money_of",
     "running",
     "valued",
 ]
@@ -53,7 +52,8 @@ class Sum:
     along: Mapping[str, ColumnElement[Any]]
 
 
-def _money(q: Query) -> Sum:
+def money_of(q: Query) -> Sum:
+    """MRR, kept apart by the currency it is in."""
     return Sum(q.worth.amount, {"native_currency": q.worth.currency})
 
 
@@ -77,7 +77,7 @@ def _customers(q: Query) -> Sum:
 
 def money_at(q: Query, at: date, name: str, *, times: int = 1) -> Table:
     """MRR at the close of a day, `times` over, as the column `name`."""
-    level = _standing(q, at, _money(q))
+    level = _standing(q, at, money_of(q))
     rate = rates_on(q.rates, at)
     total = _times(whole_sum(level.c.level, rate.c.factor), times)
     statement = (
@@ -149,7 +149,7 @@ def money_by_period(
     """MRR at the close of every period, `times` over: period, `name`."""
     calendar = Calendar.of(start, end, grain, q.policy.tz)
     period = calendar.cte()
-    level = valued(q, running(q, calendar, period, _money(q)))
+    level = valued(q, running(q, calendar, period, money_of(q)))
     total = _times(whole_sum(level.c.level, level.c.factor), times)
     statement = (
         _each_period(q, period, level)
@@ -199,12 +199,7 @@ def running(q: Query, calendar: Calendar, period: CTE, added: Sum) -> CTE:
             added.moved.label("moved"),
         ],
     ).subquery("movement")
-    return run(q, moved, period, tuple(added.along))
-
-
-def run(q: Query, moved: FromClause, period: CTE, along: tuple[str, ...]) -> CTE:
-    """Sums movements that know their period's key into levels; see `running`."""
-    lines = (*q.groups, *along)
+    lines = (*q.groups, *added.along)
     total = func.sum(moved.c.moved)
     flow = (
         select(*(moved.c[name] for name in lines), moved.c.key, total.label("moved"))

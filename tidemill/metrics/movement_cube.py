@@ -9,13 +9,17 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Text, case, cast, func, literal
 
 from tidemill.errors import InvalidDay
-from tidemill.ledger.movements import FX_TYPE
+from tidemill.ledger import Fact, derive
 from tidemill.metrics.cube import Cube, Dimension, Join, Measure, Scope
+from tidemill.models import metric_mrr_movement
 from tidemill.money import exponent
 from tidemill.periods import parse_day, period_start
 from tidemill.vocabulary import Cause, ChurnReason, MovementType
 
-__all__ = ["BANDS", "CUSTOMERS", "MOVEMENTS", "MRR"]
+__all__ = ["BANDS", "CUSTOMERS", "MOVEMENTS", "MRR", "MRR_MOVEMENTS"]
+
+MRR_MOVEMENTS: Final = Fact(metric_mrr_movement, derive)
+"""The movements of the configured policy, kept in a table."""
 
 MRR: Final = Measure("mrr", "Monthly recurring revenue, native minor units.", "amount_minor")
 CUSTOMERS: Final = Measure("customers", "Customers who became active, less those who stopped.",
@@ -187,7 +191,7 @@ MOVEMENTS: Final = Cube(
             "The movement's type.",
             "movement",
             lambda s: s.rows.c.type,
-            values=(*MovementType, FX_TYPE),
+            values=tuple(MovementType),
             read=_lower,
         ),
         Dimension(

@@ -6,6 +6,7 @@ from datetime import date
 
 from sqlalchemy import Text, and_, cast, collate, select
 
+from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.query import Query
@@ -31,8 +32,8 @@ def movement_rows(q: Query, start: date | None, end: date) -> Table:
                 scope.rows.c.type.label("movement_type"),
                 scope.rows.c.currency.label("native_currency"),
                 scope.rows.c.amount_minor.label("native_minor"),
-                q.worth.currency.label("worth_currency"),
-                q.worth.amount.label("worth_minor"),
+                q.moved.currency.label("worth_currency"),
+                q.moved.amount.label("worth_minor"),
                 scope.rows.c.cause.label("made_by"),
                 scope["events"].c.id.label("event_uuid"),
                 scope.rows.c.event_position,
@@ -40,7 +41,7 @@ def movement_rows(q: Query, start: date | None, end: date) -> Table:
             ],
             joins=_JOINS,
         )
-        .where(*([q.rows.c.day >= start] if start else []))
+        .where(q.rows.c.type != FX_TYPE, *([q.rows.c.day >= start] if start else []))
         .cte("movement")
     )
     rate = rates_by_day(q.rates, row, ("worth_currency", "on_day"), "movement_rate")

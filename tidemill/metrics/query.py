@@ -68,16 +68,31 @@ class Query:
 
     @property
     def carries_rates(self) -> bool:
-        """Whether each movement keeps a rate of its own, and its value in base currency with it."""
+        """Whether levels keep the rates of their movements or renewals, in base currency."""
         return self.policy.fx in {"at_movement", "at_renewal"}
 
-    @cached_property
+    @property
     def worth(self) -> Valued:
-        """What the base rows are worth: natively, or in base currency where they carry rates."""
-        rows = self.rows.c
-        if self.carries_rates:
-            return Valued(self.rows, literal(self.base_currency, Text), rows.amount_base_minor)
-        return Valued(self.rows, rows.currency, rows.amount_minor)
+        """What base rows add to a level: natively, or in base currency where levels carry rates."""
+        return self._carried if self.carries_rates else self._native
+
+    @property
+    def moved(self) -> Valued:
+        """What base rows are worth as movements: natively, to be valued at the rate of their day.
+
+        Only under ``fx = at_movement`` is that what they add to the level; else the difference is
+        an effect of exchange rates.
+        """
+        return self._carried if self.policy.fx == "at_movement" else self._native
+
+    @cached_property
+    def _native(self) -> Valued:
+        return Valued(self.rows, self.rows.c.currency, self.rows.c.amount_minor)
+
+    @cached_property
+    def _carried(self) -> Valued:
+        base = literal(self.base_currency, Text)
+        return Valued(self.rows, base, self.rows.c.amount_base_minor)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -133,7 +148,9 @@ class Query:
         scope = Scope(self.rows, joined, self.base_currency)
         source: FromClause = self.rows
         for name in names:
-            joined[name] = self._target(name, until)
+            if (name, until) not in self._targets:
+                self._targets[name, until] = self._target(name, until)
+            joined[name] = self._targets[name, until]
             source = source.outerjoin(
                 joined[name], self.cube.joins[name].condition(scope, joined[name])
             )
@@ -143,6 +160,11 @@ class Query:
             .select_from(source)
             .where(self.rows.c.day <= until, *(_holds(each, scope) for each in conditions))
         )
+
+    @cached_property
+    def _targets(self) -> dict[tuple[str, date], FromClause]:
+        """Joined relations by join and day: a statement that selects twice must share them."""
+        return {}
 
     def _target(self, join: str, until: date) -> FromClause:
         relation = self.cube.joins[join].relation

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from tidemill import models
 from tidemill.ledger import Measure
 from tidemill.metrics.base import (
     TODAY,
@@ -19,7 +18,7 @@ from tidemill.metrics.base import (
     question,
 )
 from tidemill.metrics.levels import money_at, money_by_period
-from tidemill.metrics.movement_cube import MOVEMENTS
+from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.policy import Policy
 
@@ -37,7 +36,7 @@ class Arr(Metric):
     """What all counted subscriptions are worth a year: twelve times MRR."""
 
     cube = MOVEMENTS
-    facts = (models.metric_mrr_movement,)
+    facts = (MRR_MOVEMENTS,)
 
     @classmethod
     def ledger_measure(cls, policy: Policy) -> Measure:

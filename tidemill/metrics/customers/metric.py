@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tidemill import models
 from tidemill.metrics.base import (
     TODAY,
     YEAR_OF_MONTHS,
@@ -16,7 +15,7 @@ from tidemill.metrics.base import (
     question,
 )
 from tidemill.metrics.levels import customers_at, customers_by_period
-from tidemill.metrics.movement_cube import MOVEMENTS
+from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 
 __all__ = ["Customers"]
@@ -27,7 +26,7 @@ class Customers(Metric):
     """How many customers are active, each counted once however many subscriptions they hold."""
 
     cube = MOVEMENTS
-    facts = (models.metric_mrr_movement,)
+    facts = (MRR_MOVEMENTS,)
 
     @question(count("customers", "Active at the close of the day."), default=True)
     def current(self, q: Query, at: Day = TODAY) -> Table:

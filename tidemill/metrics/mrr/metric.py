@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, func, literal, select
 from sqlalchemy.dialects.postgresql import array
 
-from tidemill import models
 from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
@@ -27,7 +26,7 @@ from tidemill.metrics.base import (
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.flows import WATERFALL, Flow, check_waterfall, flow_table, waterfall
 from tidemill.metrics.levels import money_at, money_by_period
-from tidemill.metrics.movement_cube import MOVEMENTS
+from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.movement_rows import movement_rows
 from tidemill.metrics.query import Query
 from tidemill.vocabulary import MovementType
@@ -42,7 +41,7 @@ class Mrr(Metric):
     """What all counted subscriptions are worth a month, in the base currency."""
 
     cube = MOVEMENTS
-    facts = (models.metric_mrr_movement,)
+    facts = (MRR_MOVEMENTS,)
 
     @question(money("mrr", "MRR at the close of the day."), default=True)
     def current(self, q: Query, at: Day = TODAY) -> Table:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from sqlalchemy import CTE, ColumnElement, func
 
-from tidemill import models
 from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
@@ -22,7 +21,7 @@ from tidemill.metrics.base import (
 )
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.flows import Flow, flow_table
-from tidemill.metrics.movement_cube import MOVEMENTS
+from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.vocabulary import MovementType
 
@@ -44,7 +43,7 @@ class QuickRatio(Metric):
     """How much MRR was gained for each unit of MRR lost."""
 
     cube = MOVEMENTS
-    facts = (models.metric_mrr_movement,)
+    facts = (MRR_MOVEMENTS,)
 
     @question(*_RATIO, default=True)
     def current(self, q: Query, start: Day = MONTH_START, end: Day = TODAY) -> Table:
