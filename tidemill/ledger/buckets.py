@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tidemill.policy import Policy
 
-__all__ = ["bucketed", "dated", "month_of"]
+__all__ = ["bucketed", "dated", "month_of", "with_moves"]
 
 
 def _unit(rows: FromClause, policy: Policy) -> ColumnElement[int]:
@@ -38,36 +38,39 @@ def dated(changes: FromClause, policy: Policy) -> FromClause:
     return _without_short_spells(with_first_payment(days.subquery("dated"), policy), policy)
 
 
-def bucketed(dated_changes: FromClause, policy: Policy) -> FromClause:
-    """The changes with their bucket, by which those of a unit are ordered.
+def with_moves(changes: FromClause, policy: Policy) -> FromClause:
+    """The changes with `moves`: is their unit worth another amount after the instant, or kept anew?
 
-    A movement is dated at the last change of its bucket.
+    One item for another at the same price changes lines of the ledger, and a renewal their rate;
+    for the unit nothing moved. Such changes neither date a movement nor keep a window open. By the day
+    or the instant that makes no difference, so nobody has to look.
     """
     if policy.netting in ("day", "none"):
-        return _netted(dated_changes, policy)
-    netted = _netted(_with_moves(dated_changes), policy)
-    columns = [column for column in netted.c if column.name not in ("day", "moves")]
-    whole = (netted.c.unit, netted.c.bucket)
-    last = func.max(case((netted.c.moves, netted.c.day))).over(partition_by=whole)
-    any_day = func.max(netted.c.day).over(partition_by=whole)
-    return select(*columns, func.coalesce(last, any_day).label("day")).subquery("bucketed")
-
-
-def _with_moves(changes: FromClause) -> FromClause:
-    """The changes with `moves`: is the unit worth another amount after the instant, or kept anew?
-
-    One item for another at the same price changes lines of the ledger, but nothing for the unit: it
-    neither dates a movement nor keeps a window open.
-    """
+        return select(changes, _moves_itself(changes).label("moves")).subquery("moving")
     at_instant = (changes.c.unit, changes.c.occurred_at)
     net = func.sum(changes.c.amount_minor).over(partition_by=(*at_instant, changes.c.currency))
     present = func.sum(changes.c.present).over(partition_by=at_instant)
-    in_currency = select(changes, or_(net != 0, present != 0).label("moves_line")).subquery("line")
-    moves = func.bool_or(in_currency.c.moves_line).over(
-        partition_by=(in_currency.c.unit, in_currency.c.occurred_at)
-    )
-    columns = [in_currency.c[column.name] for column in changes.c]
-    return select(*columns, moves.label("moves")).subquery("weighed_change")
+    lines = select(changes, or_(net != 0, present != 0).label("line_moves")).subquery("line")
+    moves = func.bool_or(lines.c.line_moves).over(partition_by=(lines.c.unit, lines.c.occurred_at))
+    columns = [lines.c[column.name] for column in changes.c]
+    return select(*columns, and_(_moves_itself(lines), moves).label("moves")).subquery("moving")
+
+
+def _moves_itself(changes: FromClause) -> ColumnElement[bool]:
+    return or_(changes.c.amount_minor != 0, changes.c.present != 0)
+
+
+def bucketed(moving: FromClause, policy: Policy) -> FromClause:
+    """The changes that move, with their bucket, by which those of a unit are ordered.
+
+    A movement is dated at the last change of its bucket.
+    """
+    netted = _netted(moving, policy)
+    if policy.netting in ("day", "none"):
+        return netted
+    columns = [column for column in netted.c if column.name != "day"]
+    last = func.max(netted.c.day).over(partition_by=(netted.c.unit, netted.c.bucket))
+    return select(*columns, last.label("day")).subquery("bucketed")
 
 
 def month_of(day: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -85,14 +88,11 @@ def _netted(changes: FromClause, policy: Policy) -> FromClause:
     """
     word, minutes = parameter(policy.netting)
     if word == "window":
-        moved_at = case((changes.c.moves, changes.c.occurred_at))
-        before = func.max(moved_at).over(
-            partition_by=changes.c.unit, order_by=changes.c.occurred_at, groups=(None, -1)
+        gap = changes.c.occurred_at - func.lag(changes.c.occurred_at).over(
+            partition_by=changes.c.unit, order_by=changes.c.occurred_at
         )
-        is_late = moved_at - before > func.make_interval(0, 0, 0, 0, 0, minutes)
-        # Changes of the same instant open a bucket together, so only one of them may.
-        first = func.row_number().over(partition_by=(changes.c.unit, changes.c.occurred_at)) == 1
-        marked = select(changes, and_(first, is_late).label("opens")).subquery("marked")
+        is_late = gap > func.make_interval(0, 0, 0, 0, 0, minutes)
+        marked = select(changes, is_late.label("opens")).subquery("marked")
         bucket = (
             func.count()
             .filter(marked.c.opens)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from tidemill.fx import daily_rates, in_force
 from tidemill.knobs import parameter
 from tidemill.ledger.activity import balanced
-from tidemill.ledger.buckets import bucketed, dated, month_of
+from tidemill.ledger.buckets import bucketed, dated, month_of, with_moves
 from tidemill.ledger.carrying import carried
 from tidemill.ledger.changes import LINE
 from tidemill.vocabulary import MovementType
@@ -54,22 +54,14 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     Shape:  the columns of `models.metric_mrr_movement`.
     A bucket in which a unit came and left again is empty: nothing was there before or after.
     """
-    days = dated(changed, policy)
-    buckets = _weighed(bucketed(_moving(days), policy), relations)
-    states = balanced(buckets, "unit", "bucket", policy)
+    changes = with_moves(dated(changed, policy), policy)
+    moving = select(changes).where(changes.c.moves).subquery("moving_change")
+    states = balanced(_weighed(bucketed(moving, policy), relations), "unit", "bucket", policy)
     rows = carried(_with_customers(states, policy), relations, policy)
     told = [select(*_told(rows, policy))]
-    if policy.fx == "at_renewal":
-        told.append(_revaluations(days))
+    if policy.fx == "at_renewal" or policy.netting not in ("day", "none"):
+        told.append(_asides(changes))
     return _with_cohorts(union_all(*told).subquery("told"))
-
-
-def _moving(days: FromClause) -> FromClause:
-    """The changes that are movements; a mere revaluation of the same native level is none."""
-    if "amount_base_minor" not in days.c:
-        return days
-    moves = or_(days.c.amount_minor != 0, days.c.present != 0)
-    return select(days).where(moves).subquery("moving")
 
 
 def _with_customers(states: FromClause, policy: Policy) -> FromClause:
@@ -138,16 +130,13 @@ def _weighed(buckets: FromClause, relations: Relations) -> FromClause:
 
 def _told(row: FromClause, policy: Policy) -> list[ColumnElement[Any]]:
     """A row of the ledger, but for its cohort."""
-    no_base = cast(null(), Numeric)
     return [
         *(row.c[name] for name in LINE),
         row.c.occurred_at,
         row.c.day,
         _kind(row, policy).label("type"),
         row.c.amount_minor,
-        (row.c.amount_base_minor if "amount_base_minor" in row.c else no_base).label(
-            "amount_base_minor"
-        ),
+        _base_amount(row),
         cast(_customer_delta(row), SmallInteger).label("customer_delta"),
         row.c.cause,
         row.c.event_position,
@@ -155,20 +144,31 @@ def _told(row: FromClause, policy: Policy) -> list[ColumnElement[Any]]:
     ]
 
 
-def _revaluations(days: FromClause) -> Select[tuple[object, ...]]:
-    """Renewals at another rate: nothing moved, but the level is worth another amount in base."""
+def _asides(changes: FromClause) -> Select[tuple[object, ...]]:
+    """Changes of lines that are no movement of their unit: another rate, or another item.
+
+    They add up to nothing for the unit in its own currency, but plans need them to add up as well.
+    """
+    is_rate = and_(changes.c.amount_minor == 0, changes.c.present == 0)
     return select(
-        *(days.c[name] for name in LINE),
-        days.c.occurred_at,
-        days.c.day,
-        literal(FX_TYPE, Text),
-        days.c.amount_minor,
-        days.c.amount_base_minor,
+        *(changes.c[name] for name in LINE),
+        changes.c.occurred_at,
+        changes.c.day,
+        case((is_rate, FX_TYPE), else_=MovementType.EXPANSION.value),
+        changes.c.amount_minor,
+        _base_amount(changes),
         cast(literal(0), SmallInteger),
-        days.c.cause,
-        days.c.event_position,
+        changes.c.cause,
+        changes.c.event_position,
         cast(null(), Text),
-    ).where(days.c.amount_minor == 0, days.c.present == 0)
+    ).where(not_(changes.c.moves))
+
+
+def _base_amount(rows: FromClause) -> ColumnElement[Any]:
+    """The amount in base currency, where the policy gave the row a rate of its own."""
+    if "amount_base_minor" in rows.c:
+        return rows.c.amount_base_minor
+    return cast(null(), Numeric).label("amount_base_minor")
 
 
 def _with_cohorts(told: FromClause) -> Select[tuple[object, ...]]:
