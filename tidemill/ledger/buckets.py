@@ -42,8 +42,8 @@ def with_moves(changes: FromClause, policy: Policy) -> FromClause:
     """The changes with `moves`: is their unit worth another amount after the instant, or kept anew?
 
     One item for another at the same price changes lines of the ledger, and a renewal their rate;
-    for the unit nothing moved. Such changes neither date a movement nor keep a window open. By the day
-    or the instant that makes no difference, so nobody has to look.
+    for the unit nothing moved. Such changes neither date a movement nor keep a window open. By the
+    day or the instant that makes no difference, so nobody has to look.
     """
     if policy.netting in ("day", "none"):
         return select(changes, _moves_itself(changes).label("moves")).subquery("moving")
