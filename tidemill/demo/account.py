@@ -122,6 +122,11 @@ class Account:
 
     # --- bills --------------------------------------------------------------------------------
 
+    @property
+    def next_bill(self) -> str:
+        """The id of the next invoice; the subscription names it in the event that leads to it."""
+        return f"in_{self.key}_{self._bills + 1:04d}"
+
     def prorate(self, old: Item | None, new: Item | None) -> None:
         """Put the rest of the period on the next bill: credit for the old, charge for the new."""
         contract = self.contract
@@ -134,9 +139,8 @@ class Account:
 
     def bill(self, reason: str, *, cycle: bool = True) -> Moments:
         """Write an invoice for the period that begins (or, without `cycle`, for what waits)."""
-        contract = self.contract
+        contract, key = self.contract, self.next_bill
         self._bills += 1
-        key = f"in_{self.key}_{self._bills:04d}"
         charges = [records.cycle_line(contract, item) for item in contract.items] if cycle else []
         if contract.status == "trialing":
             charges = [dict(line, amount=0, subtotal=0) for line in charges]
@@ -145,7 +149,6 @@ class Account:
             line["id"], line["invoice"] = f"il_{key}_{place}", key
         off = _discounted(contract, sum(line["amount"] for line in charges), self.now)
         invoice = Invoice(key, contract, reason, self.now, lines, off)
-        contract.latest_invoice = key
         yield self.tell("invoice.created", invoice.render("draft"), asked=False)
         if contract.pause_collection is not None:
             self.now += HOUR

@@ -113,6 +113,7 @@ class Life(Account):
         contract = self.contract = Contract(
             f"sub_{key}", self.id, profile.currency, world.catalogue, self.now, items
         )
+        contract.latest_invoice = self.next_bill
         if trial:
             contract.status = "trialing"
             contract.trial_start, contract.trial_end = self.now, self.now + _TRIAL_DAYS * DAY
@@ -173,7 +174,8 @@ class Life(Account):
         if contract.leaving or self.world.chance(_TRIAL_EXPIRES):
             yield self.end(asked=False, reason=contract.reason)
             return
-        yield self.change(asked=False, status="active", **contract.period_from(ends))
+        period = contract.period_from(ends)
+        yield self.change(asked=False, status="active", latest_invoice=self.next_bill, **period)
         yield from self.bill("subscription_cycle")
 
     # --- one month after the other ------------------------------------------------------------
@@ -222,7 +224,8 @@ class Life(Account):
             yield self.end(asked=False, reason=contract.reason)
             return
         running = [found for found in contract.discounts if self._runs_on(found)]
-        yield self.change(asked=False, discounts=running, **contract.next_period())
+        period = contract.next_period()
+        yield self.change(asked=False, discounts=running, latest_invoice=self.next_bill, **period)
         yield from self.bill("subscription_cycle")
 
     def _runs_on(self, found: dict[str, Any]) -> bool:
@@ -329,7 +332,7 @@ class Life(Account):
         contract.items = [moved, *added]
         period = contract.period_from(self.now)
         contract.items = before
-        yield self.change(items=[moved, *added], **period)
+        yield self.change(items=[moved, *added], latest_invoice=self.next_bill, **period)
         yield from self.bill("subscription_update")
 
     def _stop_collection(self) -> Moments:
@@ -355,8 +358,8 @@ class Life(Account):
         if self.world.chance(_PAUSE_ENDS_IN_CHURN):
             yield self.end(asked=True, reason="cancellation_requested")
             return
-        period = self.contract.period_from(self.now)
-        yield self.change(status="active", status_details=None, **period)
+        changes = {**self.contract.period_from(self.now), "latest_invoice": self.next_bill}
+        yield self.change(status="active", status_details=None, **changes)
         yield self.tell("customer.subscription.resumed", self.contract.render())
         yield from self.bill("subscription_cycle")
 
