@@ -26,6 +26,7 @@
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
         ├── MissingExtra              an optional part is not installed
+        ├── BooksInUse                the demo would stand among real data
         ├── AuthRequired              the API would be open to anyone
         ├── AddressUnavailable        the API cannot listen where it should
         ├── DatabaseUnreachable       (Transient)
@@ -55,6 +56,7 @@ __all__ = [
     "AddressUnavailable",
     "AuthRequired",
     "BooksDoNotClose",
+    "BooksInUse",
     "BrokerUnreachable",
     "ConfigError",
     "DatabaseFull",
@@ -523,6 +525,21 @@ class MissingExtra(ConfigError):
             f"{what} needs an optional part of Tidemill that is not installed.",
             hint=f"Run: pip install 'tidemill[{extra}]'",
             extra=extra,
+        )
+
+
+class BooksInUse(ConfigError, Permanent):
+    """The books hold somebody's data, so the demo business must not be put among them."""
+
+    code = "books_in_use"
+
+    def __init__(self, url: str, sources: Sequence[str]) -> None:
+        """Name the place and the sources; `url` must already be free of its password."""
+        super().__init__(
+            f"The books at {url} hold data of {', '.join(sources)}; the demo would mix with it.",
+            hint="Set TIDEMILL_DATA_DIR to another directory for the demo.",
+            url=url,
+            sources=list(sources),
         )
 
 

@@ -31,7 +31,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bus", "database", "embedded", "fx", "migrations", "models", "relations"),
     ("connectors", "ledger"),
     ("attributes", "metrics", "quarantine", "segments", "state"),
-    ("demo", "engine", "ingest", "replay", "reports", "summary", "worker"),
+    (
+        "bookkeeping",
+        "demo",
+        "doctor",
+        "engine",
+        "ingest",
+        "replay",
+        "reports",
+        "summary",
+        "worker",
+    ),
     ("",),
     ("__main__", "api", "bot", "cli", "mcp"),
 )

@@ -81,6 +81,19 @@ class MetricInfo:
                 return each
         raise UnknownQuestion(name, [each.name for each in self.questions])
 
+    def question_taking(self, params: Iterable[str]) -> QuestionInfo:
+        """The question that is meant when only parameters are given.
+
+        It is the first that takes them all, the default before all others: ``start`` and ``end`` of
+        ``mrr`` mean its series.
+        """
+        known = {param.name for each in self.questions for param in each.params}
+        given = known.intersection(params)
+        for each in (self.default_question, *self.questions):
+            if given <= {param.name for param in each.params}:
+                return each
+        return self.default_question
+
     def declared(self, name: str) -> Question:
         """The declaration behind a question."""
         return self.kind.questions()[name]

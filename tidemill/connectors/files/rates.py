@@ -70,8 +70,4 @@ def _event(cells: Mapping[str, str]) -> Event:
     payload = FxRate(base=cells["base"], quote=cells.get("quote", ""), day=day, rate=rate)
     midnight = datetime.combine(day, time(), UTC)
     # The rate is part of the identity: a corrected one is another event, and the later counts.
-    return make_event(
-        RATES_SOURCE, "fx_rate.published", "", midnight, payload, native_id=rate
-    )
-
-
+    return make_event(RATES_SOURCE, "fx_rate.published", "", midnight, payload, native_id=rate)

@@ -1,0 +1,231 @@
+"""What an HTTP request asks: from query parameters, or a JSON body, to the engine's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tidemill.errors import InvalidPolicy, InvalidQuery
+from tidemill.metrics.base import Param
+from tidemill.metrics.catalogue import QuestionInfo
+from tidemill.metrics.spec import QuerySpec
+from tidemill.periods import GRAINS
+from tidemill.presets import PRESETS
+from tidemill.problems import Problem
+
+__all__ = ["CUSTOMER", "Wanted", "body_described", "described", "read_body", "read_query"]
+
+# Parameters of every question that may come several times, or as lists.
+_SEVERAL: Final = ("dimensions", "filter", "compare_segments", "set")
+_ONCE: Final = ("segment", "preset", "known_at")
+# The command line's word for a grain is understood, too.
+_SPELLINGS: Final = {"interval": "grain"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted beside metric and question.
+
+    Attributes: ``several`` and ``once`` hold the parameters that every question takes, ``params``
+    all others, which are the question's own or wrong.
+    """
+
+    several: Mapping[str, tuple[str, ...]]
+    once: Mapping[str, str]
+    params: Mapping[str, str]
+    knobs: Mapping[str, str] = field(default_factory=dict)
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """The arguments of `Tidemill.query`, but for metric and question.
+
+        Raises: InvalidPolicy naming every knob without a value.
+        """
+        return {
+            "spec": QuerySpec(
+                self.several.get("dimensions", ()),
+                self.several.get("filter", ()),
+                segment=self.once.get("segment"),
+                compare=self.several.get("compare_segments", ()),
+            ),
+            "preset": self.once.get("preset"),
+            "set": self.policy_set(),
+            "known_at": self.once.get("known_at"),
+            **self.params,
+        }
+
+    def policy_set(self) -> dict[str, str] | None:
+        """Knob → value.
+
+        Raises: InvalidPolicy naming every text that is not ``knob=value``.
+        """
+        pairs = [each.partition("=") for each in self.several.get("set", ())]
+        wrong = [name for name, equals, _ in pairs if not equals]
+        if wrong:
+            hint = "Write set=knob=value."
+            raise InvalidPolicy([Problem(name, "has no value", hint) for name in wrong])
+        turned = {name.strip(): value.strip() for name, _, value in pairs}
+        return (turned | dict(self.knobs)) or None
+
+
+def read_query(items: Iterable[tuple[str, str]]) -> Wanted:
+    """What query parameters ask.
+
+    Raises: InvalidQuery naming every parameter that is given twice.
+    """
+    several: dict[str, list[str]] = {}
+    single: dict[str, str] = {}
+    problems = []
+    for written, value in items:
+        name = _SPELLINGS.get(written, written)
+        if name in _SEVERAL:
+            # Names of dimensions and segments hold no comma; values of filters may.
+            parts = value.split(",") if name in {"dimensions", "compare_segments"} else [value]
+            several.setdefault(name, []).extend(each for each in parts if each)
+        elif name in single:
+            problems.append(Problem(written, "is given more than once"))
+        else:
+            single[name] = value
+    if problems:
+        raise InvalidQuery(problems)
+    return _wanted(several, single)
+
+
+def read_body(body: Mapping[str, Any]) -> Wanted:
+    """What a JSON object asks: the same names, lists where a parameter may come several times.
+
+    `filter` may be an object of dimension → value or values, `set` an object of knob → value.
+
+    Raises: InvalidQuery naming everything that is neither text nor a list of texts.
+    """
+    several: dict[str, list[str]] = {}
+    single: dict[str, str] = {}
+    knobs: dict[str, str] = {}
+    problems = []
+    for written, value in body.items():
+        name = _SPELLINGS.get(written, written)
+        if value is None:
+            continue
+        if name == "set" and isinstance(value, Mapping):
+            knobs = {str(knob): str(chosen) for knob, chosen in value.items()}
+        elif name in _SEVERAL and (texts := _texts(value)) is not None:
+            several[name] = texts
+        elif name not in _SEVERAL and isinstance(value, str):
+            single[name] = value
+        else:
+            wanted = "a text or a list of texts" if name in _SEVERAL else "a text"
+            problems.append(Problem(written, f"must be {wanted}"))
+    if problems:
+        raise InvalidQuery(problems)
+    return _wanted(several, single, knobs)
+
+
+def _texts(value: Any) -> list[str] | None:
+    """The texts of a parameter that may have several; None when it is something else."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        pairs = [(name, _texts(chosen)) for name, chosen in value.items()]
+        if any(texts is None for _, texts in pairs):
+            return None
+        return [f"{name}={text}" for name, texts in pairs for text in texts or ()]
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return list(value)
+    return None
+
+
+def _wanted(
+    several: Mapping[str, list[str]],
+    single: Mapping[str, str],
+    knobs: Mapping[str, str] | None = None,
+) -> Wanted:
+    return Wanted(
+        several={name: tuple(values) for name, values in several.items()},
+        once={name: value for name, value in single.items() if name in _ONCE},
+        params={name: value for name, value in single.items() if name not in _ONCE},
+        knobs=knobs or {},
+    )
+
+
+# --- as OpenAPI describes them --------------------------------------------------------------------
+
+
+def described(questions: Iterable[QuestionInfo]) -> list[dict[str, Any]]:
+    """The parameters of one question, or of any of several, for the OpenAPI document."""
+    asked = list(questions)
+    own = {param.name: param for question in asked for param in question.params}
+    dimensions = list(dict.fromkeys(d.name for question in asked for d in question.dimensions))
+    alone = len(asked) == 1
+    return [
+        *(_own(param, required=alone and param.required) for param in own.values()),
+        _parameter(
+            "dimensions",
+            "Dimensions to group by, separated by commas or repeated.",
+            {"type": "array", "items": {"type": "string", "enum": dimensions}},
+            explode=False,
+        ),
+        _parameter(
+            "filter",
+            "`dimension=value`, `dimension!=value` or `dimension~=text`; repeatable.",
+            {"type": "array", "items": {"type": "string"}},
+        ),
+        _parameter("segment", "Name of a saved segment.", {"type": "string"}),
+        _parameter(
+            "compare_segments",
+            "Names of saved segments to show side by side.",
+            {"type": "array", "items": {"type": "string"}},
+            explode=False,
+        ),
+        _parameter(
+            "preset",
+            "Policy preset; without it the configured policy.",
+            {"type": "string", "enum": list(PRESETS)},
+        ),
+        _parameter(
+            "set",
+            "`knob=value`: turns one knob of the policy; repeatable.",
+            {"type": "array", "items": {"type": "string"}},
+        ),
+        _parameter(
+            "known_at",
+            "As it was known at this instant.",
+            {"type": "string", "format": "date-time"},
+        ),
+    ]
+
+
+CUSTOMER: Final[Mapping[str, Any]] = {
+    "name": "customer",
+    "in": "query",
+    "description": "Only this customer's part of the answer.",
+    "schema": {"type": "string"},
+}
+"""The one parameter that only explanations have."""
+
+
+def body_described(parameters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The JSON body that takes the same parameters, for the OpenAPI document."""
+    properties = {
+        each["name"]: {**each["schema"], "description": each["description"]} for each in parameters
+    }
+    turned = {"type": "object", "additionalProperties": {"type": "string"}}
+    properties["set"] = {**turned, "description": "Knob → value."}
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _own(param: Param, *, required: bool) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if param.kind == "day":
+        schema["format"] = "date"
+    if param.choices:
+        schema["enum"] = list(GRAINS if param.name == "grain" else param.choices)
+    default = f" Default: {param.default_text}." if param.default_text else ""
+    sentence = param.doc[:1].upper() + param.doc[1:]
+    return _parameter(param.name, f"{sentence}{default}", schema, required=required)
+
+
+def _parameter(
+    name: str, description: str, schema: Mapping[str, Any], **how: Any
+) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema, **how}

@@ -1,0 +1,219 @@
+"""The routes of metrics, one a question, made from the catalogue."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from tidemill.api.answers import answer
+from tidemill.api.documents import ProblemDocument, ResultDocument
+from tidemill.api.errors import MEDIA_TYPE
+from tidemill.api.parameters import (
+    CUSTOMER,
+    Wanted,
+    body_described,
+    described,
+    read_body,
+    read_query,
+)
+from tidemill.engine import Tidemill
+from tidemill.errors import InvalidQuery
+from tidemill.knobs import KNOBS
+from tidemill.metrics.catalogue import MetricInfo, QuestionInfo
+from tidemill.presets import PRESETS
+from tidemill.problems import Problem
+
+__all__ = ["metric_routes"]
+
+_PROBLEM: Final[dict[str, Any]] = {
+    "model": ProblemDocument,
+    "description": "What is wrong, with every problem and what to do about it.",
+    "content": {MEDIA_TYPE: {}},
+}
+_RESULT: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": ResultDocument, "description": "The answer."},
+    400: _PROBLEM,
+    409: _PROBLEM | {"description": "Data incomplete for the question."},
+}
+
+
+def metric_routes(tidemill: Tidemill) -> APIRouter:
+    """Every route that answers a question or says what can be asked."""
+    router = APIRouter()
+    _catalogue_routes(router, tidemill)
+    for info in tidemill.catalogue().values():
+        _routes_of(router, tidemill, info)
+    _by_any_name(router, tidemill)
+    return router
+
+
+def _catalogue_routes(router: APIRouter, tidemill: Tidemill) -> None:
+    @router.get("/api/metrics", tags=["catalogue"])
+    def metrics() -> Response:
+        """Every metric with its questions, their parameters and columns, and its dimensions."""
+        return answer(tidemill.catalogue().document())
+
+    @router.get("/api/policies", tags=["catalogue"])
+    def policies() -> Response:
+        """Every knob, every preset with its evidence, and the policy that is configured."""
+        configured = tidemill.engine.policy
+        return answer(
+            {
+                "configured": {
+                    "preset": configured.preset,
+                    "set": configured.overrides,
+                    "hash": configured.hash,
+                    "knobs": configured.document()["knobs"],
+                },
+                "presets": [preset.document() for preset in PRESETS.values()],
+                "knobs": [knob.document() for knob in KNOBS],
+            }
+        )
+
+    parameters = [
+        each
+        for each in described([tidemill.catalogue()["mrr"].question("current")])
+        if each["name"] in {"at", "preset", "set", "known_at"}
+    ]
+
+    @router.get("/api/metrics/summary", tags=["summary"], openapi_extra={"parameters": parameters})
+    def summary(request: Request) -> Response:
+        """The headline numbers of a day, each with its change in a month, and how MRR moved."""
+        wanted = read_query(request.query_params.multi_items())
+        return answer(_summary(tidemill, wanted))
+
+
+def _summary(tidemill: Tidemill, wanted: Wanted) -> dict[str, Any]:
+    """The summary as JSON.
+
+    Raises: InvalidQuery naming what a summary does not take.
+    """
+    params = dict(wanted.params)
+    at = params.pop("at", None)
+    wrong = [*params, *(name for name in wanted.several if name != "set")]
+    wrong += [name for name in wanted.once if name == "segment"]
+    if wrong:
+        takes = "It takes at, preset, set and known_at."
+        raise InvalidQuery(
+            [Problem(name, "is not a parameter of summary", takes) for name in wrong]
+        )
+    summary = tidemill.summary(
+        at,
+        preset=wanted.once.get("preset"),
+        set=wanted.policy_set(),
+        known_at=wanted.once.get("known_at"),
+    )
+    return summary.to_dict()
+
+
+def _routes_of(router: APIRouter, tidemill: Tidemill, info: MetricInfo) -> None:
+    """The routes of a metric: its default question, each question by name, its fields."""
+    path = f"/api/metrics/{info.name}"
+
+    def fields() -> Response:
+        return answer(info.document())
+
+    router.get(
+        f"{path}/fields",
+        tags=[info.title],
+        summary=f"What {info.name} can be asked and cut by",
+        operation_id=f"{info.name}_fields",
+    )(fields)
+    for question in (None, *info.questions):
+        _question_routes(router, tidemill, info, question)
+
+
+def _question_routes(
+    router: APIRouter, tidemill: Tidemill, info: MetricInfo, question: QuestionInfo | None
+) -> None:
+    """How a question is asked and explained; None is the metric without a question's name."""
+    asked = info.questions if question is None else (question,)
+    place = info.name if question is None else f"{info.name}/{question.name}"
+    name = place.replace("/", "_")
+    summary = info.title if question is None else question.summary
+    parameters = described(asked)
+    common: dict[str, Any] = {
+        "tags": [info.title],
+        "description": info.summary if question is None else question.doc,
+        "responses": _RESULT,
+    }
+
+    def get(request: Request) -> Response:
+        return _ask(tidemill, info, question, read_query(request.query_params.multi_items()))
+
+    def post(body: dict[str, Any]) -> Response:
+        return _ask(tidemill, info, question, read_body(body))
+
+    def explain(request: Request) -> Response:
+        return _explain(tidemill, info, question, request)
+
+    router.get(
+        f"/api/metrics/{place}",
+        summary=summary,
+        operation_id=name,
+        openapi_extra={"parameters": parameters},
+        **common,
+    )(get)
+    router.post(
+        f"/api/metrics/{place}",
+        summary=f"{summary} (as a JSON body)",
+        operation_id=f"{name}_post",
+        openapi_extra={"requestBody": body_described(parameters)},
+        **common,
+    )(post)
+    router.get(
+        f"/api/explain/{place}",
+        summary=f"Explained: {summary}",
+        operation_id=f"{name}_explained",
+        openapi_extra={"parameters": [*parameters, CUSTOMER]},
+        **common | {"responses": {}},
+    )(explain)
+
+
+def _ask(
+    tidemill: Tidemill, info: MetricInfo, question: QuestionInfo | None, wanted: Wanted
+) -> Response:
+    asked = question or info.question_taking(wanted.params)
+    result = tidemill.query(info.name, asked.name, **wanted.engine_arguments())
+    return answer(result.to_dict())
+
+
+def _explain(
+    tidemill: Tidemill, info: MetricInfo, question: QuestionInfo | None, request: Request
+) -> Response:
+    items = request.query_params.multi_items()
+    customers = [value for name, value in items if name == "customer"]
+    if len(customers) > 1:
+        raise InvalidQuery([Problem("customer", "is given more than once")])
+    wanted = read_query(item for item in items if item[0] != "customer")
+    asked = question or info.question_taking(wanted.params)
+    customer = customers[0] if customers else None
+    explanation = tidemill.explain(
+        info.name, asked.name, customer=customer, **wanted.engine_arguments()
+    )
+    return answer(explanation.to_dict())
+
+
+def _by_any_name(router: APIRouter, tidemill: Tidemill) -> None:
+    """The same routes for names written with dashes, and the errors for names nobody knows."""
+
+    def known(metric: str, question: str | None) -> tuple[MetricInfo, QuestionInfo | None]:
+        info = tidemill.catalogue().metric(metric)
+        return info, None if question is None else info.question(question)
+
+    def get(request: Request, metric: str, question: str | None = None) -> Response:
+        wanted = read_query(request.query_params.multi_items())
+        return _ask(tidemill, *known(metric, question), wanted)
+
+    def post(body: dict[str, Any], metric: str, question: str | None = None) -> Response:
+        return _ask(tidemill, *known(metric, question), read_body(body))
+
+    def explain(request: Request, metric: str, question: str | None = None) -> Response:
+        return _explain(tidemill, *known(metric, question), request)
+
+    for path in ("{metric}", "{metric}/{question}"):
+        router.get(f"/api/metrics/{path}", include_in_schema=False)(get)
+        router.post(f"/api/metrics/{path}", include_in_schema=False)(post)
+        router.get(f"/api/explain/{path}", include_in_schema=False)(explain)

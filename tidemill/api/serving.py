@@ -1,0 +1,62 @@
+"""Serving the API from this process: where it may listen, and listening there."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+import uvicorn
+
+from tidemill.api.app import create_app
+from tidemill.engine import Tidemill
+from tidemill.errors import AddressUnavailable, AuthRequired
+from tidemill.settings import Settings
+
+__all__ = ["listen", "serve", "url_of"]
+
+
+def listen(host: str, port: int, settings: Settings) -> socket.socket:
+    """A socket that listens; port 0 takes any that is free.
+
+    Raises:
+        AuthRequired: others could call it, or it should ask who is calling.
+        AddressUnavailable: the address is taken, or not one of this machine.
+    """
+    if settings.auth_enabled:
+        raise AuthRequired(
+            "AUTH_ENABLED is set, and this version cannot ask who is calling yet.",
+            hint="Unset AUTH_ENABLED, serve on 127.0.0.1, and let a proxy ask in front of it.",
+        )
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise AddressUnavailable(host, port, error.strerror or str(error)) from None
+    outside = sorted({str(each[4][0]) for each in found if not _is_loopback(str(each[4][0]))})
+    if outside:
+        raise AuthRequired(
+            f"On {outside[0]} anyone who can reach this machine could read the books; that needs "
+            "AUTH_ENABLED=true, which this version cannot honour yet.",
+            hint="Serve on 127.0.0.1 (`--host 127.0.0.1`), and let a proxy ask who is calling.",
+        )
+    family, _, _, _, address = found[0]
+    try:
+        return socket.create_server(address, family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AddressUnavailable(host, port, reason) from None
+
+
+def _is_loopback(address: str) -> bool:
+    return ip_address(address.partition("%")[0]).is_loopback
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address a browser finds it at."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(tidemill: Tidemill, listening: socket.socket, *, log_level: str = "warning") -> None:
+    """Answer until a signal ends it."""
+    config = uvicorn.Config(create_app(tidemill), log_level=log_level, server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,117 @@
+"""The options that every reading command has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from tidemill.cli.generating import option
+from tidemill.cli.output import Format
+from tidemill.errors import InvalidPolicy
+from tidemill.presets import PRESETS
+from tidemill.problems import Problem
+
+__all__ = ["CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "policy_set"]
+
+_CUT, _UNDER, _OUT = "Cut the answer", "Under which definition", "Output"
+
+CUTTING: Final = (
+    option(
+        "by",
+        "--by",
+        kind=list[str] | None,
+        metavar="DIM",
+        help="Group by a dimension, such as plan or country. Repeatable.",
+        rich_help_panel=_CUT,
+    ),
+    option(
+        "where",
+        "--where",
+        kind=list[str] | None,
+        metavar="DIM=VALUE",
+        help="Only rows like this; also DIM!=VALUE and DIM~=TEXT. Repeatable.",
+        rich_help_panel=_CUT,
+    ),
+    option("segment", "--segment", metavar="NAME", help="Only a segment.", rich_help_panel=_CUT),
+    option(
+        "source",
+        "--source",
+        metavar="NAME",
+        help="Only one connected source.",
+        rich_help_panel=_CUT,
+    ),
+)
+
+POLICY: Final = (
+    option(
+        "preset",
+        "--preset",
+        metavar="NAME",
+        help="Use the definitions of this preset: see tidemill policies.",
+        rich_help_panel=_UNDER,
+        autocompletion=lambda: list(PRESETS),
+    ),
+    option(
+        "set",
+        "--set",
+        kind=list[str] | None,
+        metavar="KNOB=VALUE",
+        help="Turn one knob of the policy. Repeatable.",
+        rich_help_panel=_UNDER,
+    ),
+    option(
+        "known_at",
+        "--known-at",
+        metavar="INSTANT",
+        help="As it was known then, such as 2025-07-01T00:00:00Z.",
+        rich_help_panel=_UNDER,
+    ),
+)
+
+FORMAT: Final = option(
+    "format",
+    "--format",
+    kind=Format,
+    default="table",
+    help="How to print the answer.",
+    show_default=True,
+    rich_help_panel=_OUT,
+)
+TABLE_OR_JSON: Final = option(
+    "format",
+    "--format",
+    kind=Literal["table", "json"],
+    default="table",
+    help="How to print the answer.",
+    show_default=True,
+    rich_help_panel=_OUT,
+)
+EXACT: Final = option(
+    "exact",
+    "--exact",
+    kind=bool,
+    default=False,
+    help="CSV: money in minor units with all decimals instead of rounded.",
+    rich_help_panel=_OUT,
+)
+SQL: Final = option(
+    "sql",
+    "--sql",
+    kind=bool,
+    default=False,
+    help="Print the SQL instead of the answer.",
+    rich_help_panel=_OUT,
+)
+
+
+def policy_set(written: Iterable[str] | None) -> dict[str, str] | None:
+    """Knob → value from texts like ``netting=month``.
+
+    Raises: InvalidPolicy naming every text that is not of this form.
+    """
+    pairs = [each.partition("=") for each in written or ()]
+    wrong = [name for name, equals, _ in pairs if not equals]
+    if wrong:
+        hint = "Write KNOB=VALUE."
+        raise InvalidPolicy([Problem(name, "has no value", hint) for name in wrong])
+    return {name.strip(): value.strip() for name, _, value in pairs} or None

@@ -1,0 +1,222 @@
+"""Commands of metrics, made from the catalogue: `tidemill METRIC [QUESTION] …` and `explain`.
+
+A question's parameters become options; beside them every question takes the same options for
+cutting the answer, for the policy and for the output. Nothing is checked here but how options are
+written: the engine names every problem at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Final
+
+import typer
+
+from tidemill.cli.explaining import show_explanation
+from tidemill.cli.generating import Handler, Option, command_of, option, plain
+from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY, SQL, TABLE_OR_JSON, policy_set
+from tidemill.cli.output import say, show
+from tidemill.cli.session import session_of
+from tidemill.metrics import METRICS
+from tidemill.metrics.base import Param
+from tidemill.metrics.catalogue import Catalogue, MetricInfo, QuestionInfo, catalogue
+
+__all__ = ["Resolved", "dashed", "metric_names", "resolve", "resolve_explain"]
+
+Resolved = tuple[str, Any, list[str]]
+"""Name for the usage line, the command, and the arguments that are left for it."""
+
+# Parameters whose option has another name than they have in Python and over HTTP.
+_FLAGS: Final[Mapping[str, tuple[str, ...]]] = {"grain": ("--interval", "--grain")}
+_WITHOUT_VALUE: Final = frozenset({"--sql", "--exact", "--help"})
+_CUSTOMER: Final = option(
+    "customer", "--customer", metavar="ID", help="Only this customer's part of the answer."
+)
+
+
+# --- which question -------------------------------------------------------------------------------
+
+
+@cache
+def _catalogue() -> Catalogue:
+    return catalogue(METRICS)
+
+
+def dashed(name: str) -> str:
+    """The name of a metric, question or parameter as the command line writes it.
+
+    >>> dashed("quick_ratio")
+    'quick-ratio'
+    """
+    return name.replace("_", "-")
+
+
+def metric_names() -> list[str]:
+    """The metrics as their commands are called."""
+    return [dashed(name) for name in _catalogue()]
+
+
+def resolve(name: str, arguments: Sequence[str]) -> Resolved:
+    """The command for `tidemill NAME [QUESTION] …`.
+
+    Raises: UnknownMetric, UnknownQuestion.
+    """
+    info = _catalogue().metric(name)
+    [word], rest = _words(arguments, 1)
+    path = " ".join([dashed(info.name), *([word] if word else [])])
+    asked = _question(info, word, rest)
+    options = [*CUTTING, *POLICY, FORMAT, EXACT, SQL]
+    return path, _command(info, asked, _ask, options, named=word is not None), rest
+
+
+def resolve_explain(arguments: Sequence[str]) -> Resolved:
+    """The command for `tidemill explain METRIC [QUESTION] …`.
+
+    Raises: UnknownMetric, UnknownQuestion.
+    """
+    [metric, word], rest = _words(arguments, 2)
+    if metric is None:
+        return "explain", command_of("explain", _nothing_to_explain, _EXPLAIN, (_METRIC,)), rest
+    info = _catalogue().metric(metric)
+    path = " ".join(["explain", dashed(info.name), *([word] if word else [])])
+    asked = _question(info, word, rest)
+    options = [_CUSTOMER, *CUTTING, *POLICY, TABLE_OR_JSON, SQL]
+    return path, _command(info, asked, _explain, options, named=word is not None), rest
+
+
+def _words(arguments: Sequence[str], count: int) -> tuple[list[str | None], list[str]]:
+    """The first `count` arguments that are neither options nor their values; all the others."""
+    words: list[str | None] = []
+    rest: list[str] = []
+    is_value = False
+    for each in arguments:
+        if not is_value and not each.startswith("-") and len(words) < count:
+            words.append(each)
+            continue
+        rest.append(each)
+        is_flag = not is_value and each.startswith("--")
+        is_value = is_flag and "=" not in each and each not in _WITHOUT_VALUE
+    return [*words, *[None] * (count - len(words))], rest
+
+
+def _question(info: MetricInfo, word: str | None, arguments: Sequence[str]) -> QuestionInfo:
+    """The question of this name; without a name the one that takes the given options."""
+    if word is not None:
+        return info.question(word)
+    names = {flag: each.name for q in info.questions for each in q.params for flag in _flags(each)}
+    flags = (each.partition("=")[0] for each in arguments)
+    return info.question_taking(names[flag] for flag in flags if flag in names)
+
+
+def _flags(param: Param) -> tuple[str, ...]:
+    return _FLAGS.get(param.name, (f"--{dashed(param.name)}",))
+
+
+# --- the command of a question --------------------------------------------------------------------
+
+
+def _command(
+    info: MetricInfo,
+    asked: QuestionInfo,
+    answer: Handler,
+    options: Sequence[Option],
+    *,
+    named: bool,
+) -> Any:
+    """The command that puts a question; without a name it also tells of the others."""
+    arguments = [_param_option(each) for each in asked.params]
+
+    def handle(context: typer.Context, values: dict[str, Any]) -> None:
+        params = {each.name: values.pop(each.name) for each in asked.params}
+        values.pop("question", None)
+        answer(context, {"metric": info.name, "question": asked.name, "params": params} | values)
+
+    if named:
+        help_text = asked.doc
+    else:
+        arguments.insert(0, _question_argument(info))
+        listed = "\n".join(f"- {_usage(each)}: {each.summary}" for each in info.questions)
+        help_text = f"{info.title}. {info.summary}\n\nQuestions:\n\n{listed}"
+    return command_of(dashed(asked.name), handle, help_text, (*arguments, *options))
+
+
+def _usage(question: QuestionInfo) -> str:
+    flags = " ".join(_flags(each)[0] for each in question.params)
+    return f"{dashed(question.name)} {flags}".strip()
+
+
+def _question_argument(info: MetricInfo) -> Option:
+    names = [dashed(each.name) for each in info.questions]
+    described = typer.Argument(
+        metavar="QUESTION",
+        help=f"One of {', '.join(names)}.",
+        autocompletion=lambda: names,
+        show_default=False,
+    )
+    return Option("question", Annotated[str | None, described])
+
+
+def _param_option(param: Param) -> Option:
+    metavar = "|".join(param.choices) or {"day": "DAY"}.get(param.kind, "TEXT")
+    return option(
+        param.name,
+        *_flags(param),
+        metavar=metavar,
+        help=plain(param.doc[:1].upper() + param.doc[1:]),
+        show_default=param.default_text or False,
+        autocompletion=(lambda: list(param.choices)) if param.choices else None,
+    )
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def _ask(context: typer.Context, values: dict[str, Any]) -> None:
+    how, exact, sql = values.pop("format"), values.pop("exact"), values.pop("sql")
+    with session_of(context).open() as tidemill:
+        result = tidemill.query(**_engine_arguments(values))
+        if sql:
+            say(result.sql)
+        else:
+            show(result, how, exact=exact)
+
+
+def _explain(context: typer.Context, values: dict[str, Any]) -> None:
+    how, sql, customer = values.pop("format"), values.pop("sql"), values.pop("customer")
+    with session_of(context).open() as tidemill:
+        explanation = tidemill.explain(customer=customer, **_engine_arguments(values))
+        if sql:
+            say(explanation.sql)
+        else:
+            show_explanation(explanation, how)
+
+
+def _engine_arguments(values: dict[str, Any]) -> dict[str, Any]:
+    """What the options mean to `Tidemill.query`."""
+    where = [*(values["where"] or ())]
+    where += [f"source={values['source']}"] if values["source"] else []
+    return {
+        "metric": values["metric"],
+        "question": values["question"],
+        "by": values["by"] or (),
+        "where": where,
+        "segment": values["segment"],
+        "preset": values["preset"],
+        "set": policy_set(values["set"]),
+        "known_at": values["known_at"],
+        **values["params"],
+    }
+
+
+_EXPLAIN = """Where a number comes from: formula, policy, SQL, the rows behind it and their causes.
+
+It takes the options of the question it explains: see `tidemill METRIC QUESTION --help`."""
+_METRIC = Option(
+    "metric",
+    Annotated[str | None, typer.Argument(metavar="METRIC [QUESTION]", autocompletion=metric_names)],
+)
+
+
+def _nothing_to_explain(context: typer.Context, _: dict[str, Any]) -> None:
+    raise typer.BadParameter("name the metric to explain", ctx=context, param_hint="METRIC")

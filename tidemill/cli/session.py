@@ -1,0 +1,94 @@
+"""What one run of the command line shares: the settings, and the way to the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from tidemill.bookkeeping import books_of, settle
+from tidemill.bus import PostgresBus
+from tidemill.database import Database, connect
+from tidemill.engine import MetricsEngine, Tidemill
+from tidemill.settings import Settings, load_settings
+from tidemill.state import Books
+
+__all__ = ["Desk", "Session", "session_of"]
+
+
+# A question over HTTP that takes longer is ended, so that it cannot hold up all others.
+_STATEMENT_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A store with all that is needed to write into it."""
+
+    store: Database
+    bus: PostgresBus
+    books: Books
+
+
+@dataclass
+class Session:
+    """The global options, and what follows from them."""
+
+    database_url: str | None = None
+    config_file: Path | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force.
+
+        Raises: InvalidSettings with every problem.
+        """
+        return load_settings(self.config_file, database_url=self.database_url)
+
+    def store(self, *, migrate: bool | None = None) -> Database:
+        """The configured database, open; close it, or use it in a ``with`` block.
+
+        Raises: as `tidemill.database.connect`.
+        """
+        url = self.settings.database_url
+        return connect(url, data_dir=self.settings.data_dir, migrate=migrate)
+
+    def open(self, *, serving: bool = False) -> Tidemill:
+        """The store with its engine; close it, or use it in a ``with`` block.
+
+        serving: for requests of others: nothing can be written, no statement runs for long.
+        Raises:  as `store`.
+        """
+        store = connect(
+            self.settings.database_url,
+            data_dir=self.settings.data_dir,
+            read_only=serving,
+            statement_timeout_s=_STATEMENT_TIMEOUT_S if serving else None,
+        )
+        return Tidemill(store, self.engine(store))
+
+    def desk(self, store: Database) -> Desk:
+        """What writes into an open store; its facts are those of the configured policy.
+
+        Raises: as `tidemill.bookkeeping.settle`.
+        """
+        desk = Desk(store, PostgresBus(store), books_of(self.settings))
+        settle(desk.store, desk.bus, desk.books)
+        return desk
+
+    def engine(self, store: Database) -> MetricsEngine:
+        """The engine as configured, for an open store."""
+        return MetricsEngine(
+            store,
+            base_currency=self.settings.base_currency,
+            policy=self.settings.configured_policy(),
+        )
+
+
+def session_of(context: typer.Context) -> Session:
+    """The session that the root command has made."""
+    session = context.obj
+    assert isinstance(session, Session)
+    return session

@@ -1,0 +1,69 @@
+"""`tidemill summary`: the headline numbers, each with its change, and how MRR moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import typer
+
+from tidemill.cli.errors import exit_code_of
+from tidemill.cli.generating import command_of, option
+from tidemill.cli.options import POLICY, TABLE_OR_JSON, policy_set
+from tidemill.cli.output import as_json, as_table, complain, note, result_table, say
+from tidemill.cli.session import session_of
+from tidemill.engine import Headline, Summary
+from tidemill.metrics.result import shown
+
+__all__ = ["app", "summary_text"]
+
+_HELP = "The headline numbers of a day, each with its change in a month, and how MRR moved."
+
+
+def _summary(context: typer.Context, values: dict[str, Any]) -> None:
+    with session_of(context).open() as tidemill:
+        summary = tidemill.summary(
+            values["at"],
+            preset=values["preset"],
+            set=policy_set(values["set"]),
+            known_at=values["known_at"],
+        )
+    if values["format"] == "json":
+        say(as_json(summary.to_dict()))
+    else:
+        say(summary_text(summary))
+        for warning in summary.warnings:
+            note(f"warning: {warning}")
+    errors = [each.error for each in summary.headlines if each.error]
+    errors += [summary.waterfall_error] if summary.waterfall_error else []
+    for error in dict.fromkeys(errors):
+        complain(f"error[{error.code}]: {error}")
+    if errors:
+        raise typer.Exit(exit_code_of(errors[0]))
+
+
+_AT = option("at", "--at", metavar="DAY", help="The day.", show_default="today")
+
+app = command_of("summary", _summary, _HELP, (_AT, *POLICY, TABLE_OR_JSON))
+"""The command."""
+
+
+def summary_text(summary: Summary) -> str:
+    """A summary for people: a table of the headlines, and the waterfall below it."""
+    rows = [_row(each) for each in summary.headlines]
+    names = ("", str(summary.at), str(summary.previous_at), "change")
+    parts = [as_table(names, rows, right=(False, True, True, True))]
+    if summary.waterfall is not None:
+        parts.append(result_table(summary.waterfall))
+    return "\n\n".join(parts)
+
+
+def _row(headline: Headline) -> tuple[str, str, str, str]:
+    label = headline.metric.replace("_", " ")
+    column = headline.column
+    if column is None:
+        return label, "not known", "", ""
+    column = replace(column, name="value")
+    values = (headline.value, headline.previous, headline.change)
+    now, before, change = (shown(column, {"value": value}) for value in values)
+    return label, now, before, change

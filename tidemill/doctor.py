@@ -1,0 +1,271 @@
+"""A check-up of the books: what is there, what is wrong with it, and what to do about it.
+
+Each check gives findings in plain words. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, Select, func, select, union_all
+
+from tidemill import quarantine
+from tidemill.bus import PostgresBus
+from tidemill.database import Database, SchemaState, schema_state
+from tidemill.fx import daily_rates
+from tidemill.ledger import derive
+from tidemill.models import (
+    customer,
+    event_log,
+    metric_mrr_movement,
+    policy_in_use,
+    source,
+)
+from tidemill.relations import core_relations
+from tidemill.state import Books
+from tidemill.worker import CONSUMER
+
+__all__ = ["Finding", "Level", "Rates", "Source", "check", "rates", "sources"]
+
+Level = Literal["ok", "warning", "wrong"]
+"""As it should be; worth a look; to be mended."""
+
+# More pairs of events that contradict each other are counted, not listed.
+_LISTED_MAX: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, and what to do about it when it is not ok."""
+
+    about: str
+    level: Level
+    found: str
+    hint: str = ""
+
+    def document(self) -> dict[str, str]:
+        """The finding as a JSON object."""
+        return {
+            "about": self.about,
+            "level": self.level,
+            "found": self.found,
+            "hint": self.hint,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A connected source and what came from it; instants are UTC."""
+
+    name: str
+    kind: str
+    events: int
+    customers: int
+    first_event_at: datetime | None
+    last_event_at: datetime | None
+    last_recorded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The exchange rates of a currency: published days, and the days on which books need them."""
+
+    currency: str
+    base: str
+    published: int = 0
+    first_on: Any = None
+    last_on: Any = None
+    needed_from: Any = None
+
+
+def check(database: Database, bus: PostgresBus, books: Books) -> Iterator[Finding]:
+    """Every finding, in the order of what rests on what; a wrong schema is the last one."""
+    yield Finding("database", "ok", f"{database.url_display}, {_server(database)}")
+    state = schema_state(database.engine)
+    if state is not SchemaState.CURRENT:
+        hint = "Run `tidemill migrate`." if state is SchemaState.BEHIND else "Upgrade Tidemill."
+        yield Finding("schema", "wrong", f"is {state.value} of this program", hint)
+        return
+    yield Finding("schema", "ok", "is current")
+    with database.snapshot() as connection:
+        yield from _sources(connection)
+        yield from _log(connection, bus)
+        yield from _quarantine(connection)
+        yield from _contradictions(connection)
+        yield from _rates(connection, books)
+        yield from _facts(connection, books)
+
+
+def sources(connection: Connection) -> list[Source]:
+    """Every source with what came from it, by name."""
+    of_log = (
+        select(
+            event_log.c.source_id,
+            func.count().label("events"),
+            func.min(event_log.c.occurred_at).label("first_event_at"),
+            func.max(event_log.c.occurred_at).label("last_event_at"),
+            func.max(event_log.c.recorded_at).label("last_recorded_at"),
+        )
+        .group_by(event_log.c.source_id)
+        .subquery()
+    )
+    of_customers = (
+        select(customer.c.source_id, func.count().label("customers"))
+        .group_by(customer.c.source_id)
+        .subquery()
+    )
+    found = connection.execute(
+        select(
+            source.c.name,
+            source.c.kind,
+            func.coalesce(of_log.c.events, 0),
+            func.coalesce(of_customers.c.customers, 0),
+            of_log.c.first_event_at,
+            of_log.c.last_event_at,
+            of_log.c.last_recorded_at,
+        )
+        .outerjoin(of_log, of_log.c.source_id == source.c.id)
+        .outerjoin(of_customers, of_customers.c.source_id == source.c.id)
+        .order_by(source.c.name)
+    )
+    return [Source(*row) for row in found]
+
+
+def rates(connection: Connection, base: str) -> list[Rates]:
+    """Every currency that has rates into the base currency or needs them, by code."""
+    spans = daily_rates(core_relations(base_currency=base).fx_rates, base)
+    published = connection.execute(
+        select(
+            spans.c.currency,
+            func.count(),
+            func.min(spans.c.valid_from),
+            func.max(spans.c.valid_from),
+        )
+        .where(spans.c.currency != base)
+        .group_by(spans.c.currency)
+    )
+    known = {row[0]: Rates(row[0], base, row[1], row[2], row[3]) for row in published}
+    rows = metric_mrr_movement.c
+    needed = connection.execute(
+        select(rows.currency, func.min(rows.day))
+        .where(rows.currency != base)
+        .group_by(rows.currency)
+    )
+    for currency, day in needed:
+        had = known.get(currency, Rates(currency, base))
+        known[currency] = Rates(currency, base, had.published, had.first_on, had.last_on, day)
+    return [known[currency] for currency in sorted(known)]
+
+
+# --- the checks -----------------------------------------------------------------------------------
+
+
+def _server(database: Database) -> str:
+    with database.connect() as connection:
+        version = connection.execute(select(func.current_setting("server_version"))).scalar_one()
+    return f"PostgreSQL {str(version).split()[0]}"
+
+
+def _sources(connection: Connection) -> Iterator[Finding]:
+    found = sources(connection)
+    if not found:
+        yield Finding("sources", "warning", "none yet", "See `tidemill import --help`.")
+    for each in found:
+        latest = each.last_event_at
+        until = f", the latest of {latest:%Y-%m-%d %H:%M} UTC" if latest else ""
+        counted = f"{each.events:,} events of {each.customers:,} customers{until}"
+        yield Finding(f"source {each.name}", "ok", counted)
+
+
+def _log(connection: Connection, bus: PostgresBus) -> Iterator[Finding]:
+    pending = bus.pending(connection, CONSUMER)
+    if pending:
+        hint = "Run `tidemill worker`; importing anything does it, too."
+        yield Finding("log", "wrong", f"{pending:,} events are not applied yet", hint)
+    else:
+        yield Finding("log", "ok", "every event is applied")
+
+
+def _quarantine(connection: Connection) -> Iterator[Finding]:
+    waiting = quarantine.waiting(connection)
+    if waiting:
+        hint = "`tidemill quarantine list` says why; `tidemill quarantine replay` tries again."
+        yield Finding("quarantine", "wrong", f"{waiting:,} pieces of input are not counted", hint)
+    else:
+        yield Finding("quarantine", "ok", "is empty")
+
+
+def _contradictions(connection: Connection) -> Iterator[Finding]:
+    """Events that say different things of one subject and instant: the one recorded later wins."""
+    log = event_log.c
+    place = (
+        log.source_id,
+        func.split_part(log.type, ".", 1),
+        log.subject,
+        log.occurred_at,
+        log.sequence,
+    )
+    pairs = (
+        select(log.subject, log.occurred_at, func.count().over().label("total"))
+        .group_by(*place)
+        .having(func.count(log.data.distinct()) > 1)
+        .order_by(log.occurred_at, log.subject)
+        .limit(_LISTED_MAX)
+    )
+    found = connection.execute(pairs).all()
+    if not found:
+        yield Finding("contradictions", "ok", "no two events disagree about one instant")
+        return
+    named = ", ".join(f"{row.subject} at {row.occurred_at:%Y-%m-%d %H:%M:%S} UTC" for row in found)
+    more = f" and {found[0].total - len(found):,} more" if found[0].total > len(found) else ""
+    yield Finding(
+        "contradictions",
+        "warning",
+        f"events disagree about {named}{more}",
+        "The event recorded later counts; give them different sequences to decide it.",
+    )
+
+
+def _rates(connection: Connection, books: Books) -> Iterator[Finding]:
+    found = rates(connection, books.base_currency)
+    for each in found:
+        about = f"rates {each.currency}"
+        hint = "Load rates with `tidemill fx load FILE`."
+        if each.needed_from is None:
+            continue
+        if not each.published:
+            yield Finding(about, "wrong", f"none, and needed from {each.needed_from} on", hint)
+        elif each.first_on > each.needed_from:
+            needed = f"begin on {each.first_on}, and are needed from {each.needed_from} on"
+            yield Finding(about, "wrong", needed, hint)
+        else:
+            yield Finding(about, "ok", f"{each.first_on} to {each.last_on}")
+
+
+def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
+    hint = "Run `tidemill rebuild`."
+    latest = select(policy_in_use.c.hash).order_by(policy_in_use.c.configured_at.desc()).limit(1)
+    kept = connection.execute(latest).scalar()
+    if kept is None:
+        return
+    if kept != books.policy.hash:
+        yield Finding("facts", "warning", "are kept under another policy than configured", hint)
+        return
+    different = connection.execute(_differences(books)).scalar_one()
+    if different:
+        yield Finding("facts", "wrong", f"{different:,} rows differ from a new derivation", hint)
+    else:
+        yield Finding("facts", "ok", "equal a new derivation")
+
+
+def _differences(books: Books) -> Select[int]:
+    """Counts the rows that stand only in the table, or only in a new derivation."""
+    columns = metric_mrr_movement.columns.keys()
+    made = derive(core_relations(base_currency=books.base_currency), books.policy).subquery()
+    fresh = select(*(made.c[name] for name in columns))
+    kept = select(*(metric_mrr_movement.c[name] for name in columns))
+    both = union_all(kept.except_all(fresh), fresh.except_all(kept)).subquery()
+    return select(func.count()).select_from(both)
