@@ -533,15 +533,6 @@ class BooksInUse(ConfigError, Permanent):
 
     code = "books_in_use"
 
-    def __init__(self, url: str, sources: Sequence[str]) -> None:
-        """Name the place and the sources; `url` must already be free of its password."""
-        super().__init__(
-            f"The books at {url} hold data of {', '.join(sources)}; the demo would mix with it.",
-            hint="Set TIDEMILL_DATA_DIR to another directory for the demo.",
-            url=url,
-            sources=list(sources),
-        )
-
 
 class AuthRequired(ConfigError, Permanent):
     """The API would answer anyone, or it should ask who is calling and cannot."""
@@ -553,16 +544,6 @@ class AddressUnavailable(ConfigError):
     """The API cannot listen at the address it was given."""
 
     code = "address_unavailable"
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        """Name the address and what the system said."""
-        super().__init__(
-            f"Cannot listen on {host}, port {port}: {reason}.",
-            hint="Choose another with --port, or end the program that uses it.",
-            host=host,
-            port=port,
-            reason=reason,
-        )
 
 
 class DatabaseUnreachable(ConfigError, Transient):

@@ -30,7 +30,7 @@ def listen(host: str, port: int, settings: Settings) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise AddressUnavailable(host, port, error.strerror or str(error)) from None
+        raise _unavailable(host, port, error.strerror or str(error)) from None
     outside = sorted({str(each[4][0]) for each in found if not _is_loopback(str(each[4][0]))})
     if outside:
         raise AuthRequired(
@@ -43,7 +43,14 @@ def listen(host: str, port: int, settings: Settings) -> socket.socket:
         return socket.create_server(address, family=family, backlog=128)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise AddressUnavailable(host, port, reason) from None
+        raise _unavailable(host, port, reason) from None
+
+
+def _unavailable(host: str, port: int, reason: str) -> AddressUnavailable:
+    return AddressUnavailable(
+        f"Cannot listen on {host}, port {port}: {reason}.",
+        hint="Choose another port with --port, or end the program that uses it.",
+    )
 
 
 def _is_loopback(address: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, say
 from tidemill.errors import UnknownPolicy
 from tidemill.knobs import KNOBS
@@ -18,13 +19,11 @@ __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode="rich")
 
-How = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")]
-
 
 @app.command("metrics")
 def _metrics(
     name: Annotated[str | None, typer.Argument(metavar="METRIC", show_default=False)] = None,
-    how: How = "table",
+    how: Printed = "table",
 ) -> None:
     """Every metric and its questions; of one metric also its definition and dimensions."""
     known = catalogue(METRICS)
@@ -56,7 +55,7 @@ def _about(info: MetricInfo) -> Iterator[str]:
 @app.command("policies")
 def _policies(
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
-    how: How = "table",
+    how: Printed = "table",
 ) -> None:
     """Every preset of definitions; of one preset every choice with its evidence."""
     if name is None:

@@ -101,7 +101,11 @@ def _make_room(desk: Desk) -> None:
         kinds = source_kinds(connection)
     others = [name for name, kind in kinds.items() if kind != DEMO]
     if others:
-        raise BooksInUse(desk.store.url_display, others)
+        where = desk.store.url_display
+        raise BooksInUse(
+            f"The books at {where} hold data of {', '.join(others)}; the demo would mix with it.",
+            hint="Set TIDEMILL_DATA_DIR to another directory for the demo.",
+        )
     if kinds:
         clear(desk.store, desk.bus)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import typer
 
 from tidemill.bookkeeping import books_of
 from tidemill.bus import PostgresBus
+from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, printable, say
 from tidemill.cli.session import session_of
 from tidemill.doctor import Finding, check
@@ -22,9 +21,7 @@ _MARKS = {"ok": "ok     ", "warning": "warning", "wrong": "WRONG  "}
 @app.command("doctor")
 def _doctor(
     context: typer.Context,
-    how: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How to print it.")
-    ] = "table",
+    how: Printed = "table",
 ) -> None:
     """Check everything and say what to do; exit code 1 when something is wrong."""
     session = session_of(context)

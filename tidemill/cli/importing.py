@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import typer
 
 from tidemill.bookkeeping import DEMO, clear, source_kinds
+from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, complain, note, printable, say
 from tidemill.cli.progress import counting
 from tidemill.cli.session import Desk, session_of
@@ -31,20 +32,19 @@ app = typer.Typer(
 # So many refused lines are shown one by one; the quarantine lists all of them.
 _SHOWN_MAX: Final = 20
 
-Files = Annotated[
+_Files = Annotated[
     list[str], typer.Argument(metavar="FILE…", help="JSON Lines, also gzipped; - reads stdin.")
 ]
-How = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print the counts.")]
 
 
 @app.command("events")
 def _events(
     context: typer.Context,
-    files: Files,
+    files: _Files,
     source: Annotated[
         str, typer.Option(metavar="NAME", help="Source of events that do not name theirs.")
     ] = "files",
-    how: How = "table",
+    how: Printed = "table",
 ) -> None:
     """Canonical events, one JSON object a line."""
     _import(context, files, how, "files", lambda file: read_events(file, source=source))
@@ -53,13 +53,13 @@ def _events(
 @app.command("stripe-events")
 def _stripe_events(
     context: typer.Context,
-    files: Files,
+    files: _Files,
     *,
     source: Annotated[str, typer.Option(metavar="NAME", help="Name of this source.")] = "stripe",
     test_mode: Annotated[
         bool, typer.Option("--test-mode", help="Take Stripe's test mode for the books.")
     ] = False,
-    how: How = "table",
+    how: Printed = "table",
 ) -> None:
     """Raw Stripe event objects, one a line, as webhooks deliver them or the API lists them."""
     _import(
@@ -74,7 +74,7 @@ def _stripe_events(
 def _import(
     context: typer.Context,
     files: list[str],
-    how: Literal["table", "json"],
+    how: str,
     kind: str,
     read: Callable[[str], Iterator[Item]],
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+import typer
 
 from tidemill.cli.generating import option
 from tidemill.cli.output import Format
@@ -11,7 +13,7 @@ from tidemill.errors import InvalidPolicy
 from tidemill.presets import PRESETS
 from tidemill.problems import Problem
 
-__all__ = ["CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "policy_set"]
+__all__ = ["CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "Printed", "policy_set"]
 
 _CUT, _UNDER, _OUT = "Cut the answer", "Under which definition", "Output"
 
@@ -102,6 +104,10 @@ SQL: Final = option(
     help="Print the SQL instead of the answer.",
     rich_help_panel=_OUT,
 )
+
+
+Printed = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")]
+"""The same as `TABLE_OR_JSON`, for commands that are written out."""
 
 
 def policy_set(written: Iterable[str] | None) -> dict[str, str] | None:

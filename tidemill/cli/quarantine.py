@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from tidemill import quarantine
+from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, printable, say
 from tidemill.cli.session import session_of
 from tidemill.connectors.files import read_again
@@ -24,8 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-How = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")]
-Ids = Annotated[list[int], typer.Argument(metavar="NUMBER…", show_default=False)]
+_Ids = Annotated[list[int], typer.Argument(metavar="NUMBER…", show_default=False)]
 
 
 @app.command("list")
@@ -36,7 +36,7 @@ def _list(
         bool, typer.Option("--all", help="Also what has been replayed since.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
-    how: How = "table",
+    how: Printed = "table",
 ) -> None:
     """Everything that waits, oldest first."""
     with session_of(context).store() as store, store.connect() as connection:
@@ -54,7 +54,7 @@ def _list(
 
 
 @app.command("show")
-def _show(context: typer.Context, ids: Ids, how: How = "table") -> None:
+def _show(context: typer.Context, ids: _Ids, how: Printed = "table") -> None:
     """Everything known of some of them, with the input as it came."""
     with session_of(context).store() as store, store.connect() as connection:
         found = quarantine.find(connection, ids)
@@ -72,7 +72,7 @@ def _replay(
     test_mode: Annotated[
         bool, typer.Option("--test-mode", help="Take Stripe's test mode for the books.")
     ] = False,
-    how: How = "table",
+    how: Printed = "table",
 ) -> None:
     """Try some of them again, or all; exit code 1 when something is still refused."""
 

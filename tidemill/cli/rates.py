@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, say
 from tidemill.cli.session import session_of
 from tidemill.connectors.files.rates import RATES_SOURCE, read_rates
@@ -22,8 +23,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-How = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")]
-
 
 @app.command("load")
 def _load(
@@ -31,7 +30,7 @@ def _load(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="CSV with day, quote, rate, perhaps base; or -.")
     ],
-    how: How = "table",
+    how: Printed = "table",
 ) -> None:
     """Take in daily rates: one unit of quote is worth so many units of base, from that day on."""
     session = session_of(context)
@@ -44,7 +43,7 @@ def _load(
 
 
 @app.command("show")
-def _show(context: typer.Context, how: How = "table") -> None:
+def _show(context: typer.Context, how: Printed = "table") -> None:
     """Which rates there are, and from which day on the books need them."""
     session = session_of(context)
     base = session.settings.base_currency

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import typer
 
+from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, say
 from tidemill.cli.session import session_of
 from tidemill.doctor import Source, sources
@@ -21,9 +22,7 @@ app = typer.Typer(rich_markup_mode="rich")
 @app.command("sources")
 def _sources(
     context: typer.Context,
-    how: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How to print it.")
-    ] = "table",
+    how: Printed = "table",
 ) -> None:
     """Every connected source, what came from it and how fresh it is."""
     with session_of(context).store() as store, store.snapshot() as connection:
