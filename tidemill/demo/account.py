@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -18,8 +19,12 @@ __all__ = ["Account", "Moment", "Moments", "World"]
 
 Object = dict[str, Any]
 
-Moment = tuple[int, Object]
-"""When an event happens (Unix seconds), and the event."""
+Moment = tuple[int, Callable[[], Object]]
+"""When an event happens (Unix seconds), and what makes it; to be called once, in its turn.
+
+Thousands of customers wait for their turn at any time. Making an event only then keeps what waits
+small, and nothing of a customer changes in between.
+"""
 
 Moments = Generator[Moment, None, None]
 """Events of one customer, in order of time."""
@@ -89,24 +94,41 @@ class Account:
         self.now += self.world.dice.randint(least, most)
 
     def tell(
-        self, kind: str, found: Object, previous: Object | None = None, *, asked: bool = True
+        self,
+        kind: str,
+        found: Object | Callable[[], Object],
+        previous: Object | None = None,
+        *,
+        asked: bool = True,
     ) -> Moment:
-        """An event that happens now; `asked` is False for what Stripe does of its own accord."""
-        self._events += 1
-        key = f"evt_{self.key}_{self._events:04d}"
-        event = records.event(key, kind, self.now, found, asked=asked)
-        if previous is not None:
-            event["data"]["previous_attributes"] = previous
-        return self.now, event
+        """An event that happens now; `asked` is False for what Stripe does of its own accord.
+
+        found: the object, or what renders it when the event's turn comes.
+        """
+        at, key = self.now, self._next_event()
+
+        def event() -> Object:
+            shown = found() if callable(found) else found
+            return records.event(key, kind, at, shown, previous, asked=asked)
+
+        return at, event
 
     def change(self, *, asked: bool = True, **changes: Any) -> Moment:
-        """Change attributes of the subscription and tell it."""
-        contract = self.contract
-        before = contract.render()
-        contract.set(**changes)
-        after = contract.render()
-        kind = "customer.subscription.updated"
-        return self.tell(kind, after, difference(before, after), asked=asked)
+        """Change attributes of the subscription and tell it, both when the event's turn comes."""
+        at, key, contract = self.now, self._next_event(), self.contract
+
+        def event() -> Object:
+            before = contract.render()
+            contract.set(**changes)
+            after = contract.render()
+            kind = "customer.subscription.updated"
+            return records.event(key, kind, at, after, difference(before, after), asked=asked)
+
+        return at, event
+
+    def _next_event(self) -> str:
+        self._events += 1
+        return f"evt_{self.key}_{self._events:04d}"
 
     def end(self, *, asked: bool, reason: str | None, feedback: str | None = None) -> Moment:
         """The subscription ends here and now."""
@@ -118,7 +140,7 @@ class Account:
         contract.feedback = feedback or contract.feedback
         contract.pause_collection = contract.status_details = None
         self._waiting = []
-        return self.tell("customer.subscription.deleted", contract.render(), asked=asked)
+        return self.tell("customer.subscription.deleted", contract.render, asked=asked)
 
     # --- bills --------------------------------------------------------------------------------
 
@@ -149,10 +171,11 @@ class Account:
             line["id"], line["invoice"] = f"il_{key}_{place}", key
         off = _discounted(contract, sum(line["amount"] for line in charges), self.now)
         invoice = Invoice(key, contract, reason, self.now, lines, off)
-        yield self.tell("invoice.created", invoice.render("draft"), asked=False)
+        yield self.tell("invoice.created", partial(invoice.render, "draft"), asked=False)
         if contract.pause_collection is not None:
             self.now += HOUR
-            yield self.tell("invoice.voided", invoice.render("void", ended=self.now), asked=False)
+            voided = partial(invoice.render, "void", ended=self.now)
+            yield self.tell("invoice.voided", voided, asked=False)
         elif contract.collection_method == "send_invoice":
             yield from self._send(invoice)
         else:
@@ -162,7 +185,7 @@ class Account:
         """Mail the invoice and wait for the transfer."""
         self.now += HOUR
         finalized = self.now
-        found = invoice.render("open", finalized=finalized)
+        found = partial(invoice.render, "open", finalized=finalized)
         yield self.tell("invoice.finalized", found, asked=False)
         self.wait(2 * DAY, 24 * DAY)
         yield from self._paid(invoice, finalized, "customer_balance")
@@ -173,7 +196,7 @@ class Account:
         self.now += 2 if first else HOUR
         finalized = self.now
         if not first:
-            found = invoice.render("open", finalized=finalized)
+            found = partial(invoice.render, "open", finalized=finalized)
             yield self.tell("invoice.finalized", found, asked=False)
         if not invoice.total or first or not self.world.chance(_PAYMENT_FAILS):
             yield from self._paid(invoice, finalized, self._method)
@@ -186,7 +209,7 @@ class Account:
         if invoice.total:
             taken = records.charge(f"ch_{invoice.id}_{self._events}", invoice, self.now, method)
             yield self.tell("charge.succeeded", taken, asked=asked)
-        found = invoice.render("paid", finalized=finalized, ended=self.now)
+        found = partial(invoice.render, "paid", finalized=finalized, ended=self.now)
         yield self.tell("invoice.paid", found, asked=asked)
         if taken is not None and self.world.chance(_REFUND):
             self.wait(HOUR, 2 * DAY)
@@ -215,7 +238,7 @@ class Account:
                 yield from self._paid(invoice, finalized, self._method)
                 yield self.change(asked=False, status="active")
                 return
-        given_up = invoice.render("uncollectible", finalized=finalized, ended=self.now)
+        given_up = partial(invoice.render, "uncollectible", finalized=finalized, ended=self.now)
         yield self.tell("invoice.marked_uncollectible", given_up, asked=False)
         yield self.end(asked=False, reason="payment_failed")
 

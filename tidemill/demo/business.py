@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from hashlib import blake2b
 from random import Random
@@ -23,6 +23,9 @@ __all__ = ["generate"]
 _FOUNDERS: Final = 0.06
 _GROWTH: Final = 4.0
 
+# When a customer's next event happens, the customer's number, the event, and what follows it.
+_Turn = tuple[int, int, Callable[[], dict[str, Any]], Moments]
+
 
 def generate(
     customers: int = 500, months: int = 24, seed: int = 7, *, end: date
@@ -37,8 +40,7 @@ def generate(
     limit = start_of_day(end) + DAY
     world = World(Random(seed), Catalogue(start), _tag(customers, months, seed, end))
     yield from _catalogue(world, start)
-    # (instant, number, event, what follows) of every customer on stage.
-    stage: list[tuple[int, int, dict[str, Any], Moments]] = []
+    stage: list[_Turn] = []
     for number, arrival in enumerate(_arrivals(world.dice, customers, start, limit), 1):
         yield from _until(stage, arrival)
         story = Life(world, number, arrival).run()
@@ -47,13 +49,11 @@ def generate(
     yield from _until(stage, limit)
 
 
-def _until(
-    stage: list[tuple[int, int, dict[str, Any], Moments]], limit: int
-) -> Iterator[dict[str, Any]]:
+def _until(stage: list[_Turn], limit: int) -> Iterator[dict[str, Any]]:
     """Let everyone on stage go on until an instant, in turn."""
     while stage and stage[0][0] < limit:
         _, number, event, story = stage[0]
-        yield event
+        yield event()
         following = next(story, None)
         if following is None:
             heapq.heappop(stage)

@@ -80,7 +80,7 @@ class Life(Account):
         self.wait(60, HOUR)
         contract = self._open(trial=False)
         contract.status, contract.collection_method = "incomplete", "charge_automatically"
-        yield self.tell("customer.subscription.created", contract.render())
+        yield self.tell("customer.subscription.created", contract.render)
         self.now += 23 * HOUR
         yield self.change(asked=False, status="incomplete_expired", ended_at=self.now)
 
@@ -90,7 +90,7 @@ class Life(Account):
         contract = self._open(trial=not self._contracts and self.world.chance(_TRIAL))
         if self.world.chance(_COUPON):
             contract.discounts = [self._coupon(self._offer())]
-        yield self.tell("customer.subscription.created", contract.render())
+        yield self.tell("customer.subscription.created", contract.render)
         for found in contract.discounts:
             yield self.tell("customer.discount.created", found)
         yield from self.bill("subscription_create")
@@ -169,7 +169,7 @@ class Life(Account):
             self.wait(DAY, 10 * DAY)
             yield self._cancel_later()
         self.now = ends - 3 * DAY
-        yield self.tell("customer.subscription.trial_will_end", contract.render(), asked=False)
+        yield self.tell("customer.subscription.trial_will_end", contract.render, asked=False)
         self.now = ends
         if contract.leaving or self.world.chance(_TRIAL_EXPIRES):
             yield self.end(asked=False, reason=contract.reason)
@@ -353,14 +353,14 @@ class Life(Account):
         why = {"type": "pause_requested"}
         paused = {"type": "subscription", "transitioned_at": self.now, "subscription": why}
         yield self.change(status="paused", status_details={"paused": paused})
-        yield self.tell("customer.subscription.paused", self.contract.render())
+        yield self.tell("customer.subscription.paused", self.contract.render)
         self.wait(20 * DAY, 100 * DAY)
         if self.world.chance(_PAUSE_ENDS_IN_CHURN):
             yield self.end(asked=True, reason="cancellation_requested")
             return
         changes = {**self.contract.period_from(self.now), "latest_invoice": self.next_bill}
         yield self.change(status="active", status_details=None, **changes)
-        yield self.tell("customer.subscription.resumed", self.contract.render())
+        yield self.tell("customer.subscription.resumed", self.contract.render)
         yield from self.bill("subscription_cycle")
 
     def _new_address(self) -> Moments:

@@ -99,14 +99,25 @@ class Invoice:
         }
 
 
-def event(key: str, kind: str, at: int, found: Object, *, asked: bool = True) -> Object:
+def event(
+    key: str,
+    kind: str,
+    at: int,
+    found: Object,
+    previous: Object | None = None,
+    *,
+    asked: bool = True,
+) -> Object:
     """The envelope of an event; `asked` is False for what Stripe did of its own accord."""
+    data = {"object": found}
+    if previous is not None:
+        data["previous_attributes"] = previous
     return {
         "id": key,
         "object": "event",
         "api_version": API_VERSION,
         "created": at,
-        "data": {"object": found},
+        "data": data,
         "livemode": True,
         "pending_webhooks": 1,
         "request": {"id": f"req_{key}" if asked else None, "idempotency_key": None},
