@@ -46,14 +46,14 @@ class HandLedger:
         values = {"base": base, "quote": quote, "day": day, "rate": Decimal(rate)}
         self._insert(models.fx_rate, values)
 
-    def customer(self, name: str, source: str = "stripe", **values: Any) -> int:
+    def customer(self, external_id: str, source: str = "stripe", **values: Any) -> int:
         """The customer's key; its details are `values`."""
-        if (source, name) not in self._customers:
+        if (source, external_id) not in self._customers:
             key = 1000 + len(self._customers)
-            self._customers[source, name] = key
-            row = {"id": key, "source_id": self._source(source), "external_id": name}
+            self._customers[source, external_id] = key
+            row = {"id": key, "source_id": self._source(source), "external_id": external_id}
             self._insert(models.customer, row | values)
-        return self._customers[source, name]
+        return self._customers[source, external_id]
 
     def plan(self, plan: str, source: str = "stripe", **values: Any) -> None:
         """A plan's catalogue row."""
