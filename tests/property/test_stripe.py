@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.connectors.stripe.samples import SHARED, event, fixture, subscription
+from tests.support.stripe import SHARED, event, fixture, subscription
 from tidemill.connectors.base import Translation
 from tidemill.connectors.files import read_events, read_stripe_events
 from tidemill.connectors.stripe.connector import Stripe

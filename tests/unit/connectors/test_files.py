@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import ROOT, event, fixture, subscription
+from tests.support.stripe import ROOT, event, fixture, subscription
 from tidemill.connectors.base import Item
 from tidemill.connectors.files import KINDS, read_again, read_events, read_stripe_events
 from tidemill.connectors.files.lines import RECORD_BYTES_MAX, opened, records

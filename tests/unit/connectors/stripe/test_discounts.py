@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import data, event, fixture, known, only, subscription
+from tests.support.stripe import data, event, fixture, known, only, subscription
 
 START = 1_775_001_600  # 2026-04-01
 

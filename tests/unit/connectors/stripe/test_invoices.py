@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import data, event, fixture, known, only
+from tests.support.stripe import data, event, fixture, known, only
 
 
 def invoice(**changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import event, fixture, subscription
+from tests.support.stripe import event, fixture, subscription
 from tidemill.connectors.stripe.connector import Stripe
 from tidemill.connectors.stripe.order import chained, rank, ties
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import data, fixture, only
+from tests.support.stripe import data, fixture, only
 
 ENDIVE, BASIL = "2026-10-28.endive", "2025-08-27.basil"
 

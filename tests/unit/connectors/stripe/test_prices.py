@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import event, fixture, known
+from tests.support.stripe import event, fixture, known
 from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.prices import Package, Price, read_price

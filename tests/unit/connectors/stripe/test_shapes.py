@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import fixture
+from tests.support.stripe import fixture
 from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe import shapes
 

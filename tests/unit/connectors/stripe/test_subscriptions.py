@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import AT, data, fixture, only, subscription
+from tests.support.stripe import AT, data, fixture, only, subscription
 
 APRIL, MAY = 1_775_001_600, 1_777_593_600
 NOW = "2026-04-20T00:00:00Z"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.connectors.stripe.samples import AT, data, event, fixture, known, only, subscription
+from tests.support.stripe import AT, data, event, fixture, known, only, subscription
 from tidemill.connectors import CONNECTORS
 from tidemill.connectors.stripe.connector import Stripe
 

@@ -13,7 +13,7 @@ from tidemill.connectors.stripe.translate import Setting, translate
 
 __all__ = ["AT", "ROOT", "SHARED", "data", "event", "fixture", "known", "only", "subscription"]
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "facts" / "stripe" / "fixtures"
 """Samples of others, which are not part of this repository; tests that use them may skip."""
 AT = 1_776_643_200  # 2026-04-20T00:00:00Z
