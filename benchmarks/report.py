@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -48,10 +49,10 @@ def save(
 
 def show(measurements: Sequence[Measurement], console: Console) -> None:
     """Print the table; numbers that miss their target are red."""
-    table = Table(title="Tidemill benchmarks", title_justify="left")
-    table.add_column("what")
-    table.add_column("measured", justify="right")
-    table.add_column("target", justify="right")
+    table = Table(title="Tidemill benchmarks", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("what", no_wrap=True)
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("target", justify="right", no_wrap=True)
     table.add_column("made from", style="dim")
     for each in measurements:
         colour = {True: "green", False: "red", None: ""}[each.met]
