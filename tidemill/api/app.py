@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy import literal, select
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from tidemill.api.answers import answer
 from tidemill.api.errors import MEDIA_TYPE, problem, problem_of, status_of
@@ -42,7 +42,7 @@ def create_app(tidemill: Tidemill, *, hosts: Sequence[str] = LOOPBACK_NAMES) -> 
     hosts: names under which it may be called. Without this check any web page could have a name
            of its own point here and read the books through the visitor's browser.
     """
-    app = FastAPI(
+    app = _Api(
         title="Tidemill",
         version=version("tidemill"),
         summary="Subscription analytics you can check, down to the event behind each number.",
@@ -56,7 +56,28 @@ def create_app(tidemill: Tidemill, *, hosts: Sequence[str] = LOOPBACK_NAMES) -> 
     app.add_exception_handler(Exception, _defect)
     _health(app, tidemill)
     app.include_router(metric_routes(tidemill))
+    app.get("/", include_in_schema=False)(_welcome)
     return app
+
+
+def _welcome() -> Response:
+    """Somebody opened the address in a browser."""
+    return RedirectResponse("/docs")
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The description; problems are given their own media type, which FastAPI cannot."""
+        fresh = self.openapi_schema is None
+        described = super().openapi()
+        if fresh:
+            operations = (each for path in described["paths"].values() for each in path.values())
+            for operation in operations:
+                for response in operation["responses"].values():
+                    content = response.get("content", {})
+                    if MEDIA_TYPE in content:
+                        content[MEDIA_TYPE] = content.pop("application/json")
+        return described
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from tidemill.presets import PRESETS, Preset
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 @app.command("metrics")

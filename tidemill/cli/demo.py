@@ -32,7 +32,7 @@ from tidemill.problems import Problem
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _CURRENCIES: Final = ("USD", "EUR", "GBP")
 

@@ -26,6 +26,7 @@ app = typer.Typer(
     name="import",
     help="Take in billing data from files; - is standard input.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
 )
 

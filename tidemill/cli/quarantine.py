@@ -22,6 +22,7 @@ app = typer.Typer(
     name="quarantine",
     help="What was refused, with every reason, until it is replayed.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
 )
 

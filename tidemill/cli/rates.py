@@ -20,6 +20,7 @@ app = typer.Typer(
     name="fx",
     help="Exchange rates to the base currency.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
 )
 

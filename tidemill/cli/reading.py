@@ -18,9 +18,11 @@ from tidemill.cli.generating import Handler, Option, command_of, option, plain
 from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY, SQL, TABLE_OR_JSON, policy_set
 from tidemill.cli.output import say, show
 from tidemill.cli.session import session_of
+from tidemill.errors import UnknownSource
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Param
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, QuestionInfo, catalogue
+from tidemill.metrics.result import Result
 
 __all__ = ["Resolved", "dashed", "metric_names", "resolve", "resolve_explain"]
 
@@ -176,6 +178,7 @@ def _ask(context: typer.Context, values: dict[str, Any]) -> None:
     how, exact, sql = values.pop("format"), values.pop("exact"), values.pop("sql")
     with session_of(context).open() as tidemill:
         result = tidemill.query(**_engine_arguments(values))
+        _require_source(values["source"], result)
         if sql:
             say(result.sql)
         else:
@@ -186,10 +189,21 @@ def _explain(context: typer.Context, values: dict[str, Any]) -> None:
     how, sql, customer = values.pop("format"), values.pop("sql"), values.pop("customer")
     with session_of(context).open() as tidemill:
         explanation = tidemill.explain(customer=customer, **_engine_arguments(values))
+        _require_source(values["source"], explanation.result)
         if sql:
             say(explanation.sql)
         else:
             show_explanation(explanation, how)
+
+
+def _require_source(name: str | None, result: Result) -> None:
+    """An answer about a source that does not exist would be a zero that looks like a number.
+
+    Raises: UnknownSource.
+    """
+    known = [each.source for each in result.freshness]
+    if name is not None and name not in known:
+        raise UnknownSource(name, known)
 
 
 def _engine_arguments(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,13 @@ name is shown.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import typer
 
@@ -27,6 +29,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, by default the process's own; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Being ended is no reason to leave a server running or a file behind.
+    signal.signal(signal.SIGTERM, _ended_by_signal)
     for stream in (sys.stdout, sys.stderr):
         # What a terminal's encoding cannot show becomes an escape, never a failure.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
@@ -38,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.PIPE_CLOSED
     return code
+
+
+def _ended_by_signal(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _ended(arguments: list[str]) -> int:
@@ -55,6 +63,9 @@ def _ended(arguments: list[str]) -> int:
     except TidemillError as error:
         return _reported(arguments, error.document(), exit_code_of(error))
     except typer.TyperException as error:
+        # A group without a command has shown its help, and has nothing to add.
+        if not error.format_message():
+            return ExitCode.USAGE
         return _reported(arguments, usage_document(error), ExitCode.USAGE)
     except typer.Abort:
         return ExitCode.FAILED

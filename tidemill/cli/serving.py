@@ -16,7 +16,7 @@ from tidemill.worker import drain
 
 __all__ = ["app", "until_interrupted"]
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _POLL_S = 1.0
 

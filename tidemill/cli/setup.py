@@ -18,7 +18,7 @@ from tidemill.worker import Drained
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 _HEAD = """\
 # Settings of Tidemill. Environment variables beat this file, options of the command line beat both.

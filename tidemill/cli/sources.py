@@ -16,7 +16,7 @@ from tidemill.metrics.result import utc_text
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 @app.command("sources")

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from tidemill.cli.errors import exit_code_of
+from tidemill.cli.errors import exit_code_of, written
 from tidemill.cli.generating import command_of, option
 from tidemill.cli.options import POLICY, TABLE_OR_JSON, policy_set
 from tidemill.cli.output import as_json, as_table, complain, note, result_table, say
@@ -36,8 +36,8 @@ def _summary(context: typer.Context, values: dict[str, Any]) -> None:
             note(f"warning: {warning}")
     errors = [each.error for each in summary.headlines if each.error]
     errors += [summary.waterfall_error] if summary.waterfall_error else []
-    for error in dict.fromkeys(errors):
-        complain(f"error[{error.code}]: {error}")
+    for text in dict.fromkeys(written(error.document()) for error in errors):
+        complain(text)
     if errors:
         raise typer.Exit(exit_code_of(errors[0]))
 
