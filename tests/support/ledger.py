@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from tests.support.cases import customer_label
 from tidemill import models
@@ -59,10 +60,16 @@ def derived_rows(
     connection: Connection, policy: Policy, *, known_at: datetime | None = None
 ) -> list[Row]:
     """All movements under a policy, derived as a query, in the order of their instants."""
+    return [_row(found) for found in connection.execute(_ledger(policy, known_at))]
+
+
+@cache
+def _ledger(policy: Policy, known_at: datetime | None) -> Select[Any]:
+    """The statement; building it takes longer than running it on a small book."""
     relations = core_relations(base_currency=BASE, known_at=known_at)
     row = derive(relations, policy).subquery("movement")
     customer, subscription, source = models.customer, models.subscription, models.source
-    named = (
+    return (
         select(
             source.c.name.label("source"),
             customer.c.external_id.label("customer_name"),
@@ -74,23 +81,23 @@ def derived_rows(
         .join(subscription, subscription.c.id == row.c.subscription_id)
         .order_by(row.c.occurred_at, row.c.event_position)
     )
-    return [
-        Row(
-            customer=customer_label(found.source, found.customer_name),
-            subscription=found.subscription_name,
-            day=found.day,
-            occurred_at=found.occurred_at,
-            type=found.type,
-            amount=found.amount_minor,
-            currency=found.currency,
-            customer_delta=found.customer_delta,
-            cause=found.cause,
-            event_position=found.event_position,
-            churn_reason=found.churn_reason,
-            amount_base=found.amount_base_minor,
-        )
-        for found in connection.execute(named)
-    ]
+
+
+def _row(found: Any) -> Row:
+    return Row(
+        customer=customer_label(found.source, found.customer_name),
+        subscription=found.subscription_name,
+        day=found.day,
+        occurred_at=found.occurred_at,
+        type=found.type,
+        amount=found.amount_minor,
+        amount_base=found.amount_base_minor,
+        currency=found.currency,
+        customer_delta=found.customer_delta,
+        cause=found.cause,
+        event_position=found.event_position,
+        churn_reason=found.churn_reason,
+    )
 
 
 def movements(rows: Iterable[Row], policy: Policy) -> dict[tuple[str, ...], Decimal]:
