@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     Select,
     and_,
@@ -109,7 +110,8 @@ def _number(level: CTE) -> ColumnElement[int]:
     """Customers of a group: those with a level, or the sum of who came and went."""
     if "counted_customer" in level.c:
         return func.count().filter(level.c.level > 0)
-    return func.coalesce(func.sum(level.c.level), 0)
+    # A sum of sums is a decimal in PostgreSQL; customers are counted in whole numbers.
+    return cast(func.coalesce(func.sum(level.c.level), 0), BigInteger)
 
 
 def _standing(q: Query, at: date, added: Sum) -> CTE:
