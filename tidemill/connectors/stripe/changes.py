@@ -28,6 +28,8 @@ _ARRIVALS: Final = {
     "active": "activated",
 }
 
+_TERMS: Final = ("discount", "discounts", "plan", "quantity")
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -69,11 +71,13 @@ def _change_label(found: Fields, change: Change) -> str:
             return "canceled" if found.value.get(key) else "uncanceled"
     if found.value.get("status") == "trialing" and "trial_end" in change.before.value:
         return "trial_extended"
-    items = change.before.fields("items")
-    if _sold(listed(found, "items")) != _sold(listed(change.before, "items")) and items:
+    if any(key in change.before.value for key in _TERMS):
         return "changed"
-    terms = ("discount", "discounts", "plan", "quantity")
-    return "changed" if any(key in change.before.value for key in terms) else "updated"
+    # Every renewal shows in the items too, as their periods.
+    renewed = "items" not in change.before.value or (
+        _sold(listed(found, "items")) == _sold(listed(change.before, "items"))
+    )
+    return "updated" if renewed else "changed"
 
 
 def _sold(items: Sequence[Fields]) -> list[tuple[object, object, object]]:

@@ -205,8 +205,8 @@ def _needs_placing(whole: Sequence[Reduction], charges: Sequence[Charge]) -> boo
     """Whether saying "the whole subscription" would say something else than Stripe does."""
     if any(each.products is not None for each in whole):
         return True
-    mixed = len({charge.days for charge in charges}) > 1
-    return mixed and any(each.amount_off is not None for each in whole)
+    amounts = any(each.amount_off is not None for each in whole)
+    return amounts and len({charge.days for charge in charges}) > 1
 
 
 def _place(

@@ -83,10 +83,8 @@ def _status(found: Fields) -> SubscriptionStatus | None:
 
 def _currency(found: Fields) -> str:
     """The subscription's currency; of its first price in versions that did not say it."""
-    items = listed(found, "items")
-    if found.has("currency") or not items:
-        return currency(found)
-    return currency(price_of(items[0]))
+    items = () if found.has("currency") else listed(found, "items")
+    return currency(price_of(items[0]) if items else found)
 
 
 def _discount(each: Reduction) -> Discount:
