@@ -1,4 +1,4 @@
-"""What the engine refuses: missing rates, unknown names, impossible ranges; all problems at once."""
+"""What the engine refuses: missing rates, unknown names, impossible ranges; all at once."""
 
 from __future__ import annotations
 
@@ -124,29 +124,22 @@ def test_all_problems_at_once_each_with_a_near_name(engine: MetricsEngine) -> No
     spec = QuerySpec(
         ["contry", "type", "plan"], ["prodct=x", "plan", "type=chrn", "cohort_month=soon"]
     )
-    found = issues(
-        engine,
-        "mrr",
-        "series",
-        start="2025-06-31",
-        end="yesterday",
-        grain="moth",
-        hello=1,
-        spec=spec,
+    days = {"start": "2025-06-31", "end": "yesterday"}
+    found = issues(engine, "mrr", "series", **days, grain="moth", hello=1, spec=spec)
+    movements_only = (
+        "'type' describes movements and cannot cut mrr series. Ask mrr net_new or movements for it."
     )
+    grains = "Choose one of day, week, month, quarter, year."
     assert found == [
         "hello: is not a parameter of mrr series. Parameters: start, end, grain.",
         "end: 'yesterday' is not a calendar day. Write YYYY-MM-DD.",
         "start: '2025-06-31' is not a calendar day. Write YYYY-MM-DD.",
-        "grain: 'moth' is not possible. Did you mean 'month'? "
-        "Choose one of day, week, month, quarter, year.",
+        f"grain: 'moth' is not possible. Did you mean 'month'? {grains}",
         "dimensions: no dimension is named 'contry'. Did you mean 'country'?",
-        "dimensions: 'type' describes movements and cannot cut mrr series. "
-        "Ask mrr net_new or movements for it.",
+        f"dimensions: {movements_only}",
         "where: 'plan' is not a filter. Write DIM=VALUE, DIM!=VALUE or DIM~=TEXT.",
         "where: no dimension is named 'prodct'. Did you mean 'product'?",
-        "where: 'type' describes movements and cannot cut mrr series. "
-        "Ask mrr net_new or movements for it.",
+        f"where: {movements_only}",
         "where cohort_month=soon: 'soon' is not a cohort_month. Write YYYY-MM.",
     ]
 

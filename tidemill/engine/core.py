@@ -101,10 +101,7 @@ class MetricsEngine:
         """
         asked = self._asked(metric, question, spec, self._under(policy, known_at), params)
         with self._asker(asked) as asker:
-            answer = asker.answer(asked)
-        return replace(
-            answer, _behind=lambda: self._behind(asked), _explain=lambda: self._explain(asked)
-        )
+            return self._linked(asked, asker.answer(asked))
 
     def explain(
         self,
@@ -188,9 +185,17 @@ class MetricsEngine:
         return Explanation(
             title=asked.info.title,
             definition=asked.info.definition,
-            result=result,
+            result=self._linked(asked, result, customer),
             behind=behind,
             customer=customer,
+        )
+
+    def _linked(self, asked: Asked, result: Result, customer: str | None = None) -> Result:
+        """The result with its ways back to the engine."""
+        return replace(
+            result,
+            _behind=lambda: self._behind(asked),
+            _explain=lambda: self._explain(asked, customer),
         )
 
     def _behind(self, asked: Asked) -> Result:
