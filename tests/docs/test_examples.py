@@ -56,6 +56,8 @@ class Place:
 
 
 def _examples(language: str) -> Iterator[object]:
+    """Every example once, under the page that has it first."""
+    seen = set()
     for page in PAGES:
         for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
             where = page.relative_to(ROOT).as_posix()
@@ -63,7 +65,8 @@ def _examples(language: str) -> Iterator[object]:
                 yield pytest.param(block, id=where)
             elif kind == language and "$ export" not in block:
                 for line in re.findall(r"^\$ (tidemill .*)$", block, re.MULTILINE):
-                    if not line.startswith(_NOT_HERE):
+                    if line not in seen and not line.startswith(_NOT_HERE):
+                        seen.add(line)
                         yield pytest.param(line, id=f"{where}: {line}")
 
 
@@ -102,7 +105,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
-@pytest.mark.parametrize("line", _examples("console"))
+@pytest.mark.parametrize("line", list(_examples("console")))
 def test_command(line: str, request: pytest.FixtureRequest) -> None:
     place = request.getfixturevalue("desk" if line.startswith(_WRITING) else "demo")
     done = place.run(*shlex.split(line))
@@ -110,7 +113,7 @@ def test_command(line: str, request: pytest.FixtureRequest) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("block", _examples("python"))
+@pytest.mark.parametrize("block", list(_examples("python")))
 def test_python(demo: Place, block: str) -> None:
     done = demo.run(sys.executable, "-W", "error", "-c", block)
     assert done.returncode == 0, done.stderr
