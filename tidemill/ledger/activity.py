@@ -44,7 +44,8 @@ def balanced(changes: FromClause, owner: str, bucket: str, policy: Policy) -> Fr
     """Each change with its owner's state at both edges of its bucket.
 
     owner, bucket: names of the columns that say whose state it is and that order their buckets.
-    Shape:         the columns of `changes`, was_active, is_active.
+    Shape:         the columns of `changes`, was_active, is_active; present_before where the policy
+                   lets anyone be active at no value.
 
     Levels are never negative, so the plain sum over currencies is zero exactly when all of them
     are: a level above zero means that something is paid, in whatever currency.
@@ -69,8 +70,9 @@ def balanced(changes: FromClause, owner: str, bucket: str, policy: Policy) -> Fr
     if keeps_free(policy):
         was_active = or_(was_active, _stays(state, "before", policy))
         is_active = or_(is_active, _stays(state, "after", policy))
+    kept = [*changes.c.keys(), *(["present_before"] if keeps_free(policy) else [])]
     return select(
-        *(state.c[column.name] for column in changes.c),
+        *(state.c[name] for name in kept),
         was_active.label("was_active"),
         is_active.label("is_active"),
     ).subquery("balanced")

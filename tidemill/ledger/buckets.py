@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Date, DateTime, and_, case, cast, false, func, not_, or_, select
 
 from tidemill.knobs import parameter
-from tidemill.ledger.activity import balanced, with_first_payment
+from tidemill.ledger.activity import balanced, keeps_free, with_first_payment
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause
@@ -129,5 +129,29 @@ def _without_short_spells(changes: FromClause, policy: Policy) -> FromClause:
     ends = func.max(leaves).over(partition_by=whole)
     is_short = and_(in_spell, func.coalesce(month_of(starts) == month_of(ends), false()))
     judged = select(numbered, is_short.label("is_short")).subquery("spells")
-    columns = [judged.c[column.name] for column in changes.c]
-    return select(*columns).where(not_(judged.c.is_short)).subquery("kept")
+    if not keeps_free(policy):
+        columns = [judged.c[column.name] for column in changes.c]
+        return select(*columns).where(not_(judged.c.is_short)).subquery("kept")
+    return _without_trace(judged, changes)
+
+
+def _without_trace(judged: FromClause, changes: FromClause) -> FromClause:
+    """The changes outside short spells, where a unit may be kept at no value.
+
+    Whoever was kept before a spell, though not active yet because nothing was ever paid, is no
+    longer kept at its end. That one change must stay, on the spell's first row.
+    """
+    place = func.row_number().over(
+        partition_by=(judged.c.unit, judged.c.spell, judged.c.is_short),
+        order_by=(judged.c.occurred_at, judged.c.event_position, judged.c.item),
+    )
+    first = select(judged, (place == 1).label("is_first")).subquery("spell_rows")
+    erased = {
+        "amount_minor": case((first.c.is_short, 0), else_=first.c.amount_minor),
+        "present": case((first.c.is_short, -first.c.present_before), else_=first.c.present),
+    }
+    if "amount_base_minor" in changes.c:
+        erased["amount_base_minor"] = case((first.c.is_short, 0), else_=first.c.amount_base_minor)
+    columns = [erased.get(each.name, first.c[each.name]).label(each.name) for each in changes.c]
+    rest = and_(first.c.is_first, first.c.present_before != 0)
+    return select(*columns).where(or_(not_(first.c.is_short), rest)).subquery("kept")

@@ -62,7 +62,7 @@ def _stable(rows: FromClause) -> list[ColumnElement[Any]]:
     """An order of rows inside a bucket that does not depend on how they were found."""
     return [
         rows.c[name]
-        for name in ("subscription_id", "item", "plan", "occurred_at", "event_position", "product")
+        for name in ("item", "plan", "occurred_at", "product", "subscription_id", "event_position")
     ]
 
 

@@ -214,9 +214,12 @@ def _returns(row: FromClause, policy: Policy) -> ColumnElement[bool]:
 
 def _customer_delta(row: FromClause) -> ColumnElement[int]:
     """+1 or -1 on the first row of a bucket in which the customer came or went, else 0."""
+    # Keys come last: they depend on the order in which events arrived, and that must not show.
+    said = [name for name in LINE if not name.endswith("_id")]
+    order = ("occurred_at", *said, "subscription_id", "event_position")
     place = func.row_number().over(
         partition_by=(row.c.customer_id, row.c.customer_bucket),
-        order_by=[row.c[name] for name in (*LINE, "occurred_at", "event_position")],
+        order_by=[row.c[name] for name in order],
     )
     return case(
         (place > 1, 0),
