@@ -17,9 +17,9 @@ from tidemill.demo.records import Invoice
 
 __all__ = ["Account", "Moment", "Moments", "World"]
 
-Object = dict[str, Any]
+_Object = dict[str, Any]
 
-Moment = tuple[int, Callable[[], Object]]
+Moment = tuple[int, Callable[[], _Object]]
 """When an event happens (Unix seconds), and what makes it; to be called once, in its turn.
 
 Thousands of customers wait for their turn at any time. Making an event only then keeps what waits
@@ -85,7 +85,7 @@ class Account:
         self._bills = self._events = 0
         self._method: str = world.dice.choice(_METHODS[self.profile.currency])
         # Proration lines that wait for the next bill.
-        self._waiting: list[Object] = []
+        self._waiting: list[_Object] = []
 
     # --- the clock and the voice --------------------------------------------------------------
 
@@ -96,8 +96,8 @@ class Account:
     def tell(
         self,
         kind: str,
-        found: Object | Callable[[], Object],
-        previous: Object | None = None,
+        found: _Object | Callable[[], _Object],
+        previous: _Object | None = None,
         *,
         asked: bool = True,
     ) -> Moment:
@@ -107,7 +107,7 @@ class Account:
         """
         at, key = self.now, self._next_event()
 
-        def event() -> Object:
+        def event() -> _Object:
             shown = found() if callable(found) else found
             return records.event(key, kind, at, shown, previous, asked=asked)
 
@@ -117,7 +117,7 @@ class Account:
         """Change attributes of the subscription and tell it, both when the event's turn comes."""
         at, key, contract = self.now, self._next_event(), self.contract
 
-        def event() -> Object:
+        def event() -> _Object:
             before = contract.render()
             contract.set(**changes)
             after = contract.render()

@@ -23,7 +23,7 @@ __all__ = [
 
 API_VERSION: Final = "2026-10-28.endive"
 
-Object = dict[str, Any]
+_Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Invoice:
     contract: Contract
     reason: str
     created: int
-    lines: Sequence[Object]
+    lines: Sequence[_Object]
     discounted: Sequence[tuple[str, int]] = ()
     """Discount id and the amount it takes off."""
 
@@ -46,7 +46,7 @@ class Invoice:
 
     def render(
         self, status: str, *, finalized: int | None = None, ended: int | None = None
-    ) -> Object:
+    ) -> _Object:
         """The invoice in a status; `ended` is when it was paid, voided or given up."""
         subtotal, total = sum(line["amount"] for line in self.lines), self.total
         paid = total if status == "paid" else 0
@@ -103,11 +103,11 @@ def event(
     key: str,
     kind: str,
     at: int,
-    found: Object,
-    previous: Object | None = None,
+    found: _Object,
+    previous: _Object | None = None,
     *,
     asked: bool = True,
-) -> Object:
+) -> _Object:
     """The envelope of an event; `asked` is False for what Stripe did of its own accord."""
     data = {"object": found}
     if previous is not None:
@@ -125,7 +125,7 @@ def event(
     }
 
 
-def customer(key: str, profile: Profile, created: int) -> Object:
+def customer(key: str, profile: Profile, created: int) -> _Object:
     """A customer who has just signed up."""
     return {
         "id": key,
@@ -147,7 +147,7 @@ def customer(key: str, profile: Profile, created: int) -> Object:
     }
 
 
-def discount(key: str, coupon: Object, contract: Contract, start: int, end: int | None) -> Object:
+def discount(key: str, coupon: _Object, contract: Contract, start: int, end: int | None) -> _Object:
     """A coupon at work on a subscription."""
     return {
         "id": key,
@@ -164,7 +164,7 @@ def discount(key: str, coupon: Object, contract: Contract, start: int, end: int 
     }
 
 
-def cycle_line(contract: Contract, item: Item) -> Object:
+def cycle_line(contract: Contract, item: Item) -> _Object:
     """The charge for an item's whole billing period."""
     detail = {"subscription_item": item.id, "invoice_item": None}
     line = _line(contract, item, contract.amount(item), proration=False)
@@ -173,7 +173,7 @@ def cycle_line(contract: Contract, item: Item) -> Object:
     return line
 
 
-def proration_line(contract: Contract, item: Item, amount: int, at: int) -> Object:
+def proration_line(contract: Contract, item: Item, amount: int, at: int) -> _Object:
     """The charge or credit for what is left of a billing period after a change inside it."""
     detail = {"invoice_item": f"ii_{item.id}_{at}"}
     line = _line(contract, item, amount, proration=True)
@@ -182,7 +182,7 @@ def proration_line(contract: Contract, item: Item, amount: int, at: int) -> Obje
     return line
 
 
-def charge(key: str, invoice: Invoice, at: int, method: str, failure: str | None = None) -> Object:
+def charge(key: str, invoice: Invoice, at: int, method: str, failure: str | None = None) -> _Object:
     """An attempt to take the money of an invoice."""
     return {
         "id": key,
@@ -208,7 +208,7 @@ def charge(key: str, invoice: Invoice, at: int, method: str, failure: str | None
     }
 
 
-def refund(key: str, taken: Object, at: int) -> Object:
+def refund(key: str, taken: _Object, at: int) -> _Object:
     """The whole amount of a charge, given back."""
     return {
         "id": key,
@@ -227,7 +227,7 @@ def refund(key: str, taken: Object, at: int) -> Object:
     }
 
 
-def _line(contract: Contract, item: Item, amount: int, *, proration: bool) -> Object:
+def _line(contract: Contract, item: Item, amount: int, *, proration: bool) -> _Object:
     """A line whose `id` and `invoice` are filled in when it is put on a bill."""
     price = contract.catalogue.prices[item.plan.key, contract.currency]
     return {
@@ -254,7 +254,7 @@ def _line(contract: Contract, item: Item, amount: int, *, proration: bool) -> Ob
     }
 
 
-def _parent(kind: str, contract: Contract, detail: Object, *, proration: bool) -> Object:
+def _parent(kind: str, contract: Contract, detail: _Object, *, proration: bool) -> _Object:
     common = {"subscription": contract.id, "proration": proration, "proration_details": None}
     other = {
         "subscription_item_details": "invoice_item_details",

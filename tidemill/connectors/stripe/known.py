@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["Known"]
 
-Object = Mapping[str, Any]
+_Object = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -24,9 +24,9 @@ class Known:
     event's id: the order of collecting changes nothing.
     """
 
-    coupons: dict[str, Object] = field(default_factory=dict)
-    discounts: dict[str, Object] = field(default_factory=dict)
-    prices: dict[str, Object] = field(default_factory=dict)
+    coupons: dict[str, _Object] = field(default_factory=dict)
+    discounts: dict[str, _Object] = field(default_factory=dict)
+    prices: dict[str, _Object] = field(default_factory=dict)
     _ages: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
 
     @staticmethod
@@ -34,7 +34,7 @@ class Known:
         """Whether events of a type bring something that is kept here."""
         return kind.startswith(("coupon.", "customer.discount.", "price.", "plan."))
 
-    def add(self, raw: Object) -> None:
+    def add(self, raw: _Object) -> None:
         """Keep what a raw event brings, if anything; never raises."""
         kind = raw.get("type")
         if not isinstance(kind, str) or not self.teaches(kind):
@@ -51,7 +51,7 @@ class Known:
             self._ages[family, key] = age
             self._shelf(family)[key] = found
 
-    def _shelf(self, family: str) -> dict[str, Object]:
+    def _shelf(self, family: str) -> dict[str, _Object]:
         if family == "coupon":
             return self.coupons
         return self.discounts if family == "customer" else self.prices

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 __all__ = ["STEPS_MAX", "chained", "rank", "subject", "ties"]
 
-Event = Mapping[str, Any]
+_Event = Mapping[str, Any]
 
 STEPS_MAX: Final = 1000
 """How many events of one rank fit into one second of one object."""
@@ -46,7 +46,7 @@ def _verb_rank(verb: str) -> int:
     return {"created": _CREATED, "updated": _UPDATED, "deleted": _DELETED}.get(verb, _OTHER)
 
 
-def subject(event: Event) -> tuple[str, str, int] | None:
+def subject(event: _Event) -> tuple[str, str, int] | None:
     """What the event is about, and in which second: account, object id, created."""
     found, created = _object(event), event.get("created")
     key, account = found.get("id"), event.get("account")
@@ -55,12 +55,12 @@ def subject(event: Event) -> tuple[str, str, int] | None:
     return (account if isinstance(account, str) else "", key, created)
 
 
-def ties(events: Iterable[Event]) -> dict[str, int]:
+def ties(events: Iterable[_Event]) -> dict[str, int]:
     """The steps of events that share subject, second and rank, by event id; 0 is not listed.
 
     The result depends on the set of events only: not on their order, nor on copies among them.
     """
-    groups: dict[tuple[str, str, int], dict[str, Event]] = {}
+    groups: dict[tuple[str, str, int], dict[str, _Event]] = {}
     for event in events:
         about, key = subject(event), event.get("id")
         if about is not None and isinstance(key, str):
@@ -72,13 +72,13 @@ def ties(events: Iterable[Event]) -> dict[str, int]:
     return steps
 
 
-def _steps(group: Sequence[Event]) -> dict[str, int]:
+def _steps(group: Sequence[_Event]) -> dict[str, int]:
     """Steps within one second of one object, rank after rank."""
-    ranks: dict[int, list[Event]] = {}
+    ranks: dict[int, list[_Event]] = {}
     for event in group:
         ranks.setdefault(_rank_of(event), []).append(event)
     steps: dict[str, int] = {}
-    last: Event | None = None
+    last: _Event | None = None
     for place in sorted(ranks):
         ordered = chained(ranks[place], last)
         steps.update((event["id"], step) for step, event in enumerate(ordered) if step)
@@ -86,14 +86,14 @@ def _steps(group: Sequence[Event]) -> dict[str, int]:
     return steps
 
 
-def chained(events: Sequence[Event], before: Event | None = None) -> list[Event]:
+def chained(events: Sequence[_Event], before: _Event | None = None) -> list[_Event]:
     """The events in the order their previous attributes tell; by id where they do not.
 
     A comes before B when B's previous attributes are what A's object says. `before` is the event
     that came last before all of them, if one is known: it tells which of a circle is the first.
     """
     left = sorted(events, key=lambda event: str(event.get("id")))
-    ordered: list[Event] = []
+    ordered: list[_Event] = []
     last = before
     while left:
         first = [each for each in left if not any(_strictly(other, each) for other in left)]
@@ -105,11 +105,11 @@ def chained(events: Sequence[Event], before: Event | None = None) -> list[Event]
     return ordered
 
 
-def _strictly(one: Event, other: Event) -> bool:
+def _strictly(one: _Event, other: _Event) -> bool:
     return one is not other and _precedes(one, other) and not _precedes(other, one)
 
 
-def _precedes(one: Event, other: Event) -> bool:
+def _precedes(one: _Event, other: _Event) -> bool:
     """Whether the other event's previous attributes are what the first one's object says."""
     data = other.get("data")
     previous = data.get("previous_attributes") if isinstance(data, Mapping) else None
@@ -130,12 +130,12 @@ def _agrees(previous: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     return True
 
 
-def _rank_of(event: Event) -> int:
+def _rank_of(event: _Event) -> int:
     kind = event.get("type")
     return rank(kind, _object(event).get("status")) if isinstance(kind, str) else 0
 
 
-def _object(event: Event) -> Mapping[str, Any]:
+def _object(event: _Event) -> Mapping[str, Any]:
     data = event.get("data")
     found = data.get("object") if isinstance(data, Mapping) else None
     return found if isinstance(found, Mapping) else {}

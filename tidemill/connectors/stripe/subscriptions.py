@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -28,6 +28,7 @@ _VOLUNTARY: Final = {
     "payment_failed": False,
     "payment_disputed": False,
 }
+_DAYS_UNTIL_DUE_MAX: Final = 3660
 _COLLECTION: Final = {each.value: each for each in CollectionMethod}
 _FETCH_ITEMS: Final = "Import the whole list, as in GET /v1/subscription_items?subscription={id}."
 
@@ -106,15 +107,18 @@ def _past_due_since(
     """When the subscription became past due.
 
     Only the event of the change itself says it. A later state (another change while past due, or
-    one fetched) knows no more than that the bill of the current period is the one unpaid, and so
-    the earliest it can have been: the start of that period. The timer of the policy then runs out
-    early by the hour between drafting and collecting an invoice, never late.
+    one fetched) knows no more than that the bill of the current period is the one unpaid. So the
+    earliest instant is taken at which that can have been: the start of the period, or, when
+    invoices are sent, the day that one was due. A policy's timer that starts there runs out early
+    by the hour between drafting and collecting an invoice, never late.
     """
     if found.value.get("status") != "past_due":
         return None
-    if change.began("status", "past_due"):
+    if period_start is None or change.began("status", "past_due"):
         return change.at
-    return period_start or change.at
+    days = found.integer("days_until_due") if found.has("days_until_due") else 0
+    grace = timedelta(days=min(max(days or 0, 0), _DAYS_UNTIL_DUE_MAX))
+    return min(period_start + grace, change.at)
 
 
 def _paused_at(found: Fields, change: Change) -> datetime | None:

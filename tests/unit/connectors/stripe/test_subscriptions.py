@@ -200,6 +200,13 @@ def test_past_due_in_a_later_state_dates_from_the_unpaid_period() -> None:
     assert "past_due_since" not in state(status="active", previous={"status": "past_due"})
 
 
+def test_an_invoice_that_was_sent_is_past_due_from_its_due_day() -> None:
+    found = state(status="past_due", days_until_due=10, collection_method="send_invoice")
+    assert found["past_due_since"] == "2026-04-11T00:00:00Z"
+    found = state(status="past_due", days_until_due=30)
+    assert found["past_due_since"] == NOW, "never later than the state that says so"
+
+
 # --- the end ----------------------------------------------------------------------------------
 
 
