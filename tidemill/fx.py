@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["daily_rates", "in_force", "rate_day", "rates_by_day"]
 
 # PostgreSQL dates have no end we could reach; these two days bound every book.
-FIRST_DAY: Final = date(1, 1, 1)
-LAST_DAY: Final = date(9999, 12, 31)
+_FIRST_DAY: Final = date(1, 1, 1)
+_LAST_DAY: Final = date(9999, 12, 31)
 
 _USUAL_EXPONENT: Final = 2
 
@@ -66,13 +66,13 @@ def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
     spans = select(
         rates.c.currency,
         rates.c.day.label("valid_from"),
-        func.coalesce(until, LAST_DAY).label("valid_to_exclusive"),
+        func.coalesce(until, _LAST_DAY).label("valid_to_exclusive"),
         (rates.c.rate * _scale(rates.c.currency, base)).label("factor"),
     )
     own = select(
         cast(literal(base), Text),
-        cast(literal(FIRST_DAY), Date),
-        cast(literal(LAST_DAY), Date),
+        cast(literal(_FIRST_DAY), Date),
+        cast(literal(_LAST_DAY), Date),
         cast(literal(1), Numeric),
     )
     return union_all(spans, own).subquery("daily_rates")

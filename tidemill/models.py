@@ -73,7 +73,7 @@ metadata = MetaData(
     }
 )
 
-Instant = DateTime(timezone=True)
+_Instant = DateTime(timezone=True)
 
 # --- the log -----------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ source = Table(
     Column("id", Integer, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),  # the connector's name: stripe, files, …
-    Column("created_at", Instant, nullable=False, server_default=func.now()),
+    Column("created_at", _Instant, nullable=False, server_default=func.now()),
     comment="Connected billing systems; created on first use by file imports.",
 )
 
@@ -98,9 +98,9 @@ event_log = Table(
     Column("type", Text, nullable=False),
     Column("subject", Text, nullable=False),  # the vendor id of what the event is about: data.id
     Column("customer", Text, nullable=False),  # vendor id; empty for catalogue events
-    Column("occurred_at", Instant, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
-    Column("recorded_at", Instant, nullable=False, server_default=func.clock_timestamp()),
+    Column("recorded_at", _Instant, nullable=False, server_default=func.clock_timestamp()),
     Column("livemode", Boolean, nullable=False),
     Column("data", JSONB, nullable=False),
     # A reader follows each partition from its own position on.
@@ -133,8 +133,8 @@ quarantine = Table(
     # SHA-256 of (source, kind, body): the same bad event sent twice is kept once.
     Column("fingerprint", Text, nullable=False, unique=True),
     Column("problems", JSONB, nullable=False),  # [{"path": …, "problem": …, "hint": …}, …]
-    Column("quarantined_at", Instant, nullable=False, server_default=func.now()),
-    Column("replayed_at", Instant),
+    Column("quarantined_at", _Instant, nullable=False, server_default=func.now()),
+    Column("replayed_at", _Instant),
     comment="Events kept aside with every reason, until they are replayed.",
 )
 
@@ -151,13 +151,13 @@ customer = Table(
     Column("email", Text),
     Column("country", Text),
     Column("currency", Text),
-    Column("created_at", Instant),
-    Column("deleted_at", Instant),
+    Column("created_at", _Instant),
+    Column("deleted_at", _Instant),
     Column("attributes", JSONB),
     # Order key of the customer event these values come from; null while only mentioned.
-    Column("state_at", Instant),
+    Column("state_at", _Instant),
     Column("state_sequence", Integer),
-    Column("state_recorded_at", Instant),
+    Column("state_recorded_at", _Instant),
     Column("state_event_id", Uuid),
     UniqueConstraint("source_id", "external_id"),
 )
@@ -169,9 +169,9 @@ product = Table(
     Column("external_id", Text, nullable=False),
     Column("name", Text),
     Column("active", Boolean),
-    Column("state_at", Instant, nullable=False),
+    Column("state_at", _Instant, nullable=False),
     Column("state_sequence", Integer, nullable=False),
-    Column("state_recorded_at", Instant, nullable=False),
+    Column("state_recorded_at", _Instant, nullable=False),
     Column("state_event_id", Uuid, nullable=False),
     PrimaryKeyConstraint("source_id", "external_id"),
 )
@@ -190,9 +190,9 @@ plan = Table(
     Column("pricing_model", Text, nullable=False),
     Column("usage_type", Text, nullable=False),
     Column("active", Boolean),
-    Column("state_at", Instant, nullable=False),
+    Column("state_at", _Instant, nullable=False),
     Column("state_sequence", Integer, nullable=False),
-    Column("state_recorded_at", Instant, nullable=False),
+    Column("state_recorded_at", _Instant, nullable=False),
     Column("state_event_id", Uuid, nullable=False),
     PrimaryKeyConstraint("source_id", "external_id"),
 )
@@ -218,9 +218,9 @@ customer_merge = Table(
     Column("into_source", Text, nullable=False),
     Column("into_customer", Text, nullable=False),
     Column("event_id", Uuid, nullable=False),
-    Column("occurred_at", Instant, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
-    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_at", _Instant, nullable=False),
     Column("livemode", Boolean, nullable=False),
     Index(None, "customer_id"),
 )
@@ -235,23 +235,23 @@ subscription_version = Table(
     Column("subscription_id", BigInteger, nullable=False),
     Column("customer_id", BigInteger, nullable=False),
     Column("event_id", Uuid, nullable=False),
-    Column("occurred_at", Instant, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
-    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_at", _Instant, nullable=False),
     Column("livemode", Boolean, nullable=False),
     Column("status", Text, nullable=False),
     Column("currency", Text, nullable=False),  # upper-case ISO 4217
-    Column("started_at", Instant),
-    Column("trial_start", Instant),
-    Column("trial_end", Instant),
-    Column("past_due_since", Instant),
-    Column("paused_at", Instant),
-    Column("current_period_start", Instant),
-    Column("current_period_end", Instant),
+    Column("started_at", _Instant),
+    Column("trial_start", _Instant),
+    Column("trial_end", _Instant),
+    Column("past_due_since", _Instant),
+    Column("paused_at", _Instant),
+    Column("current_period_start", _Instant),
+    Column("current_period_end", _Instant),
     Column("cancel_at_period_end", Boolean, nullable=False),
-    Column("cancel_at", Instant),
-    Column("canceled_at", Instant),
-    Column("ended_at", Instant),
+    Column("cancel_at", _Instant),
+    Column("canceled_at", _Instant),
+    Column("ended_at", _Instant),
     Column("cancel_reason", Text),
     Column("cancel_feedback", Text),
     Column("voluntary", Boolean),
@@ -290,8 +290,8 @@ version_discount = Table(
     Column("percent_off", Numeric),
     Column("amount_off", Numeric),
     Column("duration", Text, nullable=False),
-    Column("starts_at", Instant),
-    Column("ends_at", Instant),
+    Column("starts_at", _Instant),
+    Column("ends_at", _Instant),
     PrimaryKeyConstraint("version_id", "ordinal"),
 )
 
@@ -304,9 +304,9 @@ invoice_version = Table(
     Column("customer_id", BigInteger, nullable=False),
     Column("subscription", Text),  # vendor id; its row may arrive later, or never
     Column("event_id", Uuid, nullable=False),
-    Column("occurred_at", Instant, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
-    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_at", _Instant, nullable=False),
     Column("livemode", Boolean, nullable=False),
     Column("status", Text, nullable=False),
     Column("currency", Text, nullable=False),
@@ -314,10 +314,10 @@ invoice_version = Table(
     Column("tax", Numeric, nullable=False),
     Column("total", Numeric, nullable=False),
     Column("amount_paid", Numeric),
-    Column("period_start", Instant),
-    Column("period_end", Instant),
-    Column("issued_at", Instant, nullable=False),
-    Column("paid_at", Instant),
+    Column("period_start", _Instant),
+    Column("period_end", _Instant),
+    Column("issued_at", _Instant, nullable=False),
+    Column("paid_at", _Instant),
     Index(None, "customer_id"),
     Index(None, "source_id", "external_id"),
 )
@@ -334,8 +334,8 @@ invoice_line = Table(
     Column("plan", Text),
     Column("amount", Numeric, nullable=False),
     Column("quantity", Numeric),
-    Column("period_start", Instant),
-    Column("period_end", Instant),
+    Column("period_start", _Instant),
+    Column("period_end", _Instant),
     PrimaryKeyConstraint("version_id", "ordinal"),
 )
 
@@ -349,9 +349,9 @@ payment = Table(
     Column("invoice", Text),
     Column("event_id", Uuid, nullable=False),
     Column("kind", Text, nullable=False),  # succeeded | failed | refunded | disputed
-    Column("occurred_at", Instant, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
-    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_at", _Instant, nullable=False),
     Column("livemode", Boolean, nullable=False),
     Column("amount", Numeric, nullable=False),
     Column("fee", Numeric),
@@ -372,9 +372,9 @@ fx_rate = Table(
     Column("day", Date, nullable=False),
     Column("rate", Numeric, nullable=False),
     # Order key of the event the rate comes from: two sources may publish the same day.
-    Column("state_at", Instant),
+    Column("state_at", _Instant),
     Column("state_sequence", Integer),
-    Column("state_recorded_at", Instant),
+    Column("state_recorded_at", _Instant),
     Column("state_event_id", Uuid),
     PrimaryKeyConstraint("base", "quote", "day"),
 )
@@ -393,7 +393,7 @@ metric_mrr_movement = Table(
     Column("interval", Text, nullable=False),
     Column("interval_count", Integer, nullable=False),
     Column("currency", Text, nullable=False),
-    Column("occurred_at", Instant, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
     Column("day", Date, nullable=False),  # in the policy's time zone
     Column("type", Text, nullable=False),
     # Signed change of the item's monthly level, minor units of `currency`, exact.
@@ -418,7 +418,7 @@ policy_in_use = Table(
     metadata,
     Column("hash", Text, nullable=False),
     Column("document", JSONB, nullable=False),
-    Column("configured_at", Instant, nullable=False, server_default=func.now()),
+    Column("configured_at", _Instant, nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("hash", "configured_at"),
     comment="The policies the facts were kept under, and since when; the latest row is in force.",
 )
