@@ -20,8 +20,8 @@ def at(day: int, hour: int = 0) -> datetime:
 
 def _event(about: str, when: datetime, data: dict[str, Any], **envelope: Any) -> Event:
     known = {"source": "stripe", "type": about, "occurred_at": when, "data": data}
-    if name := envelope.pop("name", None):
-        envelope["id"] = uuid5(NAMESPACE_URL, str(name))
+    if nickname := envelope.pop("nickname", None):
+        envelope["id"] = uuid5(NAMESPACE_URL, f"{about} {nickname}")
     envelope.setdefault("recorded_at", when)
     return parse_event(known | envelope)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from tidemill import models
 
-__all__ = ["BELOW_THE_LOG", "exact_tables", "named_tables"]
+__all__ = ["BELOW_THE_LOG", "Rows", "exact_tables", "named_tables"]
 
 # Every table that is made from the log.
 BELOW_THE_LOG: Final = tuple(
@@ -19,12 +19,13 @@ BELOW_THE_LOG: Final = tuple(
 )
 
 Rows = dict[str, list[tuple[Any, ...]]]
+"""Table → its rows, sorted; JSON stands there as text, so that rows can be counted."""
 
 
 def exact_tables(connection: Connection) -> Rows:
     """All rows below the log as they stand, keys included, in a fixed order."""
     return {
-        table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
+        table.name: sorted(map(_plain, connection.execute(select(table))), key=repr)
         for table in BELOW_THE_LOG
     }
 
@@ -40,7 +41,7 @@ def named_tables(connection: Connection) -> Rows:
             (
                 tuple(
                     names[column][value] if column in names and value is not None else value
-                    for column, value in row._mapping.items()
+                    for column, value in zip(row._fields, _plain(row), strict=True)
                     if column != "id"
                 )
                 for row in connection.execute(select(table))
@@ -49,6 +50,10 @@ def named_tables(connection: Connection) -> Rows:
         )
         for table in BELOW_THE_LOG
     }
+
+
+def _plain(row: Row[Any]) -> tuple[Any, ...]:
+    return tuple(repr(value) if isinstance(value, dict) else value for value in row)
 
 
 def _names(connection: Connection) -> Mapping[str, dict[int, Any]]:
