@@ -59,7 +59,7 @@ bench: $(VENV)/.dev ## Timings on generated data (ARGS="--customers 2000"), save
 
 .PHONY: snap
 snap: $(VENV)/.dev ## Rebuild every generated file; commit the difference
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 .PHONY: docs
 docs: $(VENV)/.dev snap ## Rebuild the reference pages and run the examples in the docs

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
+from docs.commands import commands_page
+from docs.tables import table
 from tidemill import errors
 from tidemill.errors import TidemillError
 from tidemill.knobs import KNOBS
@@ -107,7 +109,7 @@ def errors_page() -> str:
         bases = [base for base in kind.__bases__ if base.__module__ == errors.__name__]
         parents = ", ".join(f"`{base.__name__}`" for base in bases)
         rows.append((f"`{kind.code}`", f"`{kind.__name__}`", parents, _first_paragraph(kind)))
-    return _ERRORS.format(table=_table(("Code", "Class", "Is a", "Meaning"), sorted(rows)))
+    return _ERRORS.format(table=table(("Code", "Class", "Is a", "Meaning"), sorted(rows)))
 
 
 def settings_page() -> str:
@@ -119,7 +121,7 @@ def settings_page() -> str:
         shown = "" if default in (None, "", {}, PydanticUndefined) else f"`{default}`"
         also = f" Also read from {_codes(others)}." if others else ""
         rows.append((f"`{first}`", f"`{name}`", shown, f"{field.description or ''}{also}"))
-    return _SETTINGS.format(table=_table(("Variable", "In the file", "Default", "Meaning"), rows))
+    return _SETTINGS.format(table=table(("Variable", "In the file", "Default", "Meaning"), rows))
 
 
 def metrics_page() -> str:
@@ -146,13 +148,14 @@ def policy_page() -> str:
         for knob in KNOBS
     ]
     return _POLICY.format(
-        knobs=_table(("Knob", "Default", "Other values", "Acts on", "Effect"), knobs),
+        knobs=table(("Knob", "Default", "Other values", "Acts on", "Effect"), knobs),
         presets="\n".join(_preset_section(preset) for preset in PRESETS.values()),
-        sources=_table(("Reference", "Where it was read"), SOURCES.items()),
+        sources=table(("Reference", "Where it was read"), SOURCES.items()),
     )
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
     "policy.md": policy_page,
@@ -181,7 +184,7 @@ def _metric_section(metric: MetricInfo) -> str:
         f"## {metric.title}\n\n{before}\n\n{told}### Questions of `{metric.name}`\n\n"
         + "\n".join(_question_section(question) for question in metric.questions)
         + f"\n### Dimensions of `{metric.name}`\n\n"
-        + _table(("Dimension", "Meaning"), dimensions)
+        + table(("Dimension", "Meaning"), dimensions)
     )
 
 
@@ -200,8 +203,8 @@ def _question_section(question: QuestionInfo) -> str:
     columns = [(f"`{each.name}`", each.unit, each.doc) for each in question.columns]
     parts = [f"#### `{command}`\n\n{question.summary}{aside}\n"]
     if params:
-        parts.append(_table(("Parameter", "Values", "Default", "Meaning"), params))
-    parts.append(_table(("Column", "Unit", "Meaning"), columns))
+        parts.append(table(("Parameter", "Values", "Default", "Meaning"), params))
+    parts.append(table(("Column", "Unit", "Meaning"), columns))
     return "\n".join(parts)
 
 
@@ -226,8 +229,8 @@ def _preset_section(preset: Preset) -> str:
         for choice in preset.choices
     ]
     notes = "".join(f"- {note}\n" for note in preset.notes)
-    table = _table(("Knob", "Value", "Evidence", "References"), rows)
-    return f"{section}\nEvidence: {counted}.\n\n{table}" + (f"\n{notes}" if notes else "")
+    choices = table(("Knob", "Value", "Evidence", "References"), rows)
+    return f"{section}\nEvidence: {counted}.\n\n{choices}" + (f"\n{notes}" if notes else "")
 
 
 def _codes(words: Iterable[str]) -> str:
@@ -241,11 +244,6 @@ def _variables(alias: object) -> list[str]:
 
 def _first_paragraph(thing: type) -> str:
     return " ".join(cleandoc(thing.__doc__ or "").split("\n\n")[0].split())
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |\n" for row in lines)
 
 
 if __name__ == "__main__":
