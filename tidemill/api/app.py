@@ -73,10 +73,14 @@ class _Api(FastAPI):
         if fresh:
             operations = (each for path in described["paths"].values() for each in path.values())
             for operation in operations:
+                # Whatever is wrong with a request is said with a 400.
+                operation["responses"].pop("422", None)
                 for response in operation["responses"].values():
                     content = response.get("content", {})
                     if MEDIA_TYPE in content:
                         content[MEDIA_TYPE] = content.pop("application/json")
+            for unused in ("HTTPValidationError", "ValidationError"):
+                described["components"]["schemas"].pop(unused, None)
         return described
 
 

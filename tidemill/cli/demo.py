@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import Annotated, Any, Final
@@ -24,6 +25,7 @@ from tidemill.cli.session import Desk, Session, session_of
 from tidemill.cli.summary import summary_text
 from tidemill.connectors import CONNECTORS
 from tidemill.connectors.base import Item
+from tidemill.database import Database
 from tidemill.demo import fx_rates, generate
 from tidemill.errors import BooksInUse, InvalidSettings
 from tidemill.ingest import Ingested, ingest
@@ -58,7 +60,9 @@ def _demo(
         listening = None if wanted is None else stack.enter_context(wanted)
         # The business ends yesterday: nothing in it may happen later than now.
         end = datetime.now(UTC).date() - timedelta(days=1)
-        _make(session, customers, months, seed, end)
+        # Open to the end, so that the embedded server need not start twice.
+        store = stack.enter_context(session.store())
+        _make(session, store, _Business(customers, months, seed, end))
         tidemill = stack.enter_context(session.open(serving=True))
         say("")
         say(summary_text(tidemill.summary(end)))
@@ -67,28 +71,37 @@ def _demo(
             until_interrupted(tidemill, listening)
 
 
-def _make(session: Session, customers: int, months: int, seed: int, end: date) -> None:
+@dataclass(frozen=True, slots=True)
+class _Business:
+    """Which business it is: the same four numbers, the same events."""
+
+    customers: int
+    months: int
+    seed: int
+    end: date
+
+
+def _make(session: Session, store: Database, business: _Business) -> None:
     """Put the business into the books, in place of an earlier one.
 
     Raises: BooksInUse, InvalidSettings.
     """
-    base = session.settings.base_currency
+    base, months, end = session.settings.base_currency, business.months, business.end
     if base not in _CURRENCIES:
         problem = f"is {base}, and the demo has rates for {', '.join(_CURRENCIES)} only"
         raise InvalidSettings([Problem("TIDEMILL_BASE_CURRENCY", problem)])
     started = time.monotonic()
-    with session.store() as store:
-        desk = session.desk(store)
-        _make_room(desk)
-        note(
-            f"A made-up business of {customers:,} customers over {months:,} months, as source "
-            f"{DEMO!r} in {store.url_display}; importing data of your own removes it."
-        )
-        payloads = list(generate(customers, months, seed, end=end))
-        rates = list(fx_rates(months, seed, end=end, base=base, source=DEMO))
-        with counting("From Stripe events to MRR", len(payloads) + len(rates)) as progress:
-            items = chain(rates, _translated(payloads))
-            done = ingest(store, desk.bus, items, desk.books, source_kind=DEMO, progress=progress)
+    desk = session.desk(store)
+    _make_room(desk)
+    note(
+        f"A made-up business of {business.customers:,} customers over {months:,} months, as source "
+        f"{DEMO!r} in {store.url_display}; importing data of your own removes it."
+    )
+    payloads = list(generate(business.customers, months, business.seed, end=end))
+    rates = list(fx_rates(months, business.seed, end=end, base=base, source=DEMO))
+    with counting("From Stripe events to MRR", len(payloads) + len(rates)) as progress:
+        items = chain(rates, _translated(payloads))
+        done = ingest(store, desk.bus, items, desk.books, source_kind=DEMO, progress=progress)
     _tell(done, len(payloads), time.monotonic() - started)
 
 
