@@ -138,7 +138,6 @@ def test_the_later_event_wins_whatever_the_order(
         assert _differences(_named(database), _whole(new_database, once)) == []
 
 
-@pytest.mark.parametrize("seed", [1])
 def test_any_batch_size_and_a_rebuild_give_the_same_rows_keys_and_all(
     new_database: NewDatabase, seed: int
 ) -> None:

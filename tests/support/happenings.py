@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from tidemill.events import Event, parse_event
 
-__all__ = ["at", "deleted", "known_as", "poisoned", "priced", "rated", "state"]
+__all__ = ["at", "deleted", "known_as", "merged", "poisoned", "priced", "rated", "state"]
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -78,6 +78,12 @@ def rated(day: str, rate: str, when: datetime, **more: Any) -> Event:
     """``fx_rate.published``: US dollars for a euro."""
     data = {"base": "USD", "quote": "EUR", "day": day, "rate": rate}
     return _event("fx_rate.published", when, data, customer="", **more)
+
+
+def merged(customer: str, into: str, when: datetime, **more: Any) -> Event:
+    """``customer.merged``: two customers of a source are one company."""
+    data = {"id": customer, "into": {"source": "stripe", "customer": into}}
+    return _event("customer.merged", when, data, customer=customer, **more)
 
 
 def poisoned(customer: str, when: datetime, **more: Any) -> Event:

@@ -1,0 +1,205 @@
+"""Importing: every piece of input is accounted for, in chunks that fit, beside other workers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+
+from tests.conftest import NewDatabase
+from tests.support.happenings import at, merged, poisoned, rated, state
+from tests.support.tables import exact_tables, named_tables
+from tidemill import ingest as importing
+from tidemill import models, quarantine
+from tidemill.bus import PostgresBus
+from tidemill.connectors.base import Item
+from tidemill.database import Database
+from tidemill.errors import Problem
+from tidemill.events import Event
+from tidemill.ingest import Ingested, ingest
+from tidemill.intake import Ignored, Rejected
+from tidemill.ledger import Fact, derive
+from tidemill.replay import rebuild, rebuild_facts
+from tidemill.state import Books, apply
+from tidemill.worker import Drained, Pace, drain
+
+BOOKS: Final = Books(facts=(Fact(models.metric_mrr_movement, derive),))
+BAD: Final = Rejected("f:1", "stripe", "events", "{", (Problem("", "is not JSON"),))
+OTHER: Final = Ignored("f:2", "radar.alert", "is not about subscriptions")
+
+
+def _life(customer: str, length: int = 5) -> list[Event]:
+    return [state(customer, at(1 + day), "active", 100 + day) for day in range(length)]
+
+
+def test_everything_read_is_accounted_for(database: Database) -> None:
+    items: list[Item] = [
+        *_life("a"),
+        BAD,
+        OTHER,
+        *_life("a", 3),
+        poisoned("b", at(1)),
+        *_life("c"),
+        BAD,
+    ]
+    seen: list[Ingested] = []
+    done = ingest(database, PostgresBus(database), items, BOOKS, progress=seen.append)
+    assert done == Ingested(read=17, applied=10, duplicate=3, quarantined=3, ignored=1)
+    assert done.read == done.applied + done.duplicate + done.quarantined + done.ignored
+    assert done.document()["read"] == 17
+    assert seen[-1] == done
+    assert all(one.read <= two.read and one.applied <= two.applied for one, two in pairwise(seen))
+    with database.connect() as connection:
+        assert quarantine.waiting(connection) == 2  # the same bad line twice is kept once
+
+
+def test_again_everything_is_a_duplicate(database: Database) -> None:
+    bus = PostgresBus(database)
+    ingest(database, bus, _life("a"), BOOKS)
+    with database.connect() as connection:
+        expected = exact_tables(connection)
+    assert ingest(database, bus, _life("a"), BOOKS) == Ingested(read=5, duplicate=5)
+    with database.connect() as connection:
+        assert exact_tables(connection) == expected
+
+
+def test_nothing_to_import(database: Database) -> None:
+    assert ingest(database, PostgresBus(database), [], BOOKS) == Ingested()
+
+
+def test_an_event_the_log_cannot_hold_is_quarantined(database: Database) -> None:
+    good = _life("a", 2)
+    known = {name: getattr(good[1], name) for name in good[1].__struct_fields__}
+    bad = Event(**known | {"data": b'{"id": "\\u0000"}'})
+    done = ingest(database, PostgresBus(database), [good[0], bad], BOOKS)
+    assert done == Ingested(read=2, applied=1, quarantined=1)
+    with database.connect() as connection:
+        (kept,) = quarantine.listed(connection)
+    assert kept.origin == f"event:{bad.id}"
+
+
+def test_chunks_bound_memory_by_number_and_by_size(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more input is read ahead than one chunk may hold."""
+    monkeypatch.setattr(importing, "_CHUNK_EVENTS_MAX", 4)
+    monkeypatch.setattr(importing, "_BACKLOG_MIN", 1)
+    taken = 0
+    log = models.event_log
+
+    def items() -> Iterator[Event]:
+        nonlocal taken
+        for number in range(20):
+            with database.connect() as connection:
+                stored = connection.execute(select(func.count()).select_from(log)).scalar_one()
+            assert number - stored <= 4
+            taken += 1
+            yield state("a", at(1 + number))
+
+    assert ingest(database, PostgresBus(database), items(), BOOKS).applied == 20
+    assert taken == 20
+
+
+def test_large_lines_make_small_chunks() -> None:
+    large = Rejected("f:1", "s", "events", "x" * 10_000_000, (Problem("", "too long"),))
+    assert [len(chunk) for chunk in importing._chunks([large] * 5)] == [2, 2, 1]
+
+
+def test_a_live_worker_beside_the_import(database: Database) -> None:
+    """Whoever applies it, the import ends when all is applied, and counts it once."""
+    events = [event for number in range(40) for event in _life(f"c{number}")]
+    with ThreadPoolExecutor(2) as pool:
+        workers = [
+            pool.submit(lambda: [drain(PostgresBus(database), BOOKS) for _ in range(10)])
+            for _ in range(2)
+        ]
+        done = ingest(database, PostgresBus(database), events, BOOKS)
+        with database.connect() as connection:
+            versions = select(func.count()).select_from(models.subscription_version)
+            assert connection.execute(versions).scalar_one() == 200
+        for worker in workers:
+            worker.result(timeout=60)
+    assert done == Ingested(read=200, applied=200)
+
+
+def test_workers_at_once_leave_the_facts_of_merged_customers_whole(
+    database: Database, new_database: NewDatabase
+) -> None:
+    """Members of a company travel in several partitions, and are derived together."""
+    events = [event for number in range(24) for event in _life(f"c{number}", 4)]
+    events += [merged(f"c{number}", "c0", at(9)) for number in range(1, 24)]
+    random.Random(1).shuffle(events)
+
+    def work(part: list[Event]) -> None:
+        bus = PostgresBus(database)
+        for event in part:
+            bus.append([event])
+            with bus.claim("state", 3, partitions=2) as delivery:
+                if delivery is not None:
+                    apply(delivery.connection, delivery.rows, BOOKS)
+
+    with ThreadPoolExecutor(3) as pool:
+        for future in [pool.submit(work, events[part::3]) for part in range(3)]:
+            try:
+                future.result(timeout=120)
+            except DBAPIError as error:  # a deadlock's victim; `drain` would try again
+                assert getattr(error.orig, "sqlstate", "").startswith("40")  # noqa: PT017
+    ingest(database, PostgresBus(database), events, BOOKS)
+    with new_database() as other:
+        ingest(other, PostgresBus(other), events, BOOKS)
+        with database.connect() as one, other.connect() as two:
+            assert named_tables(one) == named_tables(two)
+
+
+def test_facts_can_be_derived_again_alone(database: Database) -> None:
+    bus = PostgresBus(database)
+    ingest(database, bus, _life("a"), Books())
+    with database.connect() as connection:
+        assert exact_tables(connection)["metric_mrr_movement"] == []
+    rebuild_facts(database, bus, BOOKS)
+    with database.connect() as connection:
+        rows = exact_tables(connection)
+    assert len(rows["metric_mrr_movement"]) == 5
+    rebuild(database, bus, BOOKS)
+    with database.connect() as connection:
+        assert exact_tables(connection) == rows
+
+
+def test_a_rebuild_keeps_rates_that_were_loaded_by_hand(database: Database) -> None:
+    bus = PostgresBus(database)
+    by_hand = {"base": "USD", "quote": "EUR", "day": at(1).date(), "rate": 1}
+    with database.begin() as connection:
+        connection.execute(models.fx_rate.insert().values(by_hand))
+    ingest(database, bus, [rated("2025-01-02", "1.2", at(2))], BOOKS)
+    rebuild(database, bus, BOOKS)
+    with database.connect() as connection:
+        assert len(exact_tables(connection)["fx_rate"]) == 2
+
+
+def test_progress_of_a_drain_counts_up(database: Database) -> None:
+    bus = PostgresBus(database)
+    bus.append(_life("a"))
+    seen: list[Drained] = []
+    assert drain(bus, BOOKS, progress=seen.append) == seen[-1] == Drained(5, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "elapsed_s", "limit"),
+    [
+        (4_999, 0.001, 5_000),  # not full: says nothing
+        (5_000, 0.5, 10_000),
+        (5_000, 0.001, 20_000),  # at most four times as many
+        (5_000, 10.0, 500),
+        (5_000, 100.0, 500),  # never fewer
+    ],
+)
+def test_the_pace_follows_the_last_full_batch(count: int, elapsed_s: float, limit: int) -> None:
+    pace = Pace()
+    pace.learn(count, elapsed_s)
+    assert pace.limit == limit
