@@ -65,7 +65,7 @@ def settle(database: Database, bus: PostgresBus, books: Books) -> bool:
 def source_kinds(connection: Connection) -> dict[str, str]:
     """Source → kind of every source that has ever sent anything."""
     found = connection.execute(select(source.c.name, source.c.kind).order_by(source.c.name))
-    return dict(found.tuples().all())
+    return {row.name: row.kind for row in found}
 
 
 def clear(database: Database, bus: PostgresBus) -> None:

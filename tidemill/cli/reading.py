@@ -140,7 +140,7 @@ def _command(
         arguments.insert(0, _question_argument(info))
         listed = "\n".join(f"- {_usage(each)}: {each.summary}" for each in info.questions)
         help_text = f"{info.title}. {info.summary}\n\nQuestions:\n\n{listed}"
-    return command_of(dashed(asked.name), handle, help_text, (*arguments, *options))
+    return command_of(dashed(info.name), handle, help_text, (*arguments, *options))
 
 
 def _usage(question: QuestionInfo) -> str:
