@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks.books import LAST_DAY, Size, Store, write_events
 from benchmarks.measure import Measurement, median_of, once, process
 from benchmarks.questions import QUESTIONS
-from benchmarks.report import save, show
+from benchmarks.report import RESULTS, save, show
 from tidemill.engine import connect
 from tidemill.metrics.result import Result
 
@@ -54,6 +54,9 @@ def measure(
 def _write(
     store: Store, path: Path, size: Size, say: Callable[[str], None]
 ) -> Iterator[Measurement]:
+    say("reading and translating")
+    elapsed, count = once(lambda: store.translate(path))
+    yield Measurement("read and translate", count / elapsed, "events/s", "the part before the log")
     say("ingesting")
     elapsed, done = once(lambda: store.ingest(path, size))
     assert not done.quarantined, done
@@ -105,6 +108,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--months", type=int, default=24)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--repeat", type=int, default=7, help="times that each question is asked")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
     given = parser.parse_args(arguments)
     size = Size(given.customers, given.months, given.seed)
     # A file or a pipe has no width of its own.
@@ -116,8 +120,9 @@ def main(arguments: list[str]) -> int:
     show(done, console)
     asked = [each.value for each in done if each.name.startswith("question")]
     console.print(f"All questions: median {statistics.median(asked):.1f} ms.")
-    path = save(done, parameters=asdict(size) | {"repeat": given.repeat}, at=begun)
-    console.print(f"Saved as benchmarks/results/{path.name}")
+    parameters = asdict(size) | {"repeat": given.repeat}
+    path = save(done, parameters=parameters, at=begun, folder=given.results)
+    console.print(f"Saved as {path.name} in {given.results.name}.")
     return 0
 
 

@@ -32,11 +32,15 @@ def machine() -> dict[str, object]:
 
 
 def save(
-    measurements: Sequence[Measurement], *, parameters: Mapping[str, object], at: datetime
+    measurements: Sequence[Measurement],
+    *,
+    parameters: Mapping[str, object],
+    at: datetime,
+    folder: Path = RESULTS,
 ) -> Path:
     """Write one JSON file named after the instant; returns its path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{at:%Y%m%dT%H%M%SZ}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{at:%Y%m%dT%H%M%SZ}.json"
     document = {
         "at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
         "machine": machine(),

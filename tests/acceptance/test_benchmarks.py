@@ -1,0 +1,26 @@
+"""The benchmarks run, at a size at which their numbers mean nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.questions import QUESTIONS
+
+
+@pytest.mark.slow
+def test_a_small_run_measures_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--customers", "8", "--months", "3", "--repeat", "1", "--results", str(tmp_path)]
+    assert main(options) == 0
+    [saved] = tmp_path.glob("*.json")
+    document = json.loads(saved.read_text(encoding="utf-8"))
+    measured = {each["name"]: each["value"] for each in document["measurements"]}
+    assert measured.keys() >= {"generate", "ingest", "rebuild", "import tidemill", "tidemill mrr"}
+    assert measured.keys() >= {f"question: {name}" for name in QUESTIONS}
+    assert document["parameters"] == {"customers": 8, "months": 3, "seed": 7, "repeat": 1}
+    assert saved.name in capsys.readouterr().out
