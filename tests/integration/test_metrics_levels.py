@@ -60,6 +60,7 @@ def test_every_period_is_there_also_the_quiet_ones(engine: MetricsEngine) -> Non
     assert pairs(series, "period", "mrr") == list(zip(months, levels, strict=True))
     counted = engine.customers.series(start="2024-12-01", end="2025-06-30")
     assert [row["customers"] for row in counted.rows] == [0, 1, 2, 2, 2, 1, 1]
+    assert all(isinstance(row["customers"], int) for row in counted.rows)
     yearly = engine.arr.series(start="2024-12-01", end="2025-06-30")
     assert [row["arr"] for row in yearly.rows] == [12 * level for level in levels]
 

@@ -16,6 +16,8 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    FromClause,
+    Integer,
     Select,
     and_,
     cast,
@@ -172,7 +174,9 @@ def customers_by_period(q: Query, start: date, end: date, grain: Grain) -> Table
     """How many customers are active at the close of every period: period, customers."""
     calendar = Calendar.of(start, end, grain, q.policy.tz)
     period = calendar.cte()
-    level = running(q, calendar, period, _customers(q))
+    added = _customers(q)
+    moved = _moved(q, calendar, added)
+    level = _run(q, _comings_and_goings(q, moved, added) if added.along else moved, period, ())
     statement = (
         _each_period(q, period, level)
         .add_columns(period.c.key.label("period"), _number(level).label("customers"))
@@ -193,7 +197,12 @@ def running(q: Query, calendar: Calendar, period: CTE, added: Sum) -> CTE:
     Shape: group columns, `along`, place, key, closes_on, moved (within the period), level. Every
            line that is not empty has every period.
     """
-    moved = q.select(
+    return _run(q, _moved(q, calendar, added), period, tuple(added.along))
+
+
+def _moved(q: Query, calendar: Calendar, added: Sum) -> FromClause:
+    """The base rows with the key of their period: group columns, `along`, key, moved."""
+    return q.select(
         calendar.end,
         lambda _: [
             *(column.label(label) for label, column in added.along.items()),
@@ -201,7 +210,31 @@ def running(q: Query, calendar: Calendar, period: CTE, added: Sum) -> CTE:
             added.moved.label("moved"),
         ],
     ).subquery("movement")
-    lines = (*q.groups, *added.along)
+
+
+def _comings_and_goings(q: Query, moved: FromClause, added: Sum) -> FromClause:
+    """Levels of customers in groups as +1 where they became positive, -1 where they ceased to be.
+
+    That costs what changes, and not customers times periods.
+    """
+    line = [*q.group_columns(moved), *(moved.c[label] for label in added.along)]
+    net = (
+        select(*line, moved.c.key, func.sum(moved.c.moved).label("moved"))
+        .group_by(*line, moved.c.key)
+        .subquery("net")
+    )
+    keys = [net.c[column.name] for column in line]
+    level = func.sum(net.c.moved).over(partition_by=keys, order_by=net.c.key)
+    stands = select(net, cast(level > 0, Integer).label("there")).subquery("stands")
+    keys = [stands.c[column.name] for column in line]
+    before = func.lag(stands.c.there, 1, 0).over(partition_by=keys, order_by=stands.c.key)
+    groups = q.group_columns(stands)
+    return select(*groups, stands.c.key, (stands.c.there - before).label("moved")).subquery("came")
+
+
+def _run(q: Query, moved: FromClause, period: CTE, along: tuple[str, ...]) -> CTE:
+    """Movements that know their period's key, summed into levels; see `running`."""
+    lines = (*q.groups, *along)
     total = func.sum(moved.c.moved)
     flow = (
         select(*(moved.c[name] for name in lines), moved.c.key, total.label("moved"))

@@ -19,17 +19,21 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     FromClause,
+    Integer,
+    Numeric,
     Select,
     case,
     cast,
     func,
     literal,
+    null,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from tidemill.fx import daily_rates, in_force
+from tidemill.fx import daily_rates
 from tidemill.periods import parse_day
 from tidemill.policy import Policy
 from tidemill.relations import Relations
@@ -109,15 +113,41 @@ def rates_on(rates: FromClause, day: date, name: str = "rate_of_day") -> CTE:
 def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], name: str) -> CTE:
     """The rates of the (currency, day) pairs that occur in the two columns of `wanted`.
 
-    Shape: currency, day, factor; pairs without a rate have no row.
+    Shape: currency, day, factor; factor is null where there is no rate yet.
+
+    Days and rates are laid out in one line of time, where each rate opens a span and the days after
+    it belong to that span. Joining days with spans by a range would compare every day with every
+    rate of its currency.
     """
     currency, day = (wanted.c[each] for each in columns)
-    pairs = select(currency.label("currency"), day.label("day")).distinct().subquery("wanted")
-    return (
-        select(pairs.c.currency, pairs.c.day, rates.c.factor)
-        .join_from(pairs, rates, in_force(rates, pairs.c.currency, pairs.c.day))
-        .cte(name)
+    pairs = select(currency.label("currency"), day.label("day")).distinct().cte(f"{name}_wanted")
+    mark = union_all(
+        select(rates.c.currency, rates.c.valid_from.label("day"), rates.c.factor, _mark(0)).where(
+            rates.c.currency.in_(select(pairs.c.currency))
+        ),
+        select(pairs.c.currency, pairs.c.day, cast(null(), Numeric), _mark(1)),
+    ).subquery("mark")
+    opened = func.count(mark.c.factor).over(
+        partition_by=mark.c.currency, order_by=(mark.c.day, mark.c.wanted)
     )
+    spanned = select(
+        mark.c.currency, mark.c.day, mark.c.wanted, mark.c.factor, opened.label("span")
+    ).subquery("spanned")
+    in_force = func.first_value(spanned.c.factor).over(
+        partition_by=(spanned.c.currency, spanned.c.span),
+        order_by=(spanned.c.day, spanned.c.wanted),
+    )
+    known = select(
+        spanned.c.currency, spanned.c.day, spanned.c.wanted, in_force.label("factor")
+    ).subquery("known")
+    return (
+        select(known.c.currency, known.c.day, known.c.factor).where(known.c.wanted == 1).cte(name)
+    )
+
+
+def _mark(wanted: int) -> ColumnElement[int]:
+    """0 for a rate, 1 for a day that wants one: on the same day the rate comes first."""
+    return literal(wanted, Integer).label("wanted")
 
 
 def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
@@ -134,17 +164,17 @@ def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
 
 def missing_for_customers(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
     """The currencies in which anyone has MRR at the close of a day, without a rate for it."""
-    level = _native_levels(valued, at)
+    # No level is negative, so a currency's sum is zero only when nobody has any.
+    level = _native_levels(valued, at, by_customer=False)
     rate = rates_on(rates, at, "customer_rate")
     return (
         select(level.c.currency, cast(literal(at), Date).label("day"))
         .outerjoin_from(level, rate, rate.c.currency == level.c.currency)
         .where(rate.c.factor.is_(None))
-        .distinct()
     )
 
 
-def _native_levels(valued: Valued, at: date) -> CTE:
+def _native_levels(valued: Valued, at: date, *, by_customer: bool = True) -> CTE:
     rows = valued.rows.c
     worth = (
         select(
@@ -155,10 +185,11 @@ def _native_levels(valued: Valued, at: date) -> CTE:
         .where(rows.day <= at)
         .subquery("worth")
     )
+    keys = [worth.c.currency, *([worth.c.customer_id] if by_customer else [])]
     total = func.sum(worth.c.amount)
     return (
-        select(worth.c.customer_id, worth.c.currency, total.label("native_minor"))
-        .group_by(worth.c.customer_id, worth.c.currency)
+        select(*keys, total.label("native_minor"))
+        .group_by(*keys)
         .having(total != 0)
         .cte("customer_level")
     )
