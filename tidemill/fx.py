@@ -78,9 +78,10 @@ def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
     return union_all(spans, own).subquery("daily_rates")
 
 
-def rates_by_day(fx_rates: FromClause, base: str) -> CTE:
+def rates_by_day(fx_rates: FromClause, base: str, name: str = "rate_by_day") -> CTE:
     """The same factors with a row for every day, to be joined by equality (`rate_day`).
 
+    name:  of the common table expression; a statement that joins it twice needs two.
     Shape: currency, day, factor; from each currency's first published day to the last day published
            at all. Later days have the rates of that last day.
     """
@@ -100,7 +101,7 @@ def rates_by_day(fx_rates: FromClause, base: str) -> CTE:
         .select_from(spans)
         .join(day, true())
         .where(spans.c.currency != base)
-        .cte("rate_by_day")
+        .cte(name)
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["carried"]
+__all__ = ["carried", "swapped"]
 
 # Digits kept of the running products: far more than any display shows, few enough to stay fast.
 _DIGITS: Final = 24
@@ -55,6 +55,27 @@ def carried(rows: FromClause, relations: Relations, policy: Policy) -> FromClaus
         select(rows, amount.label("amount_base_minor"))
         .select_from(rows.outerjoin(moved, same_step))
         .subquery("carried")
+    )
+
+
+def swapped(changes: FromClause, relations: Relations, policy: Policy) -> FromClause:
+    """Changes of lines that move nothing for their unit, with amount_base_minor.
+
+    What one line gives up at the rate of the day another takes up: the unit carries what it did.
+    """
+    if policy.fx != "at_movement":
+        return changes
+    rates = rates_by_day(relations.fx_rates, relations.base_currency, "swap_rate")
+    of_day = and_(
+        rates.c.currency == changes.c.currency,
+        rates.c.day == rate_day(relations.fx_rates, changes.c.day),
+    )
+    is_base = changes.c.currency == relations.base_currency
+    amount = case((is_base, changes.c.amount_minor), else_=changes.c.amount_minor * rates.c.factor)
+    return (
+        select(changes, amount.label("amount_base_minor"))
+        .select_from(changes.outerjoin(rates, of_day))
+        .subquery("swapped")
     )
 
 

@@ -29,7 +29,7 @@ from tidemill.fx import daily_rates, in_force
 from tidemill.knobs import parameter
 from tidemill.ledger.activity import balanced
 from tidemill.ledger.buckets import bucketed, dated, month_of, with_moves
-from tidemill.ledger.carrying import carried
+from tidemill.ledger.carrying import carried, swapped
 from tidemill.ledger.changes import LINE
 from tidemill.vocabulary import MovementType
 
@@ -60,7 +60,8 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     rows = carried(_with_customers(states, policy), relations, policy)
     told = [select(*_told(rows, policy))]
     if policy.fx == "at_renewal" or policy.netting not in ("day", "none"):
-        told.append(_asides(changes))
+        still = select(changes).where(not_(changes.c.moves)).subquery("still")
+        told.append(_asides(swapped(still, relations, policy)))
     return _with_cohorts(union_all(*told).subquery("told"))
 
 
@@ -161,7 +162,7 @@ def _asides(changes: FromClause) -> Select[tuple[object, ...]]:
         changes.c.cause,
         changes.c.event_position,
         cast(null(), Text),
-    ).where(not_(changes.c.moves))
+    )
 
 
 def _base_amount(rows: FromClause) -> ColumnElement[Any]:
