@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -62,6 +63,23 @@ def test_a_signal_ends_a_worker_quietly(cli: Cli, number: signal.Signals, code: 
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert stderr == ""
+
+
+@pytest.mark.parametrize("command", [("serve",), ("demo", "--customers", "5", "--months", "2")])
+def test_ctrl_c_ends_serving_quietly(cli: Cli, command: tuple[str, ...]) -> None:
+    with cli.start(*command, "--port", "0") as process:
+        assert process.stdout is not None
+        said = next(line for line in process.stdout if "http://" in line)
+        url = said.split("http://")[1].split("/")[0]
+        answer = httpx.get(f"http://{url}/api/metrics/customers", timeout=60)
+        assert answer.json()["rows"][0]["customers"] >= 0
+        taken = cli.run("serve", "--port", url.split(":")[1])
+        assert taken.returncode == 1
+        assert "error[address_unavailable]" in taken.stderr
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "ctrl-c"])

@@ -24,8 +24,6 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     INCOMPLETE = 4
-    INTERRUPTED = 130
-    PIPE_CLOSED = 141
 
 
 EXITS: Final[Mapping[str, ExitCode]] = MappingProxyType(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from dataclasses import replace
+from typing import Final, Literal
 
 from tidemill.cli.output import as_json, note, result_table, say
 from tidemill.engine import Explanation
+from tidemill.metrics.result import Result
 from tidemill.policy import Policy
 
 __all__ = ["show_explanation"]
+
+# More rows than this are read by programs, not by people.
+_SHOWN_MAX: Final = 50
 
 
 def show_explanation(explanation: Explanation, how: Literal["table", "json"]) -> None:
@@ -31,7 +36,16 @@ def _sections(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "Formula", explanation.formula
     yield "Policy", "\n".join(_policy(explanation))
     yield "SQL", explanation.sql
-    yield "Movements behind it", result_table(explanation.behind)
+    yield "Movements behind it", _movements(explanation.behind)
+
+
+def _movements(behind: Result) -> str:
+    if not behind.rows:
+        return "none"
+    shown = replace(behind, rows=behind.rows[:_SHOWN_MAX])
+    hidden = len(behind.rows) - len(shown.rows)
+    more = f"\n… and {hidden:,} more, with --format json" if hidden else ""
+    return f"{result_table(shown)}{more}"
 
 
 def _policy(explanation: Explanation) -> Iterator[str]:

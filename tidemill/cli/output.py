@@ -8,10 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
+
+import typer
 
 from tidemill.metrics.base import Column
 from tidemill.metrics.result import Result, Row, json_value
@@ -38,11 +41,18 @@ _UNDEFINED: Final = "undefined"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Tables are as wide as they need to be, like those of psql: folded cells cannot be read or piped.
 _WIDTH: Final = 10_000
+# As the shell counts a program that a closed pipe has ended: 128 and the number of the signal.
+_PIPE_CLOSED: Final = 141
 
 
 def say(text: str) -> None:
-    """Print to standard output."""
-    print(text, flush=True)  # noqa: T201 - the one place that prints
+    """Print to standard output; when its reader has gone (`| head`), that is the end, quietly."""
+    try:
+        print(text, flush=True)  # noqa: T201 - the one place that prints
+    except BrokenPipeError:
+        # Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_PIPE_CLOSED) from None
 
 
 def complain(text: str) -> None:

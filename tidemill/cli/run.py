@@ -7,7 +7,6 @@ name is shown.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import tempfile
@@ -34,14 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # What a terminal's encoding cannot show becomes an escape, never a failure.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    try:
-        code = _ended(given)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone (`| head`). Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.PIPE_CLOSED
-    return code
+    return _ended(given)
 
 
 def _ended_by_signal(number: int, _: FrameType | None) -> NoReturn:
@@ -50,16 +42,11 @@ def _ended_by_signal(number: int, _: FrameType | None) -> NoReturn:
 
 def _ended(arguments: list[str]) -> int:
     """The exit code of the command, after its errors have been reported."""
+    command = typer.main.get_command(app)
     try:
-        with typer.main.get_command(app).make_context("tidemill", arguments) as context:
-            context.command.invoke(context)
-        return ExitCode.OK
-    except typer.Exit as end:
-        return end.exit_code
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        raise
+        # Not standalone: it hands exceptions on, and the codes of those that only end the command.
+        code = command.main(arguments, prog_name="tidemill", standalone_mode=False)
+        return code if isinstance(code, int) else ExitCode.OK
     except TidemillError as error:
         return _reported(arguments, error.document(), exit_code_of(error))
     except typer.TyperException as error:
