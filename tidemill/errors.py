@@ -8,6 +8,7 @@
     │   ├── UnknownMetric · UnknownQuestion · UnknownMeasure · UnknownDimension · UnknownSegment
     │   ├── UnknownCommand            the command line has no command of this name
     │   ├── UnknownSource             no connected source has this name
+    │   ├── UnknownCustomer           no source knows a customer of this id
     │   ├── UnknownQuarantined        nothing in the quarantine has this number
     │   ├── InvalidPolicy             several problems at once
     │   ├── UnknownPolicy · UnknownKnob
@@ -94,6 +95,7 @@ __all__ = [
     "Transient",
     "UnknownCommand",
     "UnknownCurrency",
+    "UnknownCustomer",
     "UnknownDimension",
     "UnknownKnob",
     "UnknownMeasure",
@@ -267,6 +269,14 @@ class UnknownSource(UnknownName, QueryError):
     code = "unknown_source"
     kind = "source"
     otherwise = "See `tidemill sources`."
+
+
+class UnknownCustomer(UnknownName, QueryError):
+    """No connected source knows a customer of this id."""
+
+    code = "unknown_customer"
+    kind = "customer"
+    otherwise = "See `tidemill mrr --by customer`; ids are those of the billing system."
 
 
 class UnknownQuarantined(QueryError):

@@ -20,6 +20,7 @@ from tests.support.hand_ledger import HandLedger
 from tidemill import models
 from tidemill.database import Database
 from tidemill.engine import MetricsEngine
+from tidemill.errors import UnknownCustomer
 from tidemill.metrics.spec import QuerySpec
 from tidemill.policy import Policy
 
@@ -156,6 +157,24 @@ def test_an_explanation(engine: MetricsEngine) -> None:
     assert shown["customer"] == "bob"
     assert shown["policy"]["knobs"]["netting"] == "day"
     assert shown["behind"]["rows"][0]["amount"] == "-5000.000000"
+
+
+def test_explaining_a_customer_nobody_knows_is_refused(engine: MetricsEngine) -> None:
+    for name in ("bobby", "", "a\0b", "\ud800"):
+        with pytest.raises(UnknownCustomer):
+            engine.explain("mrr", customer=name)
+
+
+def test_a_merged_customer_is_explained_as_the_company_it_is(
+    engine: MetricsEngine, ledger: HandLedger
+) -> None:
+    ledger.merge("ann", "bob")
+    told = engine.explain("mrr", at="2025-03-31", customer="ann")
+    assert told.result.filters == ("customer=bob",)
+    apart = engine.explain(
+        "customers", customer="ann", policy=engine.policy.turned({"identity": "per_source"})
+    )
+    assert apart.result.filters == ("customer=ann",)
 
 
 def test_the_rows_behind_a_level_are_all_that_came_before(engine: MetricsEngine) -> None:

@@ -106,6 +106,21 @@ class HandLedger:
         }
         self._insert(models.metric_mrr_movement, row | values)
 
+    def merge(self, one: str, into: str, source: str = "stripe") -> None:
+        """Two customers are one company; the ledger's rows stay as they were written."""
+        row = {
+            "id": self.event("2025-06-01", source),
+            "customer_id": self.customer(one, source),
+            "into_source": source,
+            "into_customer": into,
+            "event_id": _NAMES,
+            "occurred_at": AS_OF,
+            "sequence": 0,
+            "recorded_at": AS_OF,
+            "livemode": True,
+        }
+        self._insert(models.customer_merge, row)
+
     def event(
         self, day: str, source: str = "stripe", *, livemode: bool = True, **values: Any
     ) -> int:

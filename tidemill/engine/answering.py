@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
 
 from tidemill.database import Database
 from tidemill.engine.notices import Notices, read_notices, same_ledger
@@ -77,6 +77,28 @@ class Asker:
         bound = Bound({"start": start, "end": end}, (), asked.bound.conditions, asked.bound.filters)
         rows = replace(asked, info=replace(asked.info, name="mrr"), question=listing, bound=bound)
         return self._result(rows, movement_rows(self._query(rows), start, end), rows_max=rows_max)
+
+    def customers_of(self, name: str, asked: Asked) -> list[str]:
+        """The ids under which the ledger keeps the customers of this vendor id.
+
+        A customer that was merged into another is that other one, unless the policy keeps them
+        apart; one id may stand for customers of several sources.
+        """
+        relations = core_relations(base_currency=self.base_currency, known_at=asked.known_at)
+        named, owner = relations.customers, relations.customers.alias("owner")
+        merged = relations.identities
+        owner_id: ColumnElement[Any] = named.c.customer_id
+        source = named
+        if asked.policy.identity == "merged":
+            source = named.outerjoin(merged, merged.c.customer_id == named.c.customer_id)
+            owner_id = func.coalesce(merged.c.canonical_id, named.c.customer_id)
+        found = (
+            select(owner.c.external_id)
+            .select_from(source.join(owner, owner.c.customer_id == owner_id))
+            .where(named.c.external_id == name)
+            .distinct()
+        )
+        return sorted(self.connection.execute(found).scalars())
 
     def _result(self, asked: Asked, table: Table, *, rows_max: int | None = None) -> Result:
         statement = table.statement if rows_max is None else table.statement.limit(rows_max + 1)

@@ -17,7 +17,7 @@ from tidemill.database import Database
 from tidemill.engine.answering import Asked, Asker, asking
 from tidemill.engine.explanation import ROWS_MAX, Explanation
 from tidemill.engine.summary import Summary, summarise
-from tidemill.errors import KnobNotSupported
+from tidemill.errors import KnobNotSupported, UnknownCustomer
 from tidemill.ledger.support import require_supported
 from tidemill.metrics import METRICS
 from tidemill.metrics.binding import bind
@@ -116,12 +116,16 @@ class MetricsEngine:
     ) -> Explanation:
         """The answer with its formula, policy, SQL and the movements behind it, cause by cause.
 
-        customer: only this customer's part of the answer. The other arguments are those of `query`.
+        customer: only this customer's part of the answer, by the id in the billing system. The
+        other arguments, and the errors, are those of `query`.
+
+        Raises: UnknownCustomer.
         """
-        spec = spec or QuerySpec()
+        under = self._under(policy, known_at)
+        asked = self._asked(metric, question, spec, under, params)
         if customer is not None:
-            spec = spec.where(Filter("customer", "=", customer))
-        asked = self._asked(metric, question, spec, self._under(policy, known_at), params)
+            only = [Filter("customer", "=", each) for each in self._customers(asked, customer)]
+            asked = self._asked(metric, question, (spec or QuerySpec()).where(*only), under, params)
         return self._explain(asked, customer)
 
     def summary(
@@ -189,6 +193,14 @@ class MetricsEngine:
             behind=behind,
             customer=customer,
         )
+
+    def _customers(self, asked: Asked, name: str) -> list[str]:
+        # The same text that a filter's value may not hold cannot name a customer either.
+        with self._asker(asked) as asker:
+            found = asker.customers_of(name, asked) if name.isprintable() else []
+        if not found:
+            raise UnknownCustomer(name)
+        return found
 
     def _linked(self, asked: Asked, result: Result, customer: str | None = None) -> Result:
         """The result with its ways back to the engine."""
