@@ -21,10 +21,11 @@ _Item = Event | Rejected | Ignored
 _CHUNK_EVENTS_MAX: Final = 10_000
 _CHUNK_BYTES_MAX: Final = 16_000_000
 
-# The tables are brought up to the log when it has doubled, and at the end. Between two such moments
-# customers gather their history, so that a long import derives each of them a few times, not at
-# every chunk.
-_BACKLOG_MIN: Final = 20_000
+# The tables are brought up to the log at the end, and on the way whenever so many times more events
+# wait as are applied. Each time derives the customers anew that got new events, which in a long
+# import are most of them: done after every chunk, its cost would grow with the square of the input.
+_BACKLOG_MIN: Final = 50_000
+_BACKLOG_RATIO: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def ingest(
     run = _Run(database, bus, books, source_kind, progress)
     for chunk in _chunks(items):
         run.store(chunk)
-        if run.backlog >= max(_BACKLOG_MIN, run.applied):
+        if run.backlog >= max(_BACKLOG_MIN, _BACKLOG_RATIO * run.applied):
             run.drain()
     run.drain()
     return run.counts()

@@ -192,11 +192,11 @@ def test_progress_of_a_drain_counts_up(database: Database) -> None:
 @pytest.mark.parametrize(
     ("count", "elapsed_s", "limit"),
     [
-        (4_999, 0.001, 5_000),  # not full: says nothing
-        (5_000, 0.5, 10_000),
-        (5_000, 0.001, 20_000),  # at most four times as many
-        (5_000, 10.0, 500),
-        (5_000, 100.0, 500),  # never fewer
+        (9_999, 0.001, 10_000),  # not full: says nothing
+        (10_000, 2.0, 15_000),
+        (10_000, 0.001, 40_000),  # at most four times as many
+        (10_000, 15.0, 2_000),
+        (10_000, 1000.0, 500),  # never fewer
     ],
 )
 def test_the_pace_follows_the_last_full_batch(count: int, elapsed_s: float, limit: int) -> None:

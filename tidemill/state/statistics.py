@@ -1,0 +1,51 @@
+"""What the planner knows about the tables while an import fills them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, column, func, select, table
+
+from tidemill.bus.staging import Analyze
+from tidemill.models import (
+    customer,
+    invoice_line,
+    invoice_version,
+    payment,
+    subscription,
+    subscription_version,
+    version_discount,
+    version_item,
+)
+from tidemill.state.facts import Books
+
+__all__ = ["keep_statistics"]
+
+_CLASS: Final = table("pg_class", column("oid"), column("reltuples"))
+_TABLES: Final = (
+    customer,
+    subscription,
+    subscription_version,
+    version_item,
+    version_discount,
+    invoice_version,
+    invoice_line,
+    payment,
+)
+
+
+def keep_statistics(connection: Connection, books: Books, added: int) -> bool:
+    """Count the tables anew when `added` events are more than they were known to hold.
+
+    The server does this by itself, but only every minute or so. An import fills empty tables within
+    seconds, and meanwhile each batch would be planned as if there were hardly anything in them.
+    Returns: whether it was done.
+    """
+    oid = func.to_regclass(subscription_version.name)
+    known = connection.execute(select(_CLASS.c.reltuples).where(_CLASS.c.oid == oid)).scalar_one()
+    if added < known:
+        return False
+    connection.execute(select(func.set_config("default_statistics_target", "100", True)))
+    for each in (*_TABLES, *(fact.table for fact in books.facts)):
+        connection.execute(Analyze(each))
+    return True
