@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -24,7 +24,16 @@ from tidemill.errors import InvalidPolicy, Problem, UnknownKnob, UnknownPolicy, 
 from tidemill.knobs import KNOB_NAMES, KNOBS, Knob, fraction, parameter
 from tidemill.presets import PRESETS
 
-__all__ = ["KNOBS", "POLICY_VERSION", "Difference", "Knob", "Policy", "fraction", "parameter"]
+__all__ = [
+    "KNOBS",
+    "POLICY_VERSION",
+    "Difference",
+    "Knob",
+    "Policy",
+    "fraction",
+    "parameter",
+    "read_overrides",
+]
 
 POLICY_VERSION = 1
 """Version of the policy document; it rises when a knob's value changes its meaning."""
@@ -151,13 +160,7 @@ class Policy:
         Raises: as :meth:`of`.
         """
         preset, *settings = text.split(";")
-        overrides = {}
-        for setting in settings:
-            name, equals, value = setting.partition("=")
-            if not equals:
-                raise InvalidPolicy([Problem(name, "has no value", f"Write {name}=VALUE.")])
-            overrides[name.strip()] = value
-        return cls.of(preset.strip(), overrides)
+        return cls.of(preset.strip(), read_overrides(settings))
 
     def turned(self, overrides: Mapping[str, object]) -> Policy:
         """This policy with some knobs turned further; the preset's name stays.
@@ -203,6 +206,20 @@ class Policy:
             for knob in KNOBS
         )
         return tuple(pair for pair in pairs if pair.value != pair.other)
+
+
+def read_overrides(texts: Iterable[str]) -> dict[str, str]:
+    """Knob → value from texts such as ``netting=month``; neither is looked at yet.
+
+    Raises: InvalidPolicy naming every text without a value.
+    """
+    pairs = [each.partition("=") for each in texts]
+    bare = [name.strip() for name, equals, _ in pairs if not equals]
+    if bare:
+        raise InvalidPolicy(
+            [Problem(name, "has no value", f"Write {name}=VALUE.") for name in bare]
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 _COUNTS = frozenset(knob.name for knob in KNOBS if knob.kind == "number")

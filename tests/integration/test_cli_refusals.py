@@ -28,7 +28,7 @@ REFUSED = [
     (("mrr", "--where", "1=1; DROP TABLE customer=x"), 2, "invalid_query", "no dimension"),
     (("mrr", "--preset", "chartmogl"), 2, "unknown_policy", "'chartmogul'"),
     (("mrr", "--set", "neting=month"), 2, "unknown_knob", "'netting'"),
-    (("mrr", "--set", "netting"), 2, "invalid_policy", "KNOB=VALUE"),
+    (("mrr", "--set", "netting"), 2, "invalid_policy", "netting=VALUE"),
     (("mrr", "--known-at", "yesterday"), 2, "invalid_instant", ""),
     (("mrr", "--source", "bokks"), 2, "unknown_source", "'books'"),
     (("mrr", "--segment", "big"), 2, "invalid_query", "segments"),

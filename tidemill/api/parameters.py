@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tidemill.errors import InvalidPolicy, InvalidQuery
+from tidemill.errors import InvalidQuery
 from tidemill.metrics.base import Param
 from tidemill.metrics.catalogue import QuestionInfo
 from tidemill.metrics.spec import QuerySpec
 from tidemill.periods import GRAINS
+from tidemill.policy import read_overrides
 from tidemill.presets import PRESETS
 from tidemill.problems import Problem
 
@@ -54,18 +55,13 @@ class Wanted:
             **self.params,
         }
 
-    def policy_set(self) -> dict[str, str] | None:
+    def policy_set(self) -> dict[str, str]:
         """Knob → value.
 
         Raises: InvalidPolicy naming every text that is not ``knob=value``.
         """
-        pairs = [each.partition("=") for each in self.several.get("set", ())]
-        wrong = [name for name, equals, _ in pairs if not equals]
-        if wrong:
-            hint = "Write set=knob=value."
-            raise InvalidPolicy([Problem(name, "has no value", hint) for name in wrong])
-        turned = {name.strip(): value.strip() for name, _, value in pairs}
-        return (turned | dict(self.knobs)) or None
+        turned = read_overrides(self.several.get("set", ()))
+        return turned | dict(self.knobs)
 
 
 def read_query(items: Iterable[tuple[str, str]]) -> Wanted:

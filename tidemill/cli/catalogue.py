@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tidemill.cli.generating import dashed
 from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, say
 from tidemill.errors import UnknownPolicy
@@ -35,7 +36,7 @@ def _metrics(
         say(as_json(known.document()))
         return
     rows = [
-        (_dashed(info.name), _dashed(question.name), question.summary)
+        (dashed(info.name), dashed(question.name), question.summary)
         for info in known.values()
         for question in info.questions
     ]
@@ -47,7 +48,7 @@ def _about(info: MetricInfo) -> Iterator[str]:
     for heading, text in info.definition.items():
         if heading:
             yield f"{heading}\n{text}"
-    questions = [(_dashed(each.name), each.summary) for each in info.questions]
+    questions = [(dashed(each.name), each.summary) for each in info.questions]
     yield as_table(("question", "answers"), questions)
     yield as_table(("dimension", "meaning"), [(each.name, each.doc) for each in info.dimensions])
 
@@ -84,7 +85,3 @@ def _choices(preset: Preset) -> Iterator[str]:
     yield as_table(("knob", "value", "", "evidence", "effect"), rows)
     if preset.notes:
         yield "\n".join(preset.notes)
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")

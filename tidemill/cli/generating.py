@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Handler", "Option", "command_of", "option", "plain"]
+__all__ = ["Handler", "Option", "command_of", "dashed", "option", "plain"]
 
 Handler = Callable[[typer.Context, dict[str, Any]], None]
 """What a command does: it gets the context and the value of every option by name."""
@@ -30,6 +30,15 @@ def option(
     """An option; `how` is what `typer.Option` takes."""
     how.setdefault("show_default", False)
     return Option(name, Annotated[kind, typer.Option(*flags, **how)], default)
+
+
+def dashed(name: str) -> str:
+    """The name of a metric, question or parameter as the command line writes it.
+
+    >>> dashed("quick_ratio")
+    'quick-ratio'
+    """
+    return name.replace("_", "-")
 
 
 def plain(text: str) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 import typer
 
 from tidemill.cli.generating import option
 from tidemill.cli.output import Format
-from tidemill.errors import InvalidPolicy
 from tidemill.presets import PRESETS
-from tidemill.problems import Problem
 
-__all__ = ["CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "Printed", "policy_set"]
+__all__ = ["CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "Printed"]
 
 _CUT, _UNDER, _OUT = "Cut the answer", "Under which definition", "Output"
 
@@ -108,16 +105,3 @@ SQL: Final = option(
 
 Printed = Annotated[Literal["table", "json"], typer.Option("--format", help="How to print it.")]
 """The same as `TABLE_OR_JSON`, for commands that are written out."""
-
-
-def policy_set(written: Iterable[str] | None) -> dict[str, str] | None:
-    """Knob → value from texts like ``netting=month``.
-
-    Raises: InvalidPolicy naming every text that is not of this form.
-    """
-    pairs = [each.partition("=") for each in written or ()]
-    wrong = [name for name, equals, _ in pairs if not equals]
-    if wrong:
-        hint = "Write KNOB=VALUE."
-        raise InvalidPolicy([Problem(name, "has no value", hint) for name in wrong])
-    return {name.strip(): value.strip() for name, _, value in pairs} or None

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from tidemill.cli.explaining import show_explanation
-from tidemill.cli.generating import Handler, Option, command_of, option, plain
-from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY, SQL, TABLE_OR_JSON, policy_set
+from tidemill.cli.generating import Handler, Option, command_of, dashed, option, plain
+from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY, SQL, TABLE_OR_JSON
 from tidemill.cli.output import say, show
 from tidemill.cli.session import session_of
 from tidemill.errors import UnknownSource
@@ -23,8 +23,9 @@ from tidemill.metrics import METRICS
 from tidemill.metrics.base import Param
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, QuestionInfo, catalogue
 from tidemill.metrics.result import Result
+from tidemill.policy import read_overrides
 
-__all__ = ["Resolved", "dashed", "metric_names", "resolve", "resolve_explain"]
+__all__ = ["Resolved", "metric_names", "resolve", "resolve_explain"]
 
 Resolved = tuple[str, Any, list[str]]
 """Name for the usage line, the command, and the arguments that are left for it."""
@@ -43,15 +44,6 @@ _CUSTOMER: Final = option(
 @cache
 def _catalogue() -> Catalogue:
     return catalogue(METRICS)
-
-
-def dashed(name: str) -> str:
-    """The name of a metric, question or parameter as the command line writes it.
-
-    >>> dashed("quick_ratio")
-    'quick-ratio'
-    """
-    return name.replace("_", "-")
 
 
 def metric_names() -> list[str]:
@@ -217,7 +209,7 @@ def _engine_arguments(values: dict[str, Any]) -> dict[str, Any]:
         "where": where,
         "segment": values["segment"],
         "preset": values["preset"],
-        "set": policy_set(values["set"]),
+        "set": read_overrides(values["set"] or ()),
         "known_at": values["known_at"],
         **values["params"],
     }

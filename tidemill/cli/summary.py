@@ -9,11 +9,12 @@ import typer
 
 from tidemill.cli.errors import exit_code_of, written
 from tidemill.cli.generating import command_of, option
-from tidemill.cli.options import POLICY, TABLE_OR_JSON, policy_set
+from tidemill.cli.options import POLICY, TABLE_OR_JSON
 from tidemill.cli.output import as_json, as_table, complain, note, result_table, say
 from tidemill.cli.session import session_of
 from tidemill.engine import Headline, Summary
 from tidemill.metrics.result import shown
+from tidemill.policy import read_overrides
 
 __all__ = ["app", "summary_text"]
 
@@ -25,7 +26,7 @@ def _summary(context: typer.Context, values: dict[str, Any]) -> None:
         summary = tidemill.summary(
             values["at"],
             preset=values["preset"],
-            set=policy_set(values["set"]),
+            set=read_overrides(values["set"] or ()),
             known_at=values["known_at"],
         )
     if values["format"] == "json":
