@@ -17,11 +17,16 @@ from typing import Protocol
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from tidemill.database import Database, connect
 from tidemill.embedded import LAPTOP_SETTINGS, EmbeddedServer
+
+# Examples are drawn while other processes of the run are busy: time says nothing about a strategy.
+settings.register_profile("tidemill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tidemill")
 
 TEMPLATE_LOCK = 7_355_608
 

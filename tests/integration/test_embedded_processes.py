@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import sys
@@ -151,10 +150,12 @@ def test_a_server_with_orphans_is_waited_for(tmp_path: Path) -> None:
 def test_another_user_than_root(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Started by root, the whole life once more as an ordinary user, who may not write anywhere."""
     nobody = pwd.getpwnam("nobody")
-    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    python = shutil.which(name, path="/usr/bin:/usr/local/bin")
-    if python is None:
-        pytest.skip(f"no {name} that other users may run")
+    # Its own interpreter and no other of the same version: extension modules fit one build only.
+    python = str(Path(sys.executable).resolve())
+    try:
+        subprocess.run([python, "-c", ""], user=nobody.pw_uid, group=nobody.pw_gid, check=True)
+    except (PermissionError, subprocess.CalledProcessError):
+        pytest.skip(f"other users may not run {python}")
     home = tmp_path_factory.mktemp("nobody")
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
     for parent in home.parents:
