@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -210,6 +211,19 @@ def test_all_problems_come_at_once(api: httpx.Client) -> None:
     assert found.detail == "The question is not valid; 6 problems."
     twice = api.get("/api/metrics/mrr?at=2025-01-01&at=2025-01-02&preset=x&preset=y")
     assert len(problem(twice, 400, "invalid_query").errors) == 2
+
+
+def test_no_argument_of_ours_can_be_set_from_outside(api: httpx.Client) -> None:
+    ours: set[str] = set()
+    for function in (Tidemill.query, Tidemill.explain, MetricsEngine.query, MetricsEngine.explain):
+        ours |= set(inspect.signature(function).parameters)
+    for name in sorted((ours | {"by", "where", "at"}) - {"known_at"}):
+        response = api.get("/api/metrics/mrr/series", params={name: "x"})
+        assert name in [each.path for each in problem(response, 400, "invalid_query").errors]
+        body = api.post("/api/metrics/mrr/series", json={name: "x"})
+        assert name in [each.path for each in problem(body, 400, "invalid_query").errors]
+        if name != "customer":
+            problem(api.get("/api/explain/mrr/series", params={name: "x"}), 400, "invalid_query")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from tidemill.errors import InvalidQuery
 from tidemill.metrics.base import Param
 from tidemill.metrics.catalogue import QuestionInfo
 from tidemill.metrics.spec import QuerySpec
-from tidemill.periods import GRAINS
 from tidemill.policy import read_overrides
 from tidemill.presets import PRESETS
 from tidemill.problems import Problem
@@ -20,6 +19,10 @@ __all__ = ["CUSTOMER", "Wanted", "body_described", "described", "read_body", "re
 # Parameters of every question that may come several times, or as lists.
 _SEVERAL: Final = ("dimensions", "filter", "compare_segments", "set")
 _ONCE: Final = ("segment", "preset", "known_at")
+# What the engine's functions call their own arguments: as parameters they are unknown.
+_TAKEN: Final = frozenset(
+    {"by", "customer", "metric", "policy", "question", "self", "spec", "where"}
+)
 # The command line's word for a grain is understood, too.
 _SPELLINGS: Final = {"interval": "grain"}
 
@@ -40,8 +43,11 @@ class Wanted:
     def engine_arguments(self) -> dict[str, Any]:
         """The arguments of `Tidemill.query`, but for metric and question.
 
-        Raises: InvalidPolicy naming every knob without a value.
+        Raises: InvalidPolicy naming every knob without a value; InvalidQuery.
         """
+        if taken := sorted(self.params.keys() & _TAKEN):
+            takes = "Parameters of every question: dimensions, filter, preset, set, known_at."
+            raise InvalidQuery([Problem(name, "is not a parameter", takes) for name in taken])
         return {
             "spec": QuerySpec(
                 self.several.get("dimensions", ()),
@@ -215,7 +221,7 @@ def _own(param: Param, *, required: bool) -> dict[str, Any]:
     if param.kind == "day":
         schema["format"] = "date"
     if param.choices:
-        schema["enum"] = list(GRAINS if param.name == "grain" else param.choices)
+        schema["enum"] = list(param.choices)
     default = f" Default: {param.default_text}." if param.default_text else ""
     sentence = param.doc[:1].upper() + param.doc[1:]
     return _parameter(param.name, f"{sentence}{default}", schema, required=required)
