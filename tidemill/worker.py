@@ -75,6 +75,8 @@ def drain(
         while run.step(wait=wait):
             if progress is not None:
                 progress(run.total)
+            if not (wait or run.full):
+                break
     return run.total
 
 
@@ -88,6 +90,8 @@ class _Run:
         self._pace = Pace()
         self._added = 0
         self.total = Drained()
+        # Whether the last batch left something behind, as far as it could see.
+        self.full = False
 
     def step(self, *, wait: bool) -> bool:
         """Apply one batch, again when the database chose it as the victim of a deadlock."""
@@ -109,6 +113,7 @@ class _Run:
             if added >= _MANY and keep_statistics(delivery.connection, self._books, added):
                 added = 0
         self._added = added
+        self.full = delivery.count == self._pace.limit
         self._pace.learn(delivery.count, time.monotonic() - started)
         self.total = Drained(
             self.total.applied + applied.events,
