@@ -413,9 +413,7 @@ class MissingRate(QueryError):
     ) -> None:
         """Name the currency and the first day without a rate, and all other such pairs."""
         pairs = [(currency, day), *others]
-        days: dict[str, list[str]] = {}
-        for code, when in pairs:
-            days.setdefault(code, []).append(when.isoformat())
+        days = {code: [str(when) for each, when in pairs if each == code] for code, _ in pairs}
         named = "; ".join(f"from {code} for {_first_few(each)}" for code, each in days.items())
         super().__init__(
             f"No exchange rate to {base} is known {named}.",
@@ -423,15 +421,14 @@ class MissingRate(QueryError):
             currency=currency,
             day=day.isoformat(),
             base=base,
-            missing=[{"currency": code, "day": when.isoformat()} for code, when in pairs],
+            missing=[{"currency": code, "day": str(when)} for code, when in pairs],
         )
         self.currency = currency
         self.day = day
 
 
 def _first_few(days: Sequence[str], few: int = 5) -> str:
-    more = f" and {len(days) - few} more days" if len(days) > few else ""
-    return ", ".join(days[:few]) + more
+    return ", ".join(days[:few]) + (f" and {len(days) - few} more" if len(days) > few else "")
 
 
 class NotOneValue(QueryError):
@@ -460,13 +457,9 @@ class BooksDoNotClose(DefinitionError):
 
     def __init__(self, where: str, difference: object) -> None:
         """Name the row and by how much it is off."""
-        super().__init__(
-            f"The waterfall does not close at {where}: off by {difference} minor units.",
-            hint="A defect of Tidemill, or rows changed by hand: run `tidemill rebuild`, "
-            "and report it if it stays.",
-            where=where,
-            difference=str(difference),
-        )
+        problem = f"The waterfall does not close at {where}: off by {difference} minor units."
+        hint = "Run `tidemill rebuild`; if that does not help, please report it."
+        super().__init__(problem, hint=hint, where=where)
 
 
 # --- taking data in ----------------------------------------------------------------------------
