@@ -323,6 +323,9 @@ def test_as_it_was_known(database: Database) -> None:
     assert known.complete
     early = engine.mrr.current(at="2025-03-31", known_at="2025-03-30T00:00:00Z")
     assert not early.complete
+    before = engine.mrr.current(at="2025-03-31", known_at="2025-01-01T00:00:00Z")
+    assert before.value == 0
+    assert "Nothing had been recorded yet at 2025-01-01T00:00:00Z." in before.warnings
 
 
 def _subscription(status: str) -> dict[str, Any]:

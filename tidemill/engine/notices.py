@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from tidemill.metrics.result import Freshness
+from tidemill.metrics.result import Freshness, utc_text
 from tidemill.models import event_log, policy_in_use, quarantine, source
 from tidemill.policy import KNOBS, Policy
 
@@ -32,11 +32,15 @@ class Notices:
     #: The policy document the facts were derived under, with the books' base currency; None when
     #: nobody has noted it.
     facts_policy: Mapping[str, Any] | None
+    #: The knowledge date of the freshness; None = now.
+    known_at: datetime | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is missing from every number, in sentences."""
         said = []
+        if self.known_at and self.freshness and not any(e.last_event_at for e in self.freshness):
+            said.append(f"Nothing had been recorded yet at {utc_text(self.known_at)}.")
         if self.quarantined_count:
             what = _counted(self.quarantined_count, "event is", "events are")
             said.append(f"{what} in quarantine and not counted; see `tidemill quarantine list`.")
@@ -70,6 +74,7 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         quarantined_count=counted[0],
         test_event_count=counted[1],
         facts_policy=counted[2],
+        known_at=known_at,
     )
 
 
