@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from tests.support.known_book import as_lines
 from tidemill.cli import main
+from tidemill.database import Database
 
-__all__ = ["Cli", "Inside", "Prompt", "clean_environment"]
+__all__ = ["Cli", "Inside", "Prompt", "clean_environment", "inside", "keep_known_book"]
 
 
 def clean_environment() -> dict[str, str]:
@@ -103,3 +105,15 @@ class Inside(Prompt):
         stdout, stderr = (stream.read() for stream in streams)
         assert "internal_error" not in stderr, stderr
         return subprocess.CompletedProcess(arguments, code, stdout, stderr)
+
+
+def inside(folder: Path, database: Database) -> Inside:
+    """The command line on an open database of a test."""
+    url = database.engine.url.set(drivername="postgresql")
+    return Inside(folder, url.render_as_string(hide_password=False))
+
+
+def keep_known_book(prompt: Prompt) -> None:
+    """Import the book of `known_book`."""
+    counts = prompt.json("import", "events", "-", stdin=as_lines())
+    assert counts["applied"] == counts["read"] == 8
