@@ -1,0 +1,22 @@
+"""`tidemill mrr` answers in well under a second only while it loads nothing it does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("alembic", "babel", "fastapi", "pandas", "polars", "rich", "sqlglot", "uvicorn")
+
+
+def test_asking_loads_no_heavy_library() -> None:
+    program = f"""
+import sys
+import tidemill.cli
+from tidemill.cli import reading
+reading.resolve("mrr", ["waterfall", "--start", "2025-01-01"])
+print(*sorted(set({HEAVY!r}) & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
