@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import CTE, and_, false, func, or_, select, union_all
+from sqlalchemy import CTE, false, func, or_, select, union_all
 
 from tidemill.ledger.versions import forever
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import FromClause
 
 __all__ = ["LINE", "changes"]
 
@@ -27,6 +27,7 @@ LINE: Final = (
 )
 # What is measured along it; each sums over the changes to its level. Levels in base currency are
 # there under policies that give them rates of their own.
+_OF_SUBSCRIPTION: Final = ("subscription_id", "source_id")
 _MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
 
 
@@ -74,22 +75,26 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
     `continues`: the same item had the same level right before; `is_continued`: it has right after.
     """
 
-    def before(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        run = (levels.c.subscription_id, levels.c.item)
-        return func.lag(column).over(partition_by=run, order_by=levels.c.seg_from)
+    def run(rows: FromClause) -> dict[str, Any]:
+        # By its place in the list, because numbers sort faster than names. Where an item moves to
+        # another place its two halves do not cancel out here, but where changes are summed.
+        return {
+            "partition_by": (rows.c.subscription_id, rows.c.ordinal),
+            "order_by": rows.c.seg_from,
+        }
 
-    same = and_(
-        before(levels.c.seg_to) == levels.c.seg_from,
-        *(
-            before(levels.c[name]).is_not_distinct_from(levels.c[name])
-            for name in (*measures, *LINE)
-            if name not in ("subscription_id", "item")
-        ),
+    # Compared as one row value: a window call for each column would take most of the time.
+    line = func.row(
+        levels.c.seg_from,
+        *(levels.c[name] for name in (*measures, *LINE) if name not in _OF_SUBSCRIPTION),
     )
-    compared = select(levels, func.coalesce(same, false()).label("continues")).subquery("compared")
-    next_one = func.lead(compared.c.continues).over(
-        partition_by=(compared.c.subscription_id, compared.c.item), order_by=compared.c.seg_from
+    expected = func.row(
+        levels.c.seg_to,
+        *(levels.c[name] for name in (*measures, *LINE) if name not in _OF_SUBSCRIPTION),
     )
+    same = func.lag(expected).over(**run(levels)).is_not_distinct_from(line)
+    compared = select(levels, same.label("continues")).subquery("compared")
+    next_one = func.lead(compared.c.continues).over(**run(compared))
     known = select(compared, func.coalesce(next_one, false()).label("is_continued")).subquery(
         "known"
     )
