@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Boolean, Text, column, func, select, table
 
+from tests.contract.bus_contract import strangers
 from tests.support.happenings import at, known_as, merged, state
 from tests.support.ledger import derived_rows
-from tidemill.bus import PostgresBus
+from tidemill.bus import PostgresBus, partition_of
 from tidemill.database import Database
 from tidemill.events import Event
 from tidemill.ledger import Fact, derive
-from tidemill.models import customer, metric_mrr_movement
+from tidemill.models import consumer_position, customer, metric_mrr_movement
 from tidemill.policy import Policy
-from tidemill.state import Books
-from tidemill.worker import drain
+from tidemill.state import Books, apply
+from tidemill.worker import CONSUMER, drain
 
+LOCKS: Final = table("pg_locks", column("locktype", Text), column("granted", Boolean))
 BOOKS: Final = Books(facts=(Fact(metric_mrr_movement, derive),))
 
 
@@ -70,6 +73,40 @@ def test_a_merge_moves_the_facts_of_both(database: Database) -> None:
         _take_in(database, *(events[place] for place in order))
         kept = [(name, kind) for name, _, kind, _ in _kept(database) if name in (one, into)]
         assert kept == [(into, "new"), (into, "expansion")], order
+    assert _kept(database) == _derived(database)
+
+
+def test_two_workers_derive_a_company_one_after_the_other(database: Database) -> None:
+    """Its customers travel in different partitions; neither worker sees what the other writes."""
+    one, into = strangers(2)
+    bus = PostgresBus(database)
+    drain(bus, BOOKS)
+    bus.append([state(one, at(3)), merged(one, into, at(9))])
+    place = consumer_position
+    theirs = select(place).where(place.c.partition == partition_of("stripe", into))
+    waiting = select(func.count()).where(LOCKS.c.locktype == "advisory", ~LOCKS.c.granted)
+
+    def work() -> None:
+        with bus.claim(CONSUMER, 10) as delivery:
+            assert delivery is not None
+            apply(delivery.connection, delivery.rows, BOOKS)
+
+    with ThreadPoolExecutor(1) as pool, database.connect() as watching:
+        watching.execute(theirs.with_for_update())
+        with bus.claim(CONSUMER, 10) as delivery:
+            watching.rollback()
+            assert delivery is not None
+            apply(delivery.connection, delivery.rows, BOOKS)
+            bus.append([state(into, at(1))])
+            other = pool.submit(work)
+            while not (watching.execute(waiting).scalar_one() or other.done()):
+                watching.rollback()
+            assert not other.done(), "the other worker did not wait"
+        other.result(timeout=30)
+    assert [(name, kind) for name, _, kind, _ in _kept(database)] == [
+        (into, "new"),
+        (into, "expansion"),
+    ]
     assert _kept(database) == _derived(database)
 
 
