@@ -139,10 +139,10 @@ def test_the_later_event_wins_whatever_the_order(
 
 
 def test_any_batch_size_and_a_rebuild_give_the_same_rows_keys_and_all(
-    new_database: NewDatabase, seed: int
+    new_database: NewDatabase,
 ) -> None:
-    events = [parse_event(each) for each in random_book(seed, customers=5)]
-    random.Random(seed).shuffle(events)
+    events = [parse_event(each) for each in random_book(1, customers=5)]
+    random.Random(1).shuffle(events)
     with new_database() as database:
         _apply(database, [events], [100_000])
         expected = _exact(database)
