@@ -163,6 +163,10 @@ def _event(about: str, data: dict[str, Any]) -> Event:
     )
 
 
+def _changed(event: Event, **changes: Any) -> Event:
+    return Event(**{name: getattr(event, name) for name in event.__struct_fields__} | changes)
+
+
 def _least(about: str) -> dict[str, Any]:
     """The payload with nothing but what it must have."""
     required = {each.name for each in fields(EVENT_TYPES[about]) if each.required}
@@ -232,11 +236,17 @@ def test_a_row_of_history_says_which_event_it_is(database: Database, about: str)
         assert row.kind == "refunded"
 
 
+@pytest.mark.parametrize("deleted_first", [True, False])
 @pytest.mark.parametrize("about", ["product", "plan"])
-def test_what_is_taken_off_sale_stays_and_is_not_active(database: Database, about: str) -> None:
+def test_what_is_taken_off_sale_stays_and_is_not_active(
+    database: Database, about: str, *, deleted_first: bool
+) -> None:
+    """At one instant the deletion is the last word, whichever arrived or was recorded first."""
     data = FULL[f"{about}.created"] | {"active": True}
     on, off = _event(f"{about}.created", data), _event(f"{about}.deleted", data)
-    ingest(database, PostgresBus(database), [off, on], Books())
+    off = _changed(off, recorded_at=at(9))
+    for event in (off, on) if deleted_first else (on, off):
+        ingest(database, PostgresBus(database), [event], Books())
     with database.connect() as connection:
         (row,) = connection.execute(select(TABLES[f"{about}.created"][0]))
     assert row.active is False
@@ -245,9 +255,7 @@ def test_what_is_taken_off_sale_stays_and_is_not_active(database: Database, abou
 
 def test_rates_of_test_mode_are_no_rates(database: Database) -> None:
     event = _event("fx_rate.published", FULL["fx_rate.published"])
-    test = Event(
-        **{name: getattr(event, name) for name in event.__struct_fields__} | {"livemode": False}
-    )
+    test = _changed(event, livemode=False)
     ingest(database, PostgresBus(database), [test], Books())
     with database.connect() as connection:
         assert connection.execute(select(models.fx_rate)).all() == []
