@@ -57,7 +57,7 @@ def ways(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
         "start=2025-01-01'; DELETE FROM metric_mrr_movement; --",
     ],
 )
-def test_sql_in_names_and_grains_is_refused(ways: Ways, query: str) -> None:
+def test_d03_d04_sql_in_names_and_grains_is_refused(ways: Ways, query: str) -> None:
     """They are looked up in a list, which the refusal shows, and never reach the database."""
     response = ways.http.get(f"/api/metrics/mrr/series?{query}")
     assert response.status_code == 400
@@ -73,7 +73,7 @@ def test_sql_in_names_and_grains_is_refused(ways: Ways, query: str) -> None:
     assert ways.movements() == 5
 
 
-def test_sql_in_a_value_is_only_a_value(ways: Ways) -> None:
+def test_d03_d04_sql_in_a_value_is_only_a_value(ways: Ways) -> None:
     value = "plan=x'; DELETE FROM metric_mrr_movement; --"
     got = ways.http.get("/api/metrics/mrr", params=FEBRUARY | {"filter": value})
     assert got.json()["rows"] == [{"mrr": "0.000000"}]

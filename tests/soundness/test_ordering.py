@@ -1,4 +1,4 @@
-"""Traps of order, repetition and identity, as the core tables must come out. See `traps.md`."""
+"""Traps of order, repetition and identity, as the core tables must come out. See README.md."""
 
 from __future__ import annotations
 
