@@ -366,17 +366,19 @@ payment = Table(
 fx_rate = Table(
     "fx_rate",
     metadata,
-    # One major unit of `quote` is worth `rate` major units of `base` until the next row.
+    # A day may be published again, corrected or by another source: of the rows known by then, the
+    # one of the latest event counts. So a correction does not restate what was reported before it.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", _Instant, nullable=False),
+    # One major unit of `quote` is worth `rate` major units of `base` until the next day with a row.
     Column("base", Text, nullable=False),
     Column("quote", Text, nullable=False),
     Column("day", Date, nullable=False),
     Column("rate", Numeric, nullable=False),
-    # Order key of the event the rate comes from: two sources may publish the same day.
-    Column("state_at", _Instant),
-    Column("state_sequence", Integer),
-    Column("state_recorded_at", _Instant),
-    Column("state_event_id", Uuid),
-    PrimaryKeyConstraint("base", "quote", "day"),
+    Index(None, "base", "quote", "day"),
 )
 
 # --- facts: a cache of derive() under the configured policy ---------------------------------------

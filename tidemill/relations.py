@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import FromClause, Select, and_, case, func, select
+from sqlalchemy import FromClause, Select, and_, case, exists, false, func, or_, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill import models
@@ -173,40 +173,97 @@ def core_relations(
     """
     scope = _Scope(known_at, customers)
     return Relations(
-        customers=_customers(),
+        customers=_customers(known_at),
         identities=_identities(known_at),
         sources=select(models.source.c.id.label("source_id"), models.source.c.name).subquery(),
-        plans=_plans(),
-        products=_products(),
+        plans=_catalogue(models.plan, "plan", ("name", "product"), known_at),
+        products=_catalogue(models.product, "product", ("name",), known_at),
         subscription_versions=_subscription_versions(scope),
         version_items=_of_versions(models.version_item, COLUMNS["version_items"], scope),
         discounts=_of_versions(models.version_discount, COLUMNS["discounts"], scope),
         invoices=_invoices(scope),
         usage_lines=_usage_lines(scope),
         payments=_payments(scope),
-        fx_rates=select(*(models.fx_rate.c[name] for name in COLUMNS["fx_rates"])).subquery(),
+        fx_rates=_fx_rates(known_at),
         base_currency=base_currency,
     )
 
 
-def _customers() -> FromClause:
+def _customers(known_at: datetime | None) -> FromClause:
     table = models.customer
-    return select(
-        table.c.id.label("customer_id"),
-        table.c.source_id,
-        table.c.external_id,
-        table.c.name,
-        table.c.email,
-        table.c.country,
-    ).subquery()
+    keys = [table.c.id.label("customer_id"), table.c.source_id, table.c.external_id]
+    words = ("name", "email", "country")
+    if known_at is None:
+        return select(*keys, *(table.c[word] for word in words)).subquery()
+    log = models.event_log
+    known = log.c.type.in_(("customer.created", "customer.updated"))
+    said = _said(known_at, known, log.c.customer, words)
+    return (
+        select(*keys, said.c.name, said.c.email, func.upper(said.c.country).label("country"))
+        .select_from(table)
+        .outerjoin(
+            said,
+            and_(said.c.source_id == table.c.source_id, said.c.external_id == table.c.external_id),
+        )
+        .subquery()
+    )
+
+
+def _said(
+    known_at: datetime,
+    about: ColumnElement[bool],
+    subject: ColumnElement[str],
+    words: tuple[str, ...],
+    *terminal: ColumnElement[bool],
+) -> FromClause:
+    """What the last event known by then said of each subject: source_id, external_id, `words`.
+
+    Current rows keep no history of their own, so what they were is read from the log.
+    """
+    log = models.event_log
+    return (
+        select(
+            log.c.source_id,
+            subject.label("external_id"),
+            *(log.c.data[word].astext.label(word) for word in words),
+        )
+        .ext(distinct_on(log.c.source_id, subject))
+        .where(about, log.c.recorded_at <= known_at)
+        .order_by(
+            log.c.source_id,
+            subject,
+            log.c.occurred_at.desc(),
+            log.c.sequence.desc(),
+            *(each.desc() for each in terminal),
+            log.c.recorded_at.desc(),
+            log.c.id.desc(),
+        )
+        .subquery("said")
+    )
+
+
+def _was_known(customer: Table, known_at: datetime | None) -> ColumnElement[bool]:
+    """Had the customer been mentioned by then? Mostly its first mention, its key, says so."""
+    if known_at is None:
+        return true()
+    first, mention = models.event_log.alias("first_mention"), models.event_log.alias("mention")
+    return or_(
+        exists().where(first.c.position == customer.c.id, first.c.recorded_at <= known_at),
+        exists().where(
+            mention.c.source_id == customer.c.source_id,
+            mention.c.customer == customer.c.external_id,
+            mention.c.recorded_at <= known_at,
+        ),
+    )
 
 
 def _identities(known_at: datetime | None) -> FromClause:
     """Every merged customer with the customer at the end of its chain of merges.
 
-    The latest merge of a customer counts. A chain that runs in a circle (a into b, b into a) has no
-    end; its members then keep the smallest key among them, so that the answer is still one company.
-    A merge into a customer that was never heard of has no effect until it is.
+    The latest merge of a customer counts; into itself it takes an earlier one back. A chain that
+    runs into a circle (a into b, b into a) has no end; it then leads to the smallest key in the
+    circle, so that the answer is still one company. A merge into a customer that was never heard of
+    has no effect until it is.
     """
     table, source, into = models.customer_merge, models.source, models.customer
     said = (
@@ -229,6 +286,7 @@ def _identities(known_at: datetime | None) -> FromClause:
             into,
             and_(into.c.source_id == source.c.id, into.c.external_id == said.c.into_customer),
         )
+        .where(_was_known(into, known_at), into.c.id != said.c.customer_id)
         .cte("latest_merge")
     )
     # UNION, not UNION ALL: a circle finds no new pair on its second round and ends the recursion.
@@ -239,10 +297,14 @@ def _identities(known_at: datetime | None) -> FromClause:
     )
     chain = chain.union(step)
     onward = select(latest.c.customer_id).subquery()
-    ends = chain.outerjoin(onward, onward.c.customer_id == chain.c.reached_id)
-    # Without an end every customer reached has a merge of its own: the chain is a circle.
+    # Without an end every customer reached has a merge of its own. The circle that the chain runs
+    # into are those that reach themselves; customers on the way there are none of it.
+    ring = select(chain.c.customer_id).where(chain.c.customer_id == chain.c.reached_id).subquery()
+    ends = chain.outerjoin(onward, onward.c.customer_id == chain.c.reached_id).outerjoin(
+        ring, ring.c.customer_id == chain.c.reached_id
+    )
     end = func.min(chain.c.reached_id).filter(onward.c.customer_id.is_(None))
-    circle = func.least(chain.c.customer_id, func.min(chain.c.reached_id))
+    circle = func.min(chain.c.reached_id).filter(ring.c.customer_id.is_not(None))
     return (
         select(chain.c.customer_id, func.coalesce(end, circle).label("canonical_id"))
         .select_from(ends)
@@ -251,16 +313,44 @@ def _identities(known_at: datetime | None) -> FromClause:
     )
 
 
-def _plans() -> FromClause:
-    table = models.plan
-    return select(
-        table.c.source_id, table.c.external_id.label("plan"), table.c.name, table.c.product
-    ).subquery()
+def _catalogue(
+    table: Table, subject: str, words: tuple[str, ...], known_at: datetime | None
+) -> FromClause:
+    """What is sold, by the name `subject`."""
+    if known_at is None:
+        now = [table.c[word] for word in words]
+        return select(table.c.source_id, table.c.external_id.label(subject), *now).subquery()
+    log = models.event_log
+    off_sale = or_(log.c.type == f"{subject}.deleted", log.c.data["active"].astext == "false")
+    said = _said(
+        known_at,
+        log.c.type.like(f"{subject}.%"),
+        log.c.subject,
+        words,
+        func.coalesce(off_sale, false()),
+    )
+    then = [said.c[word] for word in words]
+    return select(said.c.source_id, said.c.external_id.label(subject), *then).subquery()
 
 
-def _products() -> FromClause:
-    table = models.product
-    return select(table.c.source_id, table.c.external_id.label("product"), table.c.name).subquery()
+def _fx_rates(known_at: datetime | None) -> FromClause:
+    """For each day the rate of its latest event, whichever source it is from."""
+    table = models.fx_rate
+    return (
+        select(*(table.c[name] for name in COLUMNS["fx_rates"]))
+        .ext(distinct_on(table.c.base, table.c.quote, table.c.day))
+        .where(*([] if known_at is None else [table.c.recorded_at <= known_at]))
+        .order_by(
+            table.c.base,
+            table.c.quote,
+            table.c.day,
+            table.c.occurred_at.desc(),
+            table.c.sequence.desc(),
+            table.c.recorded_at.desc(),
+            table.c.event_id.desc(),
+        )
+        .subquery()
+    )
 
 
 def _subscription_versions(scope: _Scope) -> FromClause:

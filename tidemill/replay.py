@@ -31,6 +31,7 @@ _MADE: Final[tuple[Table, ...]] = (
     models.invoice_version,
     models.invoice_line,
     models.payment,
+    models.fx_rate,
 )
 _BATCH: Final = 50_000
 
@@ -56,9 +57,6 @@ def rebuild(
         bus.rewind(connection, worker.CONSUMER)
         for table in _MADE:
             connection.execute(delete(table))
-        rates = models.fx_rate
-        # Rates without an order key were loaded by hand, and are nowhere in the log.
-        connection.execute(delete(rates).where(rates.c.state_at.is_not(None)))
         while (delivery := bus.deliver(connection, worker.CONSUMER, _BATCH)) is not None:
             applied = apply(connection, delivery.rows, state)
             total = worker.Drained(

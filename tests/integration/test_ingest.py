@@ -171,15 +171,16 @@ def test_facts_can_be_derived_again_alone(database: Database) -> None:
         assert exact_tables(connection) == rows
 
 
-def test_a_rebuild_keeps_rates_that_were_loaded_by_hand(database: Database) -> None:
+def test_a_rebuild_keeps_every_published_rate(database: Database) -> None:
     bus = PostgresBus(database)
-    by_hand = {"base": "USD", "quote": "EUR", "day": at(1).date(), "rate": 1}
-    with database.begin() as connection:
-        connection.execute(models.fx_rate.insert().values(by_hand))
-    ingest(database, bus, [rated("2025-01-02", "1.2", at(2))], BOOKS)
+    again = [rated("2025-01-02", rate, at(day)) for day, rate in ((2, "1.2"), (3, "1.3"))]
+    ingest(database, bus, again, BOOKS)
+    with database.connect() as connection:
+        kept = exact_tables(connection)["fx_rate"]
+    assert len(kept) == 2
     rebuild(database, bus, BOOKS)
     with database.connect() as connection:
-        assert len(exact_tables(connection)["fx_rate"]) == 2
+        assert exact_tables(connection)["fx_rate"] == kept
 
 
 def test_progress_of_a_drain_counts_up(database: Database) -> None:

@@ -43,7 +43,18 @@ class HandLedger:
 
     def rate(self, day: str, quote: str, rate: str, base: str = "USD") -> None:
         """One major unit of `quote` is worth `rate` of `base` from the day on."""
-        values = {"base": base, "quote": quote, "day": day, "rate": Decimal(rate)}
+        self._rows += 1
+        values = {
+            "id": self._rows,
+            "event_id": uuid5(_NAMES, f"rate {self._rows}"),
+            "occurred_at": AS_OF,
+            "sequence": self._rows,
+            "recorded_at": AS_OF,
+            "base": base,
+            "quote": quote,
+            "day": day,
+            "rate": Decimal(rate),
+        }
         self._insert(models.fx_rate, values)
 
     def customer(self, external_id: str, source: str = "stripe", **values: Any) -> int:

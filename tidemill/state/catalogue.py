@@ -1,4 +1,4 @@
-"""Current rows of what is sold, and the exchange rates: products, plans, daily rates."""
+"""What is sold, and what money is worth: current rows of products and plans, published rates."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from tidemill.models import fx_rate, plan, product
 from tidemill.state.rows import Columns, about, fields, latest, put_latest, state_key
+from tidemill.state.subscriptions import insert_new
 
 __all__ = ["apply_plans", "apply_products", "apply_rates"]
 
@@ -74,27 +75,25 @@ def apply_plans(connection: Connection, rows: FromClause) -> None:
 
 
 def apply_rates(connection: Connection, rows: FromClause) -> None:
-    """Bring the published rates up to date: one a day and pair of currencies, whoever says so.
+    """Add a row for every published rate; one that is there already stays as it is.
 
     Rates of test mode are left out, because nothing in the table would tell them apart.
     """
     said = fields(rows.c.data, base=Text(), quote=Text(), day=Date(), rate=Numeric())
     published = (
         select(
+            rows.c.position.label("id"),
+            rows.c.id.label("event_id"),
+            *(rows.c[name] for name in ("occurred_at", "sequence", "recorded_at")),
             func.upper(said.c.base).label("base"),
             func.upper(said.c.quote).label("quote"),
             said.c.day,
             said.c.rate,
-            *(rows.c[name] for name in ("occurred_at", "sequence", "recorded_at", "id")),
         )
         .select_from(rows.join(said, true()))
         .where(about(rows, "fx_rate"), rows.c.livemode)
-        .subquery("published")
     )
-    key = [published.c.base, published.c.quote, published.c.day]
-    last = latest(published, key, true()).subquery("last")
-    found = select(last.c.base, last.c.quote, last.c.day, last.c.rate, *state_key(last))
-    connection.execute(put_latest(fx_rate, found, ["base", "quote", "day"]))
+    connection.execute(insert_new(fx_rate, published))
 
 
 def _last(rows: FromClause, subject: str) -> tuple[FromClause, ColumnElement[bool]]:

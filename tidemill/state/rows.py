@@ -14,7 +14,6 @@ from sqlalchemy import (
     case,
     column,
     func,
-    or_,
     select,
     tuple_,
 )
@@ -123,9 +122,5 @@ def put_latest(
     return new.on_conflict_do_update(
         index_elements=list(key),
         set_={name: new.excluded[name] for name in names if name not in key},
-        # A row without an order key was put there by hand; any event is later than that.
-        where=or_(
-            table.c.state_at.is_(None),
-            tuple_(*order(new.excluded)) > tuple_(*order(table.c)),
-        ),
+        where=tuple_(*order(new.excluded)) > tuple_(*order(table.c)),
     )

@@ -103,15 +103,19 @@ def upgrade() -> None:
     )
     op.create_table(
         "fx_rate",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("base", sa.Text(), nullable=False),
         sa.Column("quote", sa.Text(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("rate", sa.Numeric(), nullable=False),
-        sa.Column("state_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("state_sequence", sa.Integer(), nullable=True),
-        sa.Column("state_recorded_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("state_event_id", sa.Uuid(), nullable=True),
-        sa.PrimaryKeyConstraint("base", "quote", "day", name=op.f("pk_fx_rate")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_fx_rate")),
+    )
+    op.create_index(
+        op.f("ix_fx_rate_base_quote_day"), "fx_rate", ["base", "quote", "day"], unique=False
     )
     op.create_table(
         "invoice_line",
