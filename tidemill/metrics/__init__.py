@@ -11,13 +11,15 @@ from typing import Final
 from tidemill.ledger import Fact
 from tidemill.metrics.arr import Arr
 from tidemill.metrics.base import Metric
+from tidemill.metrics.churn import Churn
 from tidemill.metrics.customers import Customers
 from tidemill.metrics.mrr import Mrr
 from tidemill.metrics.quick_ratio import QuickRatio
+from tidemill.metrics.retention import Retention
 
 __all__ = ["FACTS", "METRICS"]
 
-METRICS: Final[tuple[type[Metric], ...]] = (Mrr, Arr, Customers, QuickRatio)
+METRICS: Final[tuple[type[Metric], ...]] = (Mrr, Arr, Customers, Churn, Retention, QuickRatio)
 """Every metric, in the order of the catalogue."""
 
 FACTS: Final[tuple[Fact, ...]] = tuple(

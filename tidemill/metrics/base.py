@@ -304,6 +304,8 @@ class Metric:
     facts: ClassVar[tuple[Fact, ...]] = ()
     #: Knobs that change this metric outside the ledger → the values honoured so far.
     knobs: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    #: The command line's ``--type`` → the question it stands for.
+    types: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @classmethod
     def ledger_measure(cls, policy: Policy) -> Measure:

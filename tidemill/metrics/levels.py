@@ -42,6 +42,8 @@ __all__ = [
     "money_at",
     "money_by_period",
     "money_of",
+    "overlap",
+    "require_levels_tell",
     "running",
     "valued",
 ]
@@ -67,12 +69,20 @@ def _customers(q: Query) -> Sum:
     """
     if not q.cuts_by("item"):
         return Sum(q.rows.c.customer_delta, {})
-    # A customer with a level of zero can be active then, and no row says in which group.
+    require_levels_tell(q)
+    return Sum(q.rows.c.amount_minor, {"counted_customer": q.rows.c.customer_id})
+
+
+def require_levels_tell(q: Query) -> None:
+    """Refuse policies under which a level does not say who is a customer.
+
+    Raises: KnobNotSupported when customers who pay nothing can be active.
+    """
+    # No row says in which group of items such a customer is.
     if q.policy.free_plans != "never":
         raise KnobNotSupported("free_plans", q.policy.free_plans, ["never"])
     if q.policy.paused == "contraction":
         raise KnobNotSupported("paused", q.policy.paused, ["churn", "active"])
-    return Sum(q.rows.c.amount_minor, {"counted_customer": q.rows.c.customer_id})
 
 
 # --- at the close of a day -----------------------------------------------------------------------
@@ -105,7 +115,7 @@ def customers_at(q: Query, at: date) -> Table:
         .group_by(*q.group_columns(level))
         .order_by(*q.group_order(level))
     )
-    return _at(q, at, statement, warnings=_overlap(q))
+    return _at(q, at, statement, warnings=overlap(q))
 
 
 def _number(level: CTE) -> ColumnElement[int]:
@@ -187,7 +197,7 @@ def customers_by_period(q: Query, start: date, end: date, grain: Grain) -> Table
         statement,
         periods=calendar.periods,
         behind=Behind(None, end),
-        warnings=_overlap(q),
+        warnings=overlap(q),
     )
 
 
@@ -303,7 +313,7 @@ def _each_period(q: Query, period: CTE, level: CTE) -> Select[tuple[object, ...]
     return select().select_from(period.outerjoin(level, same)).where(period.c.place > 0)
 
 
-def _overlap(q: Query) -> tuple[str, ...]:
+def overlap(q: Query) -> tuple[str, ...]:
     """A warning when one customer may be counted in several groups."""
     several = [each.name for each in q.bound.dimensions if each.kind == "item"]
     warning = (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from sqlalchemy import CTE, ColumnElement, func
+from typing import Final
 
 from tidemill.metrics.base import (
     MONTH_START,
@@ -19,11 +17,10 @@ from tidemill.metrics.base import (
     question,
     ratio,
 )
-from tidemill.metrics.calendar import Calendar
-from tidemill.metrics.flows import Flow, flow_table
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
-from tidemill.vocabulary import MovementType
+from tidemill.metrics.retained import Retained
+from tidemill.metrics.windows import Windows, rate_table
 
 __all__ = ["QuickRatio"]
 
@@ -37,7 +34,10 @@ _RATIO: Final = ratio(
 @metric(
     "quick_ratio",
     title="Quick ratio",
-    knobs={"quick_ratio_reactivation": ("yes", "no")},
+    knobs={
+        "window": ("calendar", "rolling_30d"),
+        "quick_ratio_reactivation": ("yes", "no"),
+    },
 )
 class QuickRatio(Metric):
     """How much MRR was gained for each unit of MRR lost."""
@@ -53,8 +53,8 @@ class QuickRatio(Metric):
             start: the first day of the range.
             end: the last day of the range, included.
         """
-        calendar = Calendar.of(start, end, None, q.policy.tz)
-        return flow_table(q, calendar, lambda _, flow: _ratio(q, flow))
+        windows = Windows.of(q, start, end, None)
+        return rate_table(q, windows, [("quick_ratio", Retained(q, windows).quick_ratio())])
 
     @question(day("period"), *_RATIO)
     def series(
@@ -67,21 +67,5 @@ class QuickRatio(Metric):
             end: the last day of the range, included.
             grain: how long a period is.
         """
-
-        def columns(period: CTE, flow: Flow) -> list[ColumnElement[Any]]:
-            return [period.c.key.label("period"), *_ratio(q, flow)]
-
-        return flow_table(q, Calendar.of(start, end, grain, q.policy.tz), columns)
-
-
-def _ratio(q: Query, flow: Flow) -> list[ColumnElement[Any]]:
-    gains = [MovementType.NEW, MovementType.EXPANSION]
-    if q.policy.quick_ratio_reactivation == "yes":
-        gains.append(MovementType.REACTIVATION)
-    gained = flow.of(*gains)
-    lost = -flow.of(MovementType.CONTRACTION, MovementType.CHURN)
-    return [
-        (gained / func.nullif(lost, 0)).label("quick_ratio"),
-        gained.label("quick_ratio_numerator"),
-        lost.label("quick_ratio_denominator"),
-    ]
+        windows = Windows.of(q, start, end, grain)
+        return rate_table(q, windows, [("quick_ratio", Retained(q, windows).quick_ratio())])

@@ -1,0 +1,208 @@
+"""Presence: who was there when a window opened, who came and who left inside it.
+
+A customer's rows say when it became active (+1) and stopped being so (-1). These alternate, so the
+first of them inside a window tells whether the customer was there when it opened: nobody's earlier
+history has to be looked at. Cut by plans or other parts of a customer, a customer is where it pays,
+and comes and goes as its level there leaves zero and returns to it.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    and_,
+    cast,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
+
+from tidemill.errors import KnobNotSupported
+from tidemill.knobs import parameter
+from tidemill.metrics.levels import overlap, require_levels_tell
+from tidemill.metrics.query import Query
+from tidemill.metrics.windows import Part, Rate, Windows
+from tidemill.vocabulary import MovementType
+
+__all__ = ["Presence"]
+
+
+class Presence:
+    """The customers of a query's groups through its windows."""
+
+    def __init__(self, q: Query, windows: Windows) -> None:
+        """Prepare to look; nothing is built before it is asked for."""
+        self.q = q
+        self.windows = windows
+
+    def logo_churn(self) -> Rate:
+        """Customers lost over customers there were, as the policy counts both.
+
+        Formula: by logo_numerator, those there at the opening and not at the end
+                 (net_start_cohort); churns of those there at the opening (events_start_cohort); all
+                 churns (events_all). Over those there at the opening, with logo_denominator =
+                 start_plus_new also over the new ones.
+        """
+        there, passing = self._there, self._passing
+        bottom = there.of("customers")
+        if self.q.policy.logo_denominator == "start_plus_new":
+            bottom = bottom + passing.of("joined")
+        return Rate(passing.of("lost"), bottom, (there, passing))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of counts in groups that share customers."""
+        return overlap(self.q)
+
+    @cached_property
+    def entrants(self) -> CTE:
+        """Those who came inside a window and were not there when it opened.
+
+        Shape: group columns, customer_id, place.
+        """
+        found = self._visits
+        keys = [*self.q.group_columns(found), found.c.customer_id, found.c.place]
+        return select(*keys).where(found.c.was_there.is_(False)).cte("entrant")
+
+    @cached_property
+    def _there(self) -> Part:
+        """Customers active at each opening: group columns, place, customers."""
+        turns, windows = self._turns, self.windows
+        groups = self.q.group_columns(turns)
+        opened = windows.opened_before(turns.c.day).label("opened")
+        early = select(*groups, opened, func.sum(turns.c.delta).label("delta"))
+        grouped = early.group_by(*groups, opened).subquery("early_turn")
+        window, line = windows.cte, self.q.group_columns(grouped)
+        total = func.sum(grouped.c.delta)
+        rows = (
+            select(*line, window.c.place, cast(total, BigInteger).label("customers"))
+            .join_from(grouped, window, window.c.place > grouped.c.opened)
+            .group_by(*line, window.c.place)
+            .having(total != 0)
+        )
+        return Part(rows.cte("customers_there"))
+
+    @cached_property
+    def _passing(self) -> Part:
+        """Who came and left inside each window: group columns, place, lost, joined."""
+        found = self._visits
+        line = self.q.group_columns(found)
+        lost: ColumnElement[Any]
+        match self.q.policy.logo_numerator:
+            case "net_start_cohort":
+                lost = func.count().filter(found.c.net < 0)
+            case "events_start_cohort":
+                lost = func.sum(found.c.left_count).filter(found.c.was_there)
+            case _:
+                lost = func.sum(found.c.left_count)
+        rows = select(
+            *line,
+            found.c.place,
+            cast(func.coalesce(lost, 0), BigInteger).label("lost"),
+            cast(func.sum(found.c.new_count), BigInteger).label("joined"),
+        ).group_by(*line, found.c.place)
+        return Part(rows.cte("customers_passing"))
+
+    @cached_property
+    def _visits(self) -> CTE:
+        """What each customer did in a window: was_there, net, left_count, new_count."""
+        turns, days = self._turns, self.windows.days
+        keys = [*self.q.group_columns(turns), turns.c.customer_id, days.c.place]
+        came, left = turns.c.delta > 0, turns.c.delta < 0
+        first_came = func.min(turns.c.moment).filter(came)
+        first_left = func.min(turns.c.moment).filter(left)
+        return (
+            select(
+                *keys,
+                # What nets to nothing was there before if it left before it came.
+                func.coalesce(first_left < first_came, first_came.is_(None)).label("was_there"),
+                func.sum(turns.c.delta).label("net"),
+                func.count().filter(left).label("left_count"),
+                func.count().filter(turns.c.is_new).label("new_count"),
+            )
+            .join_from(turns, days, days.c.day == turns.c.day)
+            .where(self.windows.within(turns.c.day))
+            .group_by(*keys)
+            .cte("visit")
+        )
+
+    @cached_property
+    def _turns(self) -> CTE:
+        """Every coming (+1) and going (-1) up to the end.
+
+        Shape: group columns, customer_id, day, moment, delta, is_new.
+        """
+        if self.q.cuts_by("item"):
+            return self._item_turns().cte("presence")
+        rows = self.q.rows.c
+        told = self.q.select(
+            self.windows.end,
+            lambda _: [
+                rows.customer_id.label("customer_id"),
+                rows.day.label("day"),
+                rows.occurred_at.label("moment"),
+                rows.customer_delta.label("delta"),
+                rows.type.label("movement_type"),
+            ],
+        ).where(rows.customer_delta != 0)
+        turn = told.subquery("told_turn")
+        kept = [column for column in turn.c if column.name != "movement_type"]
+        return select(*kept, self._is_new(turn).label("is_new")).cte("presence")
+
+    def _is_new(self, turn: FromClause) -> ColumnElement[bool]:
+        """Whether a coming is of a new customer, and not of one who returns."""
+        if self.q.policy.movement_level == "customer":
+            return and_(turn.c.delta > 0, turn.c.movement_type == MovementType.NEW.value)
+        # The movements' types are of subscriptions; by `reactivation` customers are judged here.
+        left = func.lag(turn.c.moment).over(
+            partition_by=turn.c.customer_id, order_by=(turn.c.day, turn.c.moment)
+        )
+        word, days = parameter(self.q.policy.reactivation)
+        late: ColumnElement[bool] = false() if word == "forever" else true()
+        if word == "within":
+            late = turn.c.moment - left > func.make_interval(0, 0, 0, 0, 24 * (days or 0))
+        return and_(turn.c.delta > 0, or_(left.is_(None), late))
+
+    def _item_turns(self) -> Select[Any]:
+        """Levels in groups that become positive, or zero, as comings and goings.
+
+        Raises: KnobNotSupported where levels do not tell who is a customer, or who is new.
+        """
+        require_levels_tell(self.q)
+        if self.q.policy.logo_denominator != "start":
+            raise KnobNotSupported("logo_denominator", self.q.policy.logo_denominator, ["start"])
+        rows = self.q.rows.c
+        moved = self.q.select(
+            self.windows.end,
+            lambda _: [
+                rows.customer_id.label("customer_id"),
+                rows.day.label("day"),
+                rows.occurred_at.label("moment"),
+                rows.amount_minor.label("moved"),
+            ],
+        ).subquery("item_move")
+        line = [*self.q.group_columns(moved), moved.c.customer_id]
+        when = (moved.c.day, moved.c.moment)
+        net = select(*line, *when, func.sum(moved.c.moved).label("moved")).group_by(*line, *when)
+        step = net.subquery("item_step")
+        level = func.sum(step.c.moved).over(
+            partition_by=[step.c[each.name] for each in line], order_by=(step.c.day, step.c.moment)
+        )
+        stands = select(step, cast(level > 0, Integer).label("there")).subquery("stands_there")
+        keys = [stands.c[each.name] for each in line]
+        before = func.lag(stands.c.there, 1, 0).over(
+            partition_by=keys, order_by=(stands.c.day, stands.c.moment)
+        )
+        delta = (stands.c.there - before).label("delta")
+        turn = select(*keys, stands.c.day, stands.c.moment, delta).subquery("item_turn")
+        return select(turn, false().label("is_new")).where(turn.c.delta != 0)

@@ -1,0 +1,264 @@
+"""Retained MRR: what became of the MRR that was there when a window opened.
+
+A cohort's MRR is valued at the rates of the opening day on both sides, so no exchange rate ever
+looks like retention. Rates made of movements count each movement at the rate of its own day, and
+the opening as MRR itself is counted. Only rows dated inside a window are looked at customer by
+customer; the opening is a sum.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import CTE, ColumnElement, FromClause, Select, and_, case, func, select
+
+from tidemill.ledger.movements import FX_TYPE
+from tidemill.metrics.base import RateNeed
+from tidemill.metrics.presence import Presence
+from tidemill.metrics.query import Query
+from tidemill.metrics.rates import Valued, rates_by_day, whole_sum
+from tidemill.metrics.windows import Part, Rate, Windows
+from tidemill.vocabulary import MovementType
+
+__all__ = ["Retained"]
+
+_GAINS = (MovementType.NEW, MovementType.EXPANSION)
+_LOSSES = (MovementType.CONTRACTION, MovementType.CHURN)
+
+
+class Retained:
+    """The MRR of a query's groups through its windows."""
+
+    def __init__(self, q: Query, windows: Windows) -> None:
+        """Prepare to look; nothing is built before it is asked for."""
+        self.q = q
+        self.windows = windows
+        self.presence = Presence(q, windows)
+
+    def nrr(self) -> Rate:
+        """Net revenue retention.
+
+        Formula: start_cohort: MRR at the end over MRR at the opening, of those there at the
+                 opening. all_movements: (opening + expansion + contraction + churn) / opening, with
+                 reactivation_in_nrr = yes also + reactivation; losses are negative.
+        """
+        if self.q.policy.rate_population == "start_cohort":
+            opening, cohort = self._cohort_opening, self._cohort
+            whole = opening.of("opening")
+            return Rate(whole + cohort.of("change"), whole, (opening, cohort))
+        opening, moved = self._opening, self._all_moved
+        types = [MovementType.EXPANSION, *_LOSSES]
+        if self.q.policy.reactivation_in_nrr == "yes":
+            types.append(MovementType.REACTIVATION)
+        whole = opening.of("opening")
+        return Rate(whole + _total(moved, *types), whole, (opening, moved))
+
+    def grr(self) -> Rate:
+        """Gross revenue retention.
+
+        Formula: cohort_min: the lesser of MRR at the opening and at the end, customer by customer,
+                 over MRR at the opening, of those there at the opening. movements: (opening +
+                 contraction + churn) / opening, of rate_population; losses are negative.
+        """
+        if self.q.policy.grr_method == "cohort_min":
+            opening, cohort = self._cohort_opening, self._cohort
+            whole = opening.of("opening")
+            return Rate(whole + cohort.of("shrinkage"), whole, (opening, cohort))
+        if self.q.policy.rate_population == "start_cohort":
+            opening, moved = self._cohort_opening, self._cohort_moved
+        else:
+            opening, moved = self._opening, self._all_moved
+        whole = opening.of("opening")
+        return Rate(whole + _total(moved, *_LOSSES), whole, (opening, moved))
+
+    def quick_ratio(self) -> Rate:
+        """MRR gained over MRR lost; by quick_ratio_reactivation what returned is gained too."""
+        moved = self._all_moved
+        gains = list(_GAINS)
+        if self.q.policy.quick_ratio_reactivation == "yes":
+            gains.append(MovementType.REACTIVATION)
+        return Rate(_total(moved, *gains), -_total(moved, *_LOSSES), (moved,))
+
+    # --- what was there -------------------------------------------------------------------------
+
+    @cached_property
+    def _opening(self) -> Part:
+        """MRR at each opening as the metric `mrr` tells it."""
+        return self._cohort_opening if not self.q.carries_rates else self._opened(self.q.worth, "")
+
+    @cached_property
+    def _cohort_opening(self) -> Part:
+        """MRR at each opening at that day's rates, whatever rates levels carry."""
+        rows = self.q.rows
+        return self._opened(Valued(rows, rows.c.currency, rows.c.amount_minor), "cohort_")
+
+    def _opened(self, worth: Valued, prefix: str) -> Part:
+        """Levels at the openings: group columns, place, opening."""
+        q, windows = self.q, self.windows
+        moved = q.select(
+            windows.end,
+            lambda _: [
+                worth.currency.label("native_currency"),
+                windows.opened_before(q.rows.c.day).label("opened"),
+                worth.amount.label("moved"),
+            ],
+        ).where(q.rows.c.day <= windows.eves[-1])
+        early = _summed(moved.subquery("early_move"), "moved").subquery("early_level")
+        window, line = windows.cte, q.group_columns(early)
+        keys = [*line, window.c.place, window.c.eve, early.c.native_currency]
+        total = func.sum(early.c.moved)
+        level = (
+            select(*keys, total.label("level"))
+            .join_from(early, window, window.c.place > early.c.opened)
+            .group_by(*keys)
+            .having(total != 0)
+            .cte(f"{prefix}opening_level")
+        )
+        rate = rates_by_day(q.rates, level, ("native_currency", "eve"), f"{prefix}opening_rate")
+        priced = _priced(level, "eve", rate).subquery("priced_level")
+        rows = (
+            select(
+                *q.group_columns(priced),
+                priced.c.place,
+                whole_sum(priced.c.level, priced.c.factor).label("opening"),
+            )
+            .group_by(*q.group_columns(priced), priced.c.place)
+            .cte(f"{prefix}opening")
+        )
+        return Part(rows, (_lacking(priced, "eve", "level"),))
+
+    # --- what became of it ----------------------------------------------------------------------
+
+    @cached_property
+    def _cohort(self) -> Part:
+        """By how much the customers there at the opening changed, at the rates of that day.
+
+        Shape: group columns, place, change (net), shrinkage (of those who shrank, negative).
+        """
+        q = self.q
+        rows = q.rows.c
+        native = Valued(q.rows, rows.currency, rows.amount_minor)
+        moved = self._inside(native, among_cohort=True).subquery("cohort_move")
+        kept = [name for name in moved.c.keys() if name not in ("movement_type", "day")]  # noqa: SIM118
+        net = _summed(select(*(moved.c[name] for name in kept)).subquery("kept_move"), "moved")
+        netted = net.cte("cohort_net")
+        rate = rates_by_day(q.rates, netted, ("native_currency", "eve"), "cohort_rate")
+        priced = _priced(netted, "eve", rate).subquery("priced_net")
+        line = [*q.group_columns(priced), priced.c.place]
+        change = whole_sum(priced.c.moved, priced.c.factor)
+        each = (
+            select(*line, change.label("change"))
+            .group_by(*line, priced.c.customer_id)
+            .subquery("customer_change")
+        )
+        keys = [*q.group_columns(each), each.c.place]
+        shrunk = func.coalesce(func.sum(each.c.change).filter(each.c.change < 0), 0)
+        whole = func.bool_and(each.c.change.is_not(None))
+        found = (
+            select(
+                *keys,
+                _if_whole(whole, func.sum(each.c.change)).label("change"),
+                _if_whole(whole, shrunk).label("shrinkage"),
+            )
+            .group_by(*keys)
+            .cte("cohort_change")
+        )
+        return Part(found, (_lacking(priced, "eve", "moved"),))
+
+    @cached_property
+    def _all_moved(self) -> Part:
+        """The movements of everybody in each window, at the rates of their days."""
+        return self._moved(self._inside(self.q.moved), "")
+
+    @cached_property
+    def _cohort_moved(self) -> Part:
+        """The movements of those there at the opening, at the rates of their days."""
+        return self._moved(self._inside(self.q.moved, among_cohort=True), "cohort_")
+
+    def _moved(self, inside: Select[Any], prefix: str) -> Part:
+        """Movements by type: group columns, place, one column a type."""
+        q = self.q
+        moved = inside.subquery("moved")
+        kept = [name for name in moved.c.keys() if name not in ("customer_id", "eve")]  # noqa: SIM118
+        daily = _summed(select(*(moved.c[name] for name in kept)).subquery("daily"), "moved").cte(
+            f"{prefix}window_movement"
+        )
+        rate = rates_by_day(q.rates, daily, ("native_currency", "day"), f"{prefix}movement_rate")
+        priced = _priced(daily, "day", rate).subquery("priced_movement")
+        value = priced.c.moved * priced.c.factor
+        keys = [*q.group_columns(priced), priced.c.place]
+        whole = func.bool_and(priced.c.factor.is_not(None))
+        sums = [
+            _if_whole(
+                whole,
+                func.coalesce(func.sum(value).filter(priced.c.movement_type == each.value), 0),
+            ).label(each.value)
+            for each in MovementType
+        ]
+        rows = select(*keys, *sums).group_by(*keys).cte(f"{prefix}window_flow")
+        return Part(rows, (_lacking(priced, "day", "moved"),))
+
+    def _inside(self, worth: Valued, *, among_cohort: bool = False) -> Select[Any]:
+        """The rows of each window, of all customers or of those there when it opened.
+
+        Shape: group columns, customer_id, native_currency, movement_type, day, moved, place, eve.
+        """
+        q, windows, days = self.q, self.windows, self.windows.days
+        rows = q.rows.c
+        base = q.select(
+            windows.end,
+            lambda _: [
+                rows.customer_id.label("customer_id"),
+                worth.currency.label("native_currency"),
+                rows.type.label("movement_type"),
+                rows.day.label("day"),
+                worth.amount.label("moved"),
+            ],
+        ).where(windows.within(rows.day), rows.type != FX_TYPE)
+        move = base.subquery("move")
+        found = select(move, days.c.place, days.c.eve).join_from(
+            move, days, days.c.day == move.c.day
+        )
+        if not among_cohort:
+            return found
+        entrant = self.presence.entrants
+        came = and_(
+            entrant.c.customer_id == move.c.customer_id,
+            entrant.c.place == days.c.place,
+            q.same_group(entrant, move),
+        )
+        return found.outerjoin(entrant, came).where(entrant.c.customer_id.is_(None))
+
+
+def _total(part: Part, *types: MovementType) -> ColumnElement[Any]:
+    first, *others = (part.of(each.value) for each in types)
+    for other in others:
+        first = first + other
+    return first
+
+
+def _summed(rows: FromClause, name: str) -> Select[Any]:
+    """Rows added up over everything but one column; what nets to nothing is left out."""
+    keys = [column for column in rows.c if column.name != name]
+    total = func.sum(rows.c[name])
+    return select(*keys, total.label(name)).group_by(*keys).having(total != 0)
+
+
+def _priced(rows: CTE, day: str, rate: CTE) -> Select[Any]:
+    """Rows with the factor of their currency on a day of theirs, or null."""
+    same = and_(rate.c.currency == rows.c.native_currency, rate.c.day == rows.c[day])
+    return select(rows, rate.c.factor).outerjoin_from(rows, rate, same)
+
+
+def _if_whole(whole: ColumnElement[bool], amount: ColumnElement[Any]) -> ColumnElement[Any]:
+    """An amount, null where a rate is missing: sums would leave it out."""
+    return case((whole.is_(False), None), else_=amount)
+
+
+def _lacking(priced: FromClause, day: str, amount: str) -> RateNeed:
+    return RateNeed(
+        select(priced.c.native_currency, priced.c[day])
+        .where(priced.c.factor.is_(None), priced.c[amount] != 0)
+        .distinct()
+    )
