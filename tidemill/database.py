@@ -14,7 +14,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -109,13 +109,23 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """A read-only transaction in which every statement sees the database of one moment."""
+    def snapshot(self, *, scratch: Sequence[sa.Table] = ()) -> Iterator[Connection]:
+        """A read-only transaction in which every statement sees the database of one moment.
+
+        scratch: temporary tables to create first; these alone can be filled in it.
+        """
         with self._translated(), self.engine.connect() as connection:
             reading = connection.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
+                isolation_level="REPEATABLE READ", postgresql_readonly=not scratch
             )
             with reading.begin():
+                for table in scratch:
+                    table.create(reading)
+                if scratch:
+                    # What is created counts as a write; what is put into temporary tables does not.
+                    reading.execute(
+                        sa.select(sa.func.set_config("transaction_read_only", "on", True))
+                    )
                 yield reading
 
     def close(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tidemill.engine import CUSTOMERS_MAX
 from tidemill.errors import InvalidQuery
 from tidemill.metrics.base import Param
 from tidemill.metrics.catalogue import QuestionInfo
@@ -14,14 +16,26 @@ from tidemill.policy import read_overrides
 from tidemill.presets import PRESETS
 from tidemill.problems import Problem
 
-__all__ = ["CUSTOMER", "Wanted", "body_described", "described", "read_body", "read_query"]
+__all__ = [
+    "CUSTOMER",
+    "Wanted",
+    "body_described",
+    "compared",
+    "described",
+    "read_body",
+    "read_compared",
+    "read_query",
+]
 
 # Parameters of every question that may come several times, or as lists.
 _SEVERAL: Final = ("dimensions", "filter", "compare_segments", "set")
 _ONCE: Final = ("segment", "preset", "known_at")
 # What the engine's functions call their own arguments: as parameters they are unknown.
 _TAKEN: Final = frozenset(
-    {"by", "customer", "metric", "policy", "question", "self", "spec", "where"}
+    {
+        *("by", "customer", "customers_max", "limit", "metric", "policies", "policy", "presets"),
+        *("question", "self", "spec", "where"),
+    }
 )
 # The command line's word for a grain is understood, too.
 _SPELLINGS: Final = {"interval": "grain"}
@@ -122,6 +136,22 @@ def read_body(body: Mapping[str, Any]) -> Wanted:
     return _wanted(several, single, knobs)
 
 
+def read_compared(
+    items: Iterable[tuple[str, str]],
+) -> tuple[list[str], int, list[tuple[str, str]]]:
+    """The policies to compare, how many customers to list, and the parameters of the question.
+
+    Raises: InvalidQuery when the limit is no number.
+    """
+    rest = list(items)
+    presets = [value for name, value in rest if name == "preset"]
+    limits = [value for name, value in rest if name == "limit"] or [str(CUSTOMERS_MAX)]
+    if len(limits) > 1 or not re.fullmatch(r"[0-9]{1,6}", limits[0]):
+        raise InvalidQuery([Problem("limit", "must be one whole number", "Such as limit=20.")])
+    others = [item for item in rest if item[0] not in {"preset", "limit"}]
+    return presets, int(limits[0]), others
+
+
 def _texts(value: Any) -> list[str] | None:
     """The texts of a parameter that may have several; None when it is something else."""
     if isinstance(value, str):
@@ -203,6 +233,25 @@ CUSTOMER: Final[Mapping[str, Any]] = {
     "schema": {"type": "string"},
 }
 """The one parameter that only explanations have."""
+
+
+def compared(parameters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The parameters of a question as a comparison takes them."""
+    return [
+        *(dict(each) for each in parameters if each["name"] != "preset"),
+        _parameter(
+            "preset",
+            "A policy to compare: a preset, `preset;knob=value`, or `configured`; repeatable. The "
+            "first is the baseline, or the configured policy when there is only one.",
+            {"type": "array", "items": {"type": "string"}},
+            required=True,
+        ),
+        _parameter(
+            "limit",
+            f"How many of the customers that differ are listed. Default: {CUSTOMERS_MAX}.",
+            {"type": "integer", "minimum": 0},
+        ),
+    ]
 
 
 def body_described(parameters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from tidemill.api.parameters import (
     CUSTOMER,
     Wanted,
     body_described,
+    compared,
     described,
     read_body,
+    read_compared,
     read_query,
 )
 from tidemill.engine import Tidemill
@@ -163,6 +165,17 @@ def _question_routes(
         openapi_extra={"requestBody": body_described(parameters)},
         **common,
     )(post)
+
+    def compare(request: Request) -> Response:
+        return _compare(tidemill, info, question, request)
+
+    router.get(
+        f"/api/compare/{place}",
+        summary=f"Compared: {summary}",
+        operation_id=f"{name}_compared",
+        openapi_extra={"parameters": compared(parameters)},
+        **common | {"responses": {}},
+    )(compare)
     router.get(
         f"/api/explain/{place}",
         summary=f"Explained: {summary}",
@@ -196,6 +209,18 @@ def _explain(
     return answer(explanation.to_dict())
 
 
+def _compare(
+    tidemill: Tidemill, info: MetricInfo, question: QuestionInfo | None, request: Request
+) -> Response:
+    presets, limit, rest = read_compared(request.query_params.multi_items())
+    wanted = read_query(rest)
+    asked = question or info.question_taking(wanted.params)
+    arguments = wanted.engine_arguments()
+    del arguments["preset"]
+    comparison = tidemill.compare(info.name, asked.name, presets=presets, limit=limit, **arguments)
+    return answer(comparison.to_dict())
+
+
 def _by_any_name(router: APIRouter, tidemill: Tidemill) -> None:
     """The same routes for names written with dashes, and the errors for names nobody knows."""
 
@@ -213,7 +238,11 @@ def _by_any_name(router: APIRouter, tidemill: Tidemill) -> None:
     def explain(request: Request, metric: str, question: str | None = None) -> Response:
         return _explain(tidemill, *known(metric, question), request)
 
+    def compare(request: Request, metric: str, question: str | None = None) -> Response:
+        return _compare(tidemill, *known(metric, question), request)
+
     for path in ("{metric}", "{metric}/{question}"):
+        router.get(f"/api/compare/{path}", include_in_schema=False)(compare)
         router.get(f"/api/metrics/{path}", include_in_schema=False)(get)
         router.post(f"/api/metrics/{path}", include_in_schema=False)(post)
         router.get(f"/api/explain/{path}", include_in_schema=False)(explain)

@@ -24,6 +24,7 @@ _QUESTIONS, _CATALOGUE, _DATA, _RUN = "Questions", "Catalogue", "Data", "Run and
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "summary": ("summary", _QUESTIONS),
     "explain": ("reading", _QUESTIONS),
+    "compare": ("comparing", _QUESTIONS),
     "metrics": ("catalogue", _CATALOGUE),
     "policies": ("catalogue", _CATALOGUE),
     "sources": ("sources", _CATALOGUE),
@@ -59,13 +60,17 @@ class _Root(TyperGroup):
         args: list[str],
     ) -> tuple[str | None, Any, list[str]]:
         name, *rest = args
-        if name in _COMMANDS and name != "explain":
+        if name in _COMMANDS and name not in {"compare", "explain"}:
             return name, _written_out(name), rest
         # The metrics bring SQLAlchemy with them; `tidemill init` need not wait for it.
         from tidemill.cli import reading
 
         if name == "explain":
             return reading.resolve_explain(rest)
+        if name == "compare":
+            from tidemill.cli import comparing
+
+            return comparing.resolve_compare(rest)
         try:
             return reading.resolve(name, rest)
         except UnknownMetric:

@@ -18,14 +18,22 @@ from tidemill.cli.generating import Handler, Option, command_of, dashed, option,
 from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY, SQL, TABLE_OR_JSON
 from tidemill.cli.output import say, show
 from tidemill.cli.session import session_of
-from tidemill.errors import UnknownSource
+from tidemill.errors import UnknownQuestion, UnknownSource
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Param
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, QuestionInfo, catalogue
-from tidemill.metrics.result import Result
+from tidemill.metrics.result import Freshness
 from tidemill.policy import read_overrides
 
-__all__ = ["Resolved", "metric_names", "resolve", "resolve_explain"]
+__all__ = [
+    "Resolved",
+    "engine_arguments",
+    "metric_names",
+    "require_source",
+    "resolve",
+    "resolve_about",
+    "resolve_explain",
+]
 
 Resolved = tuple[str, Any, list[str]]
 """Name for the usage line, the command, and the arguments that are left for it."""
@@ -57,7 +65,7 @@ def resolve(name: str, arguments: Sequence[str]) -> Resolved:
     Raises: UnknownMetric, UnknownQuestion.
     """
     info = _catalogue().metric(name)
-    [word], rest = _words(arguments, 1)
+    [word], rest = _words(_typed(info, arguments), 1)
     path = " ".join([dashed(info.name), *([word] if word else [])])
     asked = _question(info, word, rest)
     options = [*CUTTING, *POLICY, FORMAT, EXACT, SQL]
@@ -69,14 +77,32 @@ def resolve_explain(arguments: Sequence[str]) -> Resolved:
 
     Raises: UnknownMetric, UnknownQuestion.
     """
+    options = [_CUSTOMER, *CUTTING, *POLICY, TABLE_OR_JSON, SQL]
+    return resolve_about("explain", arguments, _explain, options, help_text=_EXPLAIN)
+
+
+def resolve_about(
+    verb: str,
+    arguments: Sequence[str],
+    answer: Handler,
+    options: Sequence[Option],
+    *,
+    help_text: str,
+) -> Resolved:
+    """The command for `tidemill VERB METRIC [QUESTION] …`, with the question's own options.
+
+    answer:    gets metric, question and params, and the values of `options`.
+    help_text: what the verb does, for `tidemill VERB --help`.
+    Raises:    UnknownMetric, UnknownQuestion.
+    """
     [metric, word], rest = _words(arguments, 2)
     if metric is None:
-        return "explain", command_of("explain", _nothing_to_explain, _EXPLAIN, (_METRIC,)), rest
+        return verb, command_of(verb, _nothing_named, help_text, (_METRIC,)), rest
     info = _catalogue().metric(metric)
-    path = " ".join(["explain", dashed(info.name), *([word] if word else [])])
+    [_, word], rest = _words(_typed(info, arguments), 2)
+    path = " ".join([verb, dashed(info.name), *([word] if word else [])])
     asked = _question(info, word, rest)
-    options = [_CUSTOMER, *CUTTING, *POLICY, TABLE_OR_JSON, SQL]
-    return path, _command(info, asked, _explain, options, named=word is not None), rest
+    return path, _command(info, asked, answer, options, named=word is not None), rest
 
 
 def _words(arguments: Sequence[str], count: int) -> tuple[list[str | None], list[str]]:
@@ -92,6 +118,22 @@ def _words(arguments: Sequence[str], count: int) -> tuple[list[str | None], list
         is_flag = not is_value and each.startswith("--")
         is_value = is_flag and "=" not in each and each not in _WITHOUT_VALUE
     return [*words, *[None] * (count - len(words))], rest
+
+
+def _typed(info: MetricInfo, arguments: Sequence[str]) -> list[str]:
+    """The arguments with the question that ``--type`` stands for in its place.
+
+    Raises: UnknownQuestion, for a type that the metric does not have.
+    """
+    plain = list(arguments)
+    for place, each in enumerate(plain if info.kind.types else ()):
+        flag, _, value = each.partition("=")
+        if flag == "--type" and (value or plain[place + 1 :]):
+            value = value or plain.pop(place + 1)
+            if value not in info.kind.types:
+                raise UnknownQuestion(value, info.kind.types)
+            plain[place] = dashed(info.kind.types[value])
+    return plain
 
 
 def _question(info: MetricInfo, word: str | None, arguments: Sequence[str]) -> QuestionInfo:
@@ -131,6 +173,7 @@ def _command(
     else:
         arguments.insert(0, _question_argument(info))
         listed = "\n".join(f"- {_usage(each)}: {each.summary}" for each in info.questions)
+        listed += "".join(f"\n- --type {key}: {dashed(of)}" for key, of in info.kind.types.items())
         help_text = f"{info.title}. {info.summary}\n\nQuestions:\n\n{listed}"
     return command_of(dashed(info.name), handle, help_text, (*arguments, *options))
 
@@ -169,8 +212,8 @@ def _param_option(param: Param) -> Option:
 def _ask(context: typer.Context, values: dict[str, Any]) -> None:
     how, exact, sql = values.pop("format"), values.pop("exact"), values.pop("sql")
     with session_of(context).open() as tidemill:
-        result = tidemill.query(**_engine_arguments(values))
-        _require_source(values["source"], result)
+        result = tidemill.query(**engine_arguments(values))
+        require_source(values["source"], result.freshness)
         if sql:
             say(result.sql)
         else:
@@ -180,25 +223,25 @@ def _ask(context: typer.Context, values: dict[str, Any]) -> None:
 def _explain(context: typer.Context, values: dict[str, Any]) -> None:
     how, sql, customer = values.pop("format"), values.pop("sql"), values.pop("customer")
     with session_of(context).open() as tidemill:
-        explanation = tidemill.explain(customer=customer, **_engine_arguments(values))
-        _require_source(values["source"], explanation.result)
+        explanation = tidemill.explain(customer=customer, **engine_arguments(values))
+        require_source(values["source"], explanation.result.freshness)
         if sql:
             say(explanation.sql)
         else:
             show_explanation(explanation, how)
 
 
-def _require_source(name: str | None, result: Result) -> None:
-    """An answer about a source that does not exist would be a zero that looks like a number.
+def require_source(name: str | None, freshness: Sequence[Freshness]) -> None:
+    """Refuse a source that does not exist: its answer would be a zero that looks like a number.
 
     Raises: UnknownSource.
     """
-    known = [each.source for each in result.freshness]
+    known = [each.source for each in freshness]
     if name is not None and name not in known:
         raise UnknownSource(name, known)
 
 
-def _engine_arguments(values: dict[str, Any]) -> dict[str, Any]:
+def engine_arguments(values: dict[str, Any]) -> dict[str, Any]:
     """What the options mean to `Tidemill.query`."""
     where = [*(values["where"] or ())]
     where += [f"source={values['source']}"] if values["source"] else []
@@ -224,5 +267,5 @@ _METRIC = Option(
 )
 
 
-def _nothing_to_explain(context: typer.Context, _: dict[str, Any]) -> None:
-    raise typer.BadParameter("name the metric to explain", ctx=context, param_hint="METRIC")
+def _nothing_named(context: typer.Context, _: dict[str, Any]) -> None:
+    raise typer.BadParameter("name the metric", ctx=context, param_hint="METRIC")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from tidemill.engine.compare import CUSTOMERS_MAX
+from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
 from tidemill.engine.facade import Tidemill, choose_policy, connect
 from tidemill.engine.summary import Headline, Summary
 
 __all__ = [
+    "CUSTOMERS_MAX",
+    "Comparison",
     "Explanation",
     "Headline",
     "MetricHandle",

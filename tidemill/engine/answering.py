@@ -15,11 +15,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
 
 from tidemill.database import Database
-from tidemill.engine.notices import Notices, read_notices, same_ledger
+from tidemill.engine.notices import Notices, ledger_of, read_notices, same_ledger
+from tidemill.engine.scratch import Scratch
 from tidemill.engine.sql import readable
-from tidemill.errors import MissingRate
+from tidemill.errors import KnobNotSupported, MissingRate
 from tidemill.ledger import derive
-from tidemill.metrics.base import Question, RateNeed, Table
+from tidemill.ledger.support import require_supported
+from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
 from tidemill.metrics.catalogue import MetricInfo
 from tidemill.metrics.movement_rows import movement_rows
@@ -31,7 +33,7 @@ from tidemill.periods import Period
 from tidemill.policy import Policy
 from tidemill.relations import core_relations
 
-__all__ = ["Asked", "Asker", "asking"]
+__all__ = ["Asked", "Asker", "asking", "require_honoured"]
 
 # More missing rates than this are not listed one by one.
 _LISTED_MAX = 1000
@@ -60,6 +62,8 @@ class Asker:
     base_currency: str
     #: The configured policy, for a store in which nothing says under which one facts were kept.
     configured: Policy
+    #: Where derived ledgers are kept while it asks; None derives each time.
+    scratch: Scratch | None = None
 
     def answer(self, asked: Asked) -> Result:
         """The answer; its SQL, explanation and rows behind are made when asked for.
@@ -71,9 +75,17 @@ class Asker:
 
     def behind(self, asked: Asked, *, rows_max: int | None = None) -> Result:
         """The movements that an answer rests on, filtered alike, the first `rows_max` of them."""
-        table = asked.question.ask(asked.info.kind(), self._query(asked), **asked.bound.params)
+        return self.movements(asked, self.behind_of(asked), rows_max=rows_max)
+
+    def behind_of(self, asked: Asked) -> Behind:
+        """Which movements an answer rests on."""
+        query = self._query(asked)
+        return asked.question.ask(asked.info.kind(), query, **asked.bound.params).behind
+
+    def movements(self, asked: Asked, behind: Behind, *, rows_max: int | None = None) -> Result:
+        """The movements of a range, filtered as the question is."""
         listing = Mrr.questions()["movements"]
-        start, end = table.behind.start, table.behind.end
+        start, end = behind.start, behind.end
         bound = Bound({"start": start, "end": end}, (), asked.bound.conditions, asked.bound.filters)
         rows = replace(asked, info=replace(asked.info, name="mrr"), question=listing, bound=bound)
         return self._result(rows, movement_rows(self._query(rows), start, end), rows_max=rows_max)
@@ -160,7 +172,11 @@ class Asker:
         rows: FromClause = metric_mrr_movement
         measure = asked.info.kind.ledger_measure(asked.policy)
         if asked.known_at is not None or not as_kept or measure != "mrr":
-            rows = derive(relations, asked.policy, measure=measure).cte("derived_movement")
+            scratch = self.scratch or Scratch(self.connection, [])
+            rows = scratch.rows(
+                (ledger_of(asked.policy), measure, asked.known_at),
+                lambda: derive(relations, asked.policy, measure=measure),
+            )
         return Query(
             rows=rows,
             relations=relations,
@@ -180,6 +196,18 @@ def asking(
     with database.snapshot() as connection:
         notices = read_notices(connection, asked.known_at)
         yield Asker(connection, notices, base_currency, configured)
+
+
+def require_honoured(info: MetricInfo, policy: Policy) -> None:
+    """Refuse a policy that the ledger or this metric does not honour: never ignored in silence.
+
+    Raises: KnobNotSupported.
+    """
+    require_supported(policy)
+    for knob, supported in info.kind.knobs.items():
+        value = str(getattr(policy, knob))
+        if value not in supported:
+            raise KnobNotSupported(knob, value, supported)
 
 
 def _unfinished(periods: Sequence[Period], asked: Asked) -> tuple[str, ...]:

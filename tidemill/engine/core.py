@@ -14,11 +14,12 @@ from functools import cached_property, partial
 from typing import Any
 
 from tidemill.database import Database
-from tidemill.engine.answering import Asked, Asker, asking
+from tidemill.engine.answering import Asked, Asker, asking, require_honoured
+from tidemill.engine.compare import CUSTOMERS_MAX, compare
+from tidemill.engine.comparison import Comparison
 from tidemill.engine.explanation import ROWS_MAX, Explanation
 from tidemill.engine.summary import Summary, summarise
-from tidemill.errors import KnobNotSupported, UnknownCustomer
-from tidemill.ledger.support import require_supported
+from tidemill.errors import UnknownCustomer
 from tidemill.metrics import METRICS
 from tidemill.metrics.binding import bind
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
@@ -128,6 +129,43 @@ class MetricsEngine:
             asked = self._asked(metric, question, (spec or QuerySpec()).where(*only), under, params)
         return self._explain(asked, customer)
 
+    def compare(
+        self,
+        metric: str,
+        question: str | None = None,
+        *,
+        policies: Mapping[str, Policy],
+        spec: QuerySpec | None = None,
+        known_at: datetime | str | None = None,
+        customers_max: int = CUSTOMERS_MAX,
+        **params: Any,
+    ) -> Comparison:
+        """The question under several policies, and what makes the answers differ.
+
+        Args:
+            metric: name of the metric.
+            question: name of the question; the metric's default one when left out.
+            policies: label → policy, two or more; the first is the baseline.
+            spec: how to cut the answer.
+            known_at: as it was known at this instant.
+            customers_max: how many of the customers that differ are listed.
+            params: the question's own parameters. Days that are left out are the baseline's.
+
+        Raises: as `query`; InvalidQuery also for a question that lists rows without figures. A
+            policy that alone is refused, or lacks rates, is named in the comparison.
+        """
+        assert len(policies) > 1, "there is nothing to compare one policy with"
+        under = self._under(next(iter(policies.values())), known_at)
+        asked = self._bound(metric, question, spec, under, params)
+        return compare(
+            self.database,
+            asked,
+            policies,
+            base_currency=self.base_currency,
+            configured=self.policy,
+            customers_max=max(0, customers_max),
+        )
+
     def summary(
         self,
         at: date | str | None = None,
@@ -175,11 +213,23 @@ class MetricsEngine:
         params: Mapping[str, Any],
     ) -> Asked:
         """The question, checked before the database is opened."""
+        asked = self._bound(metric, question, spec, under, params)
+        require_honoured(asked.info, under.policy)
+        return asked
+
+    def _bound(
+        self,
+        metric: str,
+        question: str | None,
+        spec: QuerySpec | None,
+        under: _Under,
+        params: Mapping[str, Any],
+    ) -> Asked:
+        """The question, checked but for what its policy asks for."""
         info = self._catalogue.metric(metric)
         declared = info.declared(info.question(question).name)
         today = day_of(under.as_of, under.policy.tz)
         bound = bind(info.kind, declared, params, spec or QuerySpec(), today)
-        _require_honoured(info, under.policy)
         return Asked(info, declared, bound, under.policy, under.known_at, under.as_of)
 
     def _explain(self, asked: Asked, customer: str | None = None) -> Explanation:
@@ -257,15 +307,3 @@ class MetricHandle:
     def __repr__(self) -> str:
         """The metric and its questions."""
         return f"<{self._info.title}: {', '.join(dir(self))}>"
-
-
-def _require_honoured(info: MetricInfo, policy: Policy) -> None:
-    """Refuse a policy that the ledger or this metric does not honour: never ignored in silence.
-
-    Raises: KnobNotSupported.
-    """
-    require_supported(policy)
-    for knob, supported in info.kind.knobs.items():
-        value = str(getattr(policy, knob))
-        if value not in supported:
-            raise KnobNotSupported(knob, value, supported)

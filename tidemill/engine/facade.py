@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tidemill import database
+from tidemill.engine.compare import CUSTOMERS_MAX
+from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
 from tidemill.engine.summary import Summary
+from tidemill.errors import InvalidQuery
 from tidemill.metrics.catalogue import Catalogue
 from tidemill.metrics.result import Freshness, Result
 from tidemill.metrics.spec import QuerySpec, Where
-from tidemill.policy import Policy
+from tidemill.policy import Policy, read_overrides
+from tidemill.problems import Problem
 
 if TYPE_CHECKING:
     from tidemill.settings import Settings
 
-__all__ = ["Tidemill", "choose_policy", "connect"]
+__all__ = ["Tidemill", "choose_policy", "compared_policies", "connect"]
+
+
+# How a comparison names the policy that is configured, and how many policies it needs.
+_CONFIGURED: Final = "configured"
+_FEWEST: Final = 2
 
 
 class Tidemill:
@@ -70,6 +80,31 @@ class Tidemill:
         """
         engine_arguments = self._engine_arguments(arguments)
         return self.engine.explain(metric, question, customer=customer, **engine_arguments)
+
+    def compare(
+        self,
+        metric: str,
+        question: str | None = None,
+        *,
+        presets: Sequence[str],
+        set: Mapping[str, object] | None = None,
+        limit: int = CUSTOMERS_MAX,
+        **arguments: Any,
+    ) -> Comparison:
+        """The question under several policies, and which knobs and customers make the difference.
+
+        presets: the policies as `compared_policies` reads them; the first is the baseline.
+        set:     knobs turned in all of them.
+        limit:   how many of the customers that differ are listed.
+
+        The other arguments are those of `query`, and so are the errors.
+        """
+        policies = compared_policies(self.engine.policy, presets, set)
+        engine_arguments = self._engine_arguments(arguments | {"policy": self.engine.policy})
+        del engine_arguments["policy"]
+        return self.engine.compare(
+            metric, question, policies=policies, customers_max=limit, **engine_arguments
+        )
 
     def summary(
         self,
@@ -140,6 +175,41 @@ def choose_policy(
     if preset is None:
         return configured.turned(overrides) if overrides else configured
     return Policy.of(preset, {"tz": configured.tz} | dict(overrides or {}))
+
+
+def compared_policies(
+    configured: Policy,
+    presets: Sequence[str],
+    overrides: Mapping[str, object] | None = None,
+) -> dict[str, Policy]:
+    """Label → policy, from texts such as ``chartmogul`` and ``chartmogul;netting=day``.
+
+    ``configured`` stands for the configured policy, and is the baseline when one other is named
+    alone. All keep the configured time zone unless told otherwise. The overrides hold for each of
+    them; what a text sets for itself holds first.
+
+    Raises: InvalidQuery without a policy, or with one twice; as `choose_policy`.
+    """
+    named = [each.strip() for each in presets]
+    if len(named) == 1 and named != [_CONFIGURED]:
+        named.insert(0, _CONFIGURED)
+    problems = [
+        Problem("preset", f"{label!r} is given more than once")
+        for label, times in Counter(named).items()
+        if times > 1
+    ]
+    if len(named) < _FEWEST:
+        hint = "Name a preset, such as chartmogul, or preset;knob=value: see `tidemill policies`."
+        problems.append(Problem("preset", "names no policy to compare with", hint))
+    if problems:
+        raise InvalidQuery(problems)
+    policies = {}
+    for label in named:
+        preset, *own = label.split(";")
+        turned = dict(overrides or {}) | read_overrides(own)
+        name = preset.strip()
+        policies[label] = choose_policy(configured, None if name == _CONFIGURED else name, turned)
+    return policies
 
 
 def connect(url: str | None = None, **settings: Any) -> Tidemill:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -16,10 +16,10 @@ from tidemill.metrics.result import Freshness, utc_text
 from tidemill.models import event_log, policy_in_use, quarantine, source
 from tidemill.policy import KNOBS, Policy
 
-__all__ = ["Notices", "read_notices", "same_ledger"]
+__all__ = ["LEDGER_LAYERS", "Notices", "ledger_of", "read_notices", "same_ledger"]
 
-# Knobs of these layers change the ledger's rows; the others only what questions make of them.
-_LEDGER_LAYERS = frozenset({"history", "state", "value", "movement", "currency"})
+LEDGER_LAYERS: Final = frozenset({"history", "state", "value", "movement", "currency"})
+"""Knobs of these layers change the ledger's rows; others only what questions make of them."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,13 @@ def same_ledger(policy: Policy, base_currency: str, kept: Mapping[str, Any]) -> 
     return kept.get("base_currency", base_currency) == base_currency and all(
         str(getattr(policy, knob.name)) == str(kept["knobs"].get(knob.name))
         for knob in KNOBS
-        if knob.layer in _LEDGER_LAYERS
+        if knob.layer in LEDGER_LAYERS
     )
+
+
+def ledger_of(policy: Policy) -> tuple[str, ...]:
+    """The values of the knobs that change the ledger's rows: equal ones, equal rows."""
+    return tuple(str(getattr(policy, each.name)) for each in KNOBS if each.layer in LEDGER_LAYERS)
 
 
 def _counted(number: int, one: str, several: str) -> str:
