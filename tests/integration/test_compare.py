@@ -100,6 +100,42 @@ def test_a_ratio_by_knob_and_by_customer(e40: Tidemill) -> None:
     assert {each.under for each in listed(pair).listed[0].movements} == {None}
 
 
+def test_logo_churn_as_every_product_tells_it(e40: Tidemill) -> None:
+    """One book, one month, six rates: 12.5, 12.5, 25, 30, 37.5 and 0 per cent."""
+    presets = ["default", "chartmogul", "maxio", "stripe", "baremetrics", "smsb"]
+    found = e40.compare("churn", "logo", presets=presets, **APRIL)
+    rates = ("0.125", "0.125", "0.25", "0.3", "0.375", "0")
+    assert figures(found) == dict(zip(presets, map(Decimal, rates), strict=True))
+    chartmogul, maxio, stripe, baremetrics, smsb = found.pairs
+    assert by_knob(chartmogul) == {}
+    assert by_knob(maxio) == {"logo_numerator": Decimal("0.125")}
+    # Three churns of eight, then of the eight and the two who joined.
+    assert by_knob(stripe) == {
+        "logo_numerator": Decimal("0.25"),
+        "logo_denominator": Decimal("-0.075"),
+    }
+    assert by_knob(baremetrics) == {"logo_numerator": Decimal("0.25")}
+    assert by_knob(smsb) == {"churn_recognition": Decimal("-0.125")}
+    who = {
+        pair.other: {each.customer: each.changes[0].difference for each in listed(pair).listed}
+        for pair in found.pairs
+    }
+    # b4 left and came back, n1 joined and left, n2 joined; b1 is paid until May.
+    assert who == {
+        "chartmogul": {},
+        "maxio": {"b4": 1},
+        "stripe": {"b4": 1, "n1": 1, "n2": 1},
+        "baremetrics": {"b4": 1, "n1": 1},
+        "smsb": {"b1": -1},
+    }
+    [gone] = listed(smsb).listed[0].movements
+    assert (gone.under, str(gone.row["day"]), gone.row["type"]) == (
+        "default",
+        "2025-04-05",
+        "churn",
+    )
+
+
 def test_customers_are_limited_and_the_rest_is_summed(e40: Tidemill) -> None:
     found = e40.compare("mrr", presets=["default", "smsb"], limit=1, **LAST)
     [pair] = found.pairs

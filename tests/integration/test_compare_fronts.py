@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.cases import canonical_events, load_cases
 from tests.support.cli import Inside
 from tests.support.http import serving
 from tidemill.database import connect
@@ -65,6 +67,26 @@ def test_a_table(known: Inside) -> None:
     assert ["default;fx=constant;fx_constant_date=2025-03-02", "$112.00"] in lines
     assert ["all", "$1.00"] in lines
     assert any(line[:2] == ["bert", "mrr"] and line[-1] == "$1.00" for line in lines)
+
+
+def test_six_definitions_of_churn_in_one_table(cli: Inside) -> None:
+    case = next(each for each in load_cases() if each.id == "E40")
+    lines = "".join(f"{json.dumps(each)}\n" for each in canonical_events(case))
+    assert cli.json("import", "events", "-", stdin=lines)["applied"] == 19
+    presets = ("default", "chartmogul", "maxio", "stripe", "baremetrics", "smsb")
+    printed = cli.text(
+        *("compare", "churn", "logo", "--start", "2025-04-01", "--end", "2025-04-30"),
+        *(word for preset in presets for word in ("--preset", preset)),
+    )
+    table = [line.split() for line in printed.split("\n\n")[0].splitlines()]
+    assert table[2:] == [
+        ["default", "0.1250", "1", "8"],
+        ["chartmogul", "0.1250", "1", "8"],
+        ["maxio", "0.2500", "2", "8"],
+        ["stripe", "0.3000", "3", "10"],
+        ["baremetrics", "0.3750", "3", "8"],
+        ["smsb", "0.0000", "0", "8"],
+    ]
 
 
 def test_csv_has_a_line_a_policy_and_row(known: Inside) -> None:

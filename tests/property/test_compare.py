@@ -28,10 +28,18 @@ QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("arr", "current", {"at": "2025-06-30"}),
     ("customers", "series", RANGE),
     ("quick_ratio", "current", RANGE),
+    ("churn", "logo", RANGE),
+    ("churn", "series", RANGE),
+    ("retention", "nrr", RANGE),
+    ("retention", "grr", RANGE),
 )
 
 
-@pytest.mark.parametrize("seed", [21, 22, 23])
+# A comparison asks dozens of questions: two books each time, more of them in `make test-all`.
+SEEDS = (21, 22, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(23, 31)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_parts_sum_to_the_difference(seed: int, database: Database) -> None:
     engine = asked_of(database, random_book(seed, customers=8))
     dice = random.Random(seed)
