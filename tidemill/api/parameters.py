@@ -25,6 +25,7 @@ __all__ = [
     "read_body",
     "read_compared",
     "read_query",
+    "restated",
 ]
 
 # Parameters of every question that may come several times, or as lists.
@@ -250,6 +251,19 @@ def compared(parameters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "limit",
             f"How many of the customers that differ are listed. Default: {CUSTOMERS_MAX}.",
             {"type": "integer", "minimum": 0},
+        ),
+    ]
+
+
+def restated(parameters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The parameters of a question as a restatement takes them."""
+    return [
+        *(dict(each) for each in parameters if each["name"] != "known_at"),
+        _parameter(
+            "known_at",
+            "The two knowledge dates; one alone is compared with now.",
+            {"type": "array", "items": {"type": "string", "format": "date-time"}},
+            required=True,
         ),
     ]
 

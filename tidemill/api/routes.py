@@ -19,6 +19,7 @@ from tidemill.api.parameters import (
     read_body,
     read_compared,
     read_query,
+    restated,
 )
 from tidemill.engine import Tidemill
 from tidemill.errors import InvalidQuery
@@ -176,6 +177,17 @@ def _question_routes(
         openapi_extra={"parameters": compared(parameters)},
         **common | {"responses": {}},
     )(compare)
+
+    def diff(request: Request) -> Response:
+        return _diff(tidemill, info, question, request)
+
+    router.get(
+        f"/api/diff/{place}",
+        summary=f"Restated: {summary}",
+        operation_id=f"{name}_restated",
+        openapi_extra={"parameters": restated(parameters)},
+        **common | {"responses": {}},
+    )(diff)
     router.get(
         f"/api/explain/{place}",
         summary=f"Explained: {summary}",
@@ -221,6 +233,17 @@ def _compare(
     return answer(comparison.to_dict())
 
 
+def _diff(
+    tidemill: Tidemill, info: MetricInfo, question: QuestionInfo | None, request: Request
+) -> Response:
+    items = request.query_params.multi_items()
+    known_at = [value for name, value in items if name == "known_at"]
+    wanted = read_query(item for item in items if item[0] != "known_at")
+    asked = question or info.question_taking(wanted.params)
+    arguments = wanted.engine_arguments() | {"known_at": known_at}
+    return answer(tidemill.diff(info.name, asked.name, **arguments).to_dict())
+
+
 def _by_any_name(router: APIRouter, tidemill: Tidemill) -> None:
     """The same routes for names written with dashes, and the errors for names nobody knows."""
 
@@ -241,7 +264,11 @@ def _by_any_name(router: APIRouter, tidemill: Tidemill) -> None:
     def compare(request: Request, metric: str, question: str | None = None) -> Response:
         return _compare(tidemill, *known(metric, question), request)
 
+    def diff(request: Request, metric: str, question: str | None = None) -> Response:
+        return _diff(tidemill, *known(metric, question), request)
+
     for path in ("{metric}", "{metric}/{question}"):
+        router.get(f"/api/diff/{path}", include_in_schema=False)(diff)
         router.get(f"/api/compare/{path}", include_in_schema=False)(compare)
         router.get(f"/api/metrics/{path}", include_in_schema=False)(get)
         router.post(f"/api/metrics/{path}", include_in_schema=False)(post)

@@ -25,6 +25,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "summary": ("summary", _QUESTIONS),
     "explain": ("reading", _QUESTIONS),
     "compare": ("comparing", _QUESTIONS),
+    "diff": ("differing", _QUESTIONS),
     "metrics": ("catalogue", _CATALOGUE),
     "policies": ("catalogue", _CATALOGUE),
     "sources": ("sources", _CATALOGUE),
@@ -60,7 +61,7 @@ class _Root(TyperGroup):
         args: list[str],
     ) -> tuple[str | None, Any, list[str]]:
         name, *rest = args
-        if name in _COMMANDS and name not in {"compare", "explain"}:
+        if name in _COMMANDS and name not in {"compare", "diff", "explain"}:
             return name, _written_out(name), rest
         # The metrics bring SQLAlchemy with them; `tidemill init` need not wait for it.
         from tidemill.cli import reading
@@ -71,6 +72,10 @@ class _Root(TyperGroup):
             from tidemill.cli import comparing
 
             return comparing.resolve_compare(rest)
+        if name == "diff":
+            from tidemill.cli import differing
+
+            return differing.resolve_diff(rest)
         try:
             return reading.resolve(name, rest)
         except UnknownMetric:

@@ -7,6 +7,7 @@ from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
 from tidemill.engine.facade import Tidemill, choose_policy, connect
+from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Headline, Summary
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Headline",
     "MetricHandle",
     "MetricsEngine",
+    "Restatement",
     "Summary",
     "Tidemill",
     "choose_policy",

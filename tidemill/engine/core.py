@@ -6,20 +6,22 @@ below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Final
 
 from tidemill.database import Database
 from tidemill.engine.answering import Asked, Asker, asking, require_honoured
 from tidemill.engine.compare import CUSTOMERS_MAX, compare
 from tidemill.engine.comparison import Comparison
+from tidemill.engine.diff import restatement
 from tidemill.engine.explanation import ROWS_MAX, Explanation
+from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Summary, summarise
-from tidemill.errors import UnknownCustomer
+from tidemill.errors import InvalidQuery, UnknownCustomer
 from tidemill.metrics import METRICS
 from tidemill.metrics.binding import bind
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
@@ -28,8 +30,12 @@ from tidemill.metrics.spec import Filter, QuerySpec
 from tidemill.money import currency_code
 from tidemill.periods import day_of, parse_instant
 from tidemill.policy import Policy
+from tidemill.problems import Problem
 
 __all__ = ["MetricHandle", "MetricsEngine"]
+
+# Knowledge dates of a restatement.
+_BOTH: Final = 2
 
 
 class MetricsEngine:
@@ -164,6 +170,37 @@ class MetricsEngine:
             base_currency=self.base_currency,
             configured=self.policy,
             customers_max=max(0, customers_max),
+        )
+
+    def diff(
+        self,
+        metric: str,
+        question: str | None = None,
+        *,
+        known_at: Sequence[datetime | str],
+        spec: QuerySpec | None = None,
+        policy: Policy | None = None,
+        **params: Any,
+    ) -> Restatement:
+        """What became of an answer between two knowledge dates, and because of which late events.
+
+        known_at: the two instants; one alone is compared with now.
+        The other arguments, and the errors, are those of `query`.
+        """
+        under = self._under(policy)
+        between = sorted(parse_instant(each) for each in known_at)
+        if len(between) == 1:
+            between = sorted((*between, under.as_of))
+        if len(set(between)) != _BOTH:
+            hint = "Two instants, such as 2025-07-01T00:00:00Z; one alone is compared with now."
+            raise InvalidQuery([Problem("known_at", "must be two instants that differ", hint)])
+        asked = self._asked(metric, question, spec, under, params)
+        return restatement(
+            self.database,
+            asked,
+            (between[0], between[1]),
+            base_currency=self.base_currency,
+            configured=self.policy,
         )
 
     def summary(

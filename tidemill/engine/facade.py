@@ -13,6 +13,7 @@ from tidemill.engine.compare import CUSTOMERS_MAX
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
+from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Summary
 from tidemill.errors import InvalidQuery
 from tidemill.metrics.catalogue import Catalogue
@@ -105,6 +106,22 @@ class Tidemill:
         return self.engine.compare(
             metric, question, policies=policies, customers_max=limit, **engine_arguments
         )
+
+    def diff(
+        self,
+        metric: str,
+        question: str | None = None,
+        *,
+        known_at: Sequence[datetime | str],
+        **arguments: Any,
+    ) -> Restatement:
+        """What became of an answer between two knowledge dates, and because of which late events.
+
+        known_at: the two instants; one alone is compared with now.
+        The other arguments, and the errors, are those of `query`.
+        """
+        engine_arguments = self._engine_arguments(arguments)
+        return self.engine.diff(metric, question, known_at=known_at, **engine_arguments)
 
     def summary(
         self,
