@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,14 +79,14 @@ def test_six_definitions_of_churn_in_one_table(cli: Inside) -> None:
         *("compare", "churn", "logo", "--start", "2025-04-01", "--end", "2025-04-30"),
         *(word for preset in presets for word in ("--preset", preset)),
     )
-    table = [line.split() for line in printed.split("\n\n")[0].splitlines()]
+    table = [re.split(r"  +", line.strip()) for line in printed.split("\n\n")[0].splitlines()]
     assert table[2:] == [
-        ["default", "0.1250", "1", "8"],
-        ["chartmogul", "0.1250", "1", "8"],
-        ["maxio", "0.2500", "2", "8"],
-        ["stripe", "0.3000", "3", "10"],
-        ["baremetrics", "0.3750", "3", "8"],
-        ["smsb", "0.0000", "0", "8"],
+        ["default", "12.50 %", "1", "8"],
+        ["chartmogul", "12.50 %", "1", "8"],
+        ["maxio", "25.00 %", "2", "8"],
+        ["stripe", "30.00 %", "3", "10"],
+        ["baremetrics", "37.50 %", "3", "8"],
+        ["smsb", "0.00 %", "0", "8"],
     ]
 
 

@@ -87,6 +87,8 @@ class Column:
     nullable: bool = False
     #: Why a ratio can be null, for the warning that goes with it.
     undefined: str = ""
+    #: A ratio of a part to its whole: people read it in percent, data stays a fraction.
+    share: bool = False
     #: Set for the columns that `--by` puts in front.
     dimension: bool = False
 
@@ -134,16 +136,18 @@ def text(name: str, doc: str = "") -> Column:
 
 
 def ratio(
-    name: str, doc: str = "", *, undefined: str, of: Unit = "money"
+    name: str, doc: str = "", *, undefined: str, of: Unit = "money", share: bool = False
 ) -> tuple[Column, Column, Column]:
     """A ratio with its numerator and denominator beside it.
 
     undefined: why the denominator may be zero; the ratio is null then, with this as a warning.
     of:        the unit of numerator and denominator.
+    share:     whether people read it in percent.
     """
     top = Column(f"{name}_numerator", of, f"What {name} divides.")
     bottom = Column(f"{name}_denominator", of, f"What {name} divides by.")
-    return Column(name, "ratio", doc, nullable=True, undefined=undefined), top, bottom
+    rate = Column(name, "ratio", doc, nullable=True, undefined=undefined, share=share)
+    return rate, top, bottom
 
 
 # --- parameters ---------------------------------------------------------------------------------

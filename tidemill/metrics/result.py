@@ -261,7 +261,7 @@ def shown(column: Column, row: Row) -> str:
         currency = column.currency or row[str(column.currency_column)]
         return format_money(value, currency)
     if column.unit == "ratio":
-        return f"{value:.4f}"
+        return f"{100 * value:.2f} %" if column.share else f"{value:.4f}"
     if column.unit == "count":
         return f"{value:,}"
     return str(json_value(value, column.unit))

@@ -29,17 +29,20 @@ _LOGO: Final = ratio(
     "logo_churn",
     "Share of the customers there were that was lost.",
     undefined="no customer was there to be lost",
+    share=True,
     of="count",
 )
 _GROSS: Final = ratio(
     "gross_mrr_churn",
     "Share of the opening MRR that was lost, growth put aside: 1 - GRR.",
     undefined="there was no MRR when the window opened",
+    share=True,
 )
 _NET: Final = ratio(
     "net_mrr_churn",
     "Share of the opening MRR that was lost after growth: 1 - NRR; negative when growth won.",
     undefined="there was no MRR when the window opened",
+    share=True,
 )
 
 

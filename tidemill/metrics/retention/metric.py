@@ -28,11 +28,13 @@ _NRR: Final = ratio(
     "nrr",
     "The opening MRR with all that became of it; 1 is unchanged.",
     undefined="there was no MRR when the window opened",
+    share=True,
 )
 _GRR: Final = ratio(
     "grr",
     "What is left of the opening MRR, growth put aside.",
     undefined="there was no MRR when the window opened",
+    share=True,
 )
 
 
