@@ -77,6 +77,14 @@ def test_t06_levels_are_movements_and_rates(told: Told, fx: str, grain: str) -> 
     assert (flow[0]["opening"], total, levels[-1]) == (0, 0, 0)
 
 
+def test_t23_opening_is_worth_the_rate_of_the_day_before(told: Told) -> None:
+    """A range that begins on the day of a new rate: what that makes of the opening is in `fx`."""
+    euros(told)
+    for grain in ("day", "month"):
+        first, *_ = told.waterfall("2025-02-01", "2025-02-05", grain=grain).rows
+        assert tuple(first[name] for name in STEPS) == (11_000, 0, 0, 0, 1_000, 12_000)
+
+
 def test_t06_two_currencies_of_one_customer(told: Told) -> None:
     """Dollars and euros of one customer: the euro rate moves the euro part alone."""
     told.hear(
@@ -255,3 +263,19 @@ def test_t41_summary_names_what_fails(told: Told) -> None:
     whole = told.engine.summary("2025-02-28")
     assert not any(each.error for each in whole.headlines)
     assert whole.headlines[0].value == 17_000
+
+
+def test_half_a_cent_on_two_items_is_rounded_up(told: Told) -> None:
+    """A year at 1 and 10, 5 off: 1/22 and 5/11 a month are one half, whatever division leaves."""
+    told.hear(
+        subscribed(
+            "ann",
+            "2025-01-10",
+            items=[
+                item(1, interval="year"),
+                item(10, interval="year", id="si_2"),
+            ],
+            discounts=[{"id": "di_1", "amount_off": "5", "duration": "forever"}],
+        )
+    )
+    assert told.mrr("2025-01-31", rounding="subscription") == 1

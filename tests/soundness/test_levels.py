@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.stripe import event, fixture, subscription
-from tests.support.telling import Told, invoiced, item, paid, subscribed
+from tests.support.telling import Told, invoiced, item, paid, rate, subscribed
 
+METERED = item(0, id="si_2", usage_type="metered")
 # 1 April 2026, the month of the Stripe fixtures.
 APRIL = 1_775_001_600
 DAY = 86_400
@@ -147,6 +148,47 @@ def test_t30_refund_counts_as_the_knob_says(told: Told) -> None:
         ("2025-02-10", "churn", -10_000),
         ("2025-03-10", "reactivation", 10_000),
     ]
+
+
+def test_usage_credit_leaves_nothing_not_less(told: Told) -> None:
+    """A usage invoice that is a credit is worth 0: MRR below zero would churn other subscriptions.
+
+    Another subscription of 2.00 a month stays, and its customer with it.
+    """
+    told.hear(
+        subscribed("ann", "2025-01-10", items=[item(0, usage_type="metered")]),
+        subscribed("ann", "2025-01-10", 200, id="sub_2"),
+        invoiced("ann", "2025-02-01", 500),
+        invoiced("ann", "2025-03-01", -200),
+    )
+    assert told.moved(usage="last_invoice") == [
+        ("2025-01-10", "new", 200),
+        ("2025-02-01", "expansion", 500),
+        ("2025-03-01", "contraction", -500),
+    ]
+    assert told.customers("2025-03-31", usage="last_invoice") == 1
+    assert told.mrr("2025-03-31", usage="trailing:2") == 350
+
+
+def test_usage_is_worth_its_own_currency(told: Told) -> None:
+    """Usage invoiced in euros beside a subscription in dollars is converted, not renamed."""
+    told.hear(
+        rate("2025-01-01", "2"),
+        subscribed("ann", "2025-01-10", items=[item(1_000), METERED]),
+        invoiced("ann", "2025-02-01", 500, currency="EUR"),
+        invoiced("ann", "2025-03-01", 300, currency="EUR", as_="one", id="in_1"),
+        invoiced("ann", "2025-03-01", 400, currency="USD", as_="two", id="in_2"),
+        invoiced("ann", "2025-04-01", 700, currency="USD"),
+    )
+    days = [f"2025-0{month}-15" for month in range(1, 5)]
+    assert [told.mrr(day, usage="last_invoice") for day in days] == [1_000, 2_000, 2_000, 1_700]
+    by_currency = told.ask("mrr", "current", "currency", at="2025-03-15", usage="last_invoice")
+    assert [(row["currency"], row["mrr"]) for row in by_currency.rows] == [
+        ("EUR", 600),
+        ("USD", 1_400),
+    ]
+    told.moved(usage="last_invoice")
+    assert told.mrr("2025-04-15", usage="trailing:2") == 1_550
 
 
 def test_one_off_lines_never_count(told: Told) -> None:

@@ -119,7 +119,9 @@ class Billing:
         at = start
         for _ in range(self.choices.pick((0, 1, 2, 3, 5))):
             at = self._free(at + timedelta(days=self.choices.pick((30, 1, 12, 31, 70))))
-            amounts = [self.choices.pick((100, 0, 7, 50)) for _ in range(self.choices.pick((1, 2)))]
+            amounts = [
+                self.choices.pick((100, 0, 7, 50, -60)) for _ in range(self.choices.pick((1, 2)))
+            ]
             lines = [{"kind": "usage", "amount": amount} for amount in amounts]
             if self.choices.chance(30):
                 lines.append({"kind": "subscription", "amount": 10})

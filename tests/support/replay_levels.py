@@ -15,7 +15,8 @@ e. `at_period_end`: what counted until it was canceled goes on counting until th
 f. Past due counts for N x 24 hours, then it is involuntary churn.
 g. Activation: nothing counts before the first invoice's payment (or issue), if there is such an
    invoice in the first billing period.
-h. Usage: of the last usage invoice, or the mean of the last N, until the next; only while counting.
+h. Usage: of the last usage invoice, or the mean of the last N, until the next; only while counting,
+   and never below zero.
 i. `rounding=subscription`: the subscription's total, half away from zero, to whole minor units.
 p. By the recorded clock a version begins when it was recorded, if later; one that is overtaken by
    then never comes into force.
@@ -357,7 +358,7 @@ class SubscriptionLevels:
             return _ZERO
         metered = [item for item in version.items if item.metered]
         monthly = self.rules.monthly(metered[0].interval, metered[0].count) if metered else 1
-        return sum(looked_at, _ZERO) / len(looked_at) * monthly
+        return max(_ZERO, sum(looked_at, _ZERO) / len(looked_at) * monthly)
 
     # --- when it may change
 

@@ -32,9 +32,9 @@ _LAST_PLACE = 32_767
 def usage_spans(relations: Relations, policy: Policy) -> CTE | None:
     """What usage is worth an invoice, from one usage invoice of a subscription to its next.
 
-    Shape: subscription_id, item, plan, amount (minor units, not yet a month), issued_at, until
-           (half-open; 'infinity' after the last), event_position of the invoice. None when the
-           policy leaves usage out.
+    Shape: subscription_id, currency (the invoice's), item, plan, amount (minor units, not yet a
+           month; credits can make it 0 and no less), issued_at, until (half-open; 'infinity' after
+           the last), event_position of the invoice. None when the policy leaves usage out.
     """
     word, number = parameter(policy.usage)
     if word == "exclude":
@@ -43,28 +43,33 @@ def usage_spans(relations: Relations, policy: Policy) -> CTE | None:
     invoiced = (
         select(
             line.c.subscription_id,
+            line.c.currency,
             line.c.issued_at,
             func.min(line.c.item).label("item"),
             func.min(line.c.plan).label("plan"),
             func.sum(line.c.amount).label("amount"),
             func.min(line.c.invoice_id).label("event_position"),
         )
-        .group_by(line.c.subscription_id, line.c.issued_at)
+        .group_by(line.c.subscription_id, line.c.currency, line.c.issued_at)
         .subquery("usage_invoice")
     )
     by_subscription = invoiced.c.subscription_id
     looked_at = number if word == "trailing" and number else 1
     mean = func.avg(invoiced.c.amount).over(
-        partition_by=by_subscription, order_by=invoiced.c.issued_at, rows=(1 - looked_at, 0)
+        partition_by=(by_subscription, invoiced.c.currency),
+        order_by=invoiced.c.issued_at,
+        rows=(1 - looked_at, 0),
     )
-    following = func.lead(invoiced.c.issued_at).over(
-        partition_by=by_subscription, order_by=invoiced.c.issued_at
+    # The next instant, not the next row: two invoices of one instant both stand until then.
+    following = func.min(invoiced.c.issued_at).over(
+        partition_by=by_subscription, order_by=invoiced.c.issued_at, groups=(1, None)
     )
     return select(
         by_subscription,
+        invoiced.c.currency,
         invoiced.c.item,
         invoiced.c.plan,
-        mean.label("amount"),
+        func.greatest(mean, 0).label("amount"),
         invoiced.c.issued_at,
         func.coalesce(following, forever()).label("until"),
         invoiced.c.event_position,
@@ -86,8 +91,8 @@ def usage_timers(usage: CTE | None, versions: CTE) -> list[Timer]:
 def usage_items(relations: Relations, usage: CTE, segments: CTE) -> Select[tuple[object, ...]]:
     """Usage as one more item of each counted segment, billed by its first metered item's interval.
 
-    Shape: the columns of `segments`, then ordinal, item, plan, product, interval, interval_count
-           and amount.
+    Shape: the columns of `segments`, but with the currency of the invoice, then ordinal, item,
+           plan, product, interval, interval_count and amount.
     """
     item = relations.version_items
     metered = (
@@ -97,9 +102,10 @@ def usage_items(relations: Relations, usage: CTE, segments: CTE) -> Select[tuple
         .order_by(item.c.version_id, item.c.ordinal)
         .subquery("metered")
     )
+    invoiced = {"currency": usage.c.currency}
     return (
         select(
-            segments,
+            *(invoiced.get(column.name, column) for column in segments.c),
             cast(literal(_LAST_PLACE), SmallInteger).label("ordinal"),
             func.coalesce(usage.c.item, metered.c.item, "usage").label("item"),
             func.coalesce(usage.c.plan, metered.c.plan).label("plan"),
