@@ -174,3 +174,24 @@ def test_catalogue_lists_what_can_be_asked(known: Inside) -> None:
     assert known.json("policies", "maxio")["choices"][0]["evidence"]
     assert [each["name"] for each in known.json("sources")["sources"]] == ["books"]
     assert "2025-01-01" in known.text("fx", "show")
+
+
+def test_a_type_of_churn_is_a_question(known: Inside) -> None:
+    march = ("--start", "2025-03-01", "--end", "2025-03-31")
+    [row] = known.json("churn", *march)["rows"]
+    assert row == {
+        "logo_churn": "0.5",
+        "logo_churn_numerator": 1,
+        "logo_churn_denominator": 2,
+    }
+    assert known.json("churn", "--type", "logo", *march)["rows"] == [row]
+    revenue = known.json("churn", *march, "--type=revenue")
+    assert revenue["question"] == "gross_mrr"
+    assert revenue["rows"] == known.json("churn", "gross-mrr", *march)["rows"]
+    # EUR 10.00 at the rate of the day before the month.
+    assert revenue["rows"][0]["gross_mrr_churn_numerator"] == "1100.000000"
+    explained = known.json("explain", "churn", "--type", "revenue", *march)
+    assert explained["question"] == "gross_mrr"
+    refused = known.run("churn", "--type", "revenues")
+    assert refused.returncode == 2
+    assert "'revenue'" in refused.stderr
