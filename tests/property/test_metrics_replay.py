@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -114,6 +115,38 @@ def test_customers_sum_over_what_a_customer_has_one_of(seed: int, database: Data
         several, once = _sums(groups.rows, "customers"), _sums(total.rows, "customers")
         assert all(several[period] >= once[period] for period in once), dimension
         assert "more than the total" in groups.warnings[0]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rates_of_groups_sum_to_the_total(seed: int, database: Database) -> None:
+    """Numerators and denominators of groups of customers add up; money does by plans, too."""
+    engine = asked_of(database, random_book(seed, customers=12))
+    customers, plans = ("country", "cohort_month", "mrr_band", "customer"), ("plan", "source")
+    for preset in ("default", "stripe"):
+        policy = Policy.of(preset)
+        total = engine.churn.series(start=START, end=END, policy=policy)
+        for dimension in customers:
+            spec = QuerySpec([dimension])
+            groups = engine.churn.series(start=START, end=END, policy=policy, spec=spec)
+            for column in (each.name for each in total.columns[1:] if each.unit != "ratio"):
+                assert _sums(groups.rows, column) == _sums(total.rows, column), (preset, column)
+    total = engine.retention.series(start=START, end=END)
+    for dimension in plans:
+        spec = QuerySpec([dimension])
+        groups = engine.retention.series(start=START, end=END, spec=spec)
+        column = "nrr_denominator"
+        assert _sums(groups.rows, column) == _sums(total.rows, column), dimension
+        logos = engine.churn.series(start=START, end=END, spec=spec)
+        assert "more than the total" in logos.warnings[0]
+        levels = engine.customers.series(start=START, end=END, spec=spec)
+        there = {(row[dimension], row["period"]): row["customers"] for row in levels.rows}
+        opened = {
+            (row[dimension], row["period"]): row["logo_churn_denominator"] for row in logos.rows
+        }
+        months = sorted({period for _, period in there})
+        for before, month in pairwise(months):
+            for name in {group for group, _ in there}:
+                assert opened.get((name, month), 0) == there[name, before], (name, month)
 
 
 def _sums(rows: Any, column: str) -> dict[date, Decimal]:
