@@ -60,7 +60,7 @@ def test_explaining_and_summing_up(t: tidemill.Tidemill) -> None:
     assert len(told.behind.rows) == 2
     assert t.summary("2025-06-30").headlines[0].value == 1_245_000
     assert t.freshness()[0].source == "stripe"
-    assert list(t.catalogue()) == ["mrr", "arr", "customers", "quick_ratio"]
+    assert list(t.catalogue()) == ["mrr", "arr", "customers", "churn", "retention", "quick_ratio"]
 
 
 def test_what_is_there_shows_up_in_a_notebook(t: tidemill.Tidemill) -> None:
