@@ -213,10 +213,11 @@ customer_merge = Table(
     metadata,
     # customer.merged says that two vendor customers are one company. The other one is named as the
     # vendor does: its events travel in another partition, so its row may come later than this one.
+    # Nobody is named where an earlier merge is taken back.
     Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
     Column("customer_id", BigInteger, nullable=False),
-    Column("into_source", Text, nullable=False),
-    Column("into_customer", Text, nullable=False),
+    Column("into_source", Text),
+    Column("into_customer", Text),
     Column("event_id", Uuid, nullable=False),
     Column("occurred_at", _Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
@@ -420,7 +421,8 @@ policy_in_use = Table(
     metadata,
     Column("hash", Text, nullable=False),
     Column("document", JSONB, nullable=False),
-    Column("configured_at", _Instant, nullable=False, server_default=func.now()),
+    # Not when the transaction began: of two, the one that had to wait is the later one.
+    Column("configured_at", _Instant, nullable=False, server_default=func.clock_timestamp()),
     PrimaryKeyConstraint("hash", "configured_at"),
     comment="The policies the facts were kept under, and since when; the latest row is in force.",
 )

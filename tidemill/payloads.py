@@ -113,10 +113,13 @@ class CustomerRef(Payload, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class CustomerMerged(Payload, frozen=True, omit_defaults=True, kw_only=True):
-    """``customer.merged``: two vendor customers are one company."""
+    """``customer.merged``: two vendor customers are one company.
+
+    The latest such event of a customer counts; ``"into": null`` takes the earlier ones back.
+    """
 
     id: Identifier
-    into: CustomerRef
+    into: CustomerRef | None
 
 
 class Customer(Payload, frozen=True, omit_defaults=True, kw_only=True):

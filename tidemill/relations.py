@@ -260,7 +260,7 @@ def _was_known(customer: Table, known_at: datetime | None) -> ColumnElement[bool
 def _identities(known_at: datetime | None) -> FromClause:
     """Every merged customer with the customer at the end of its chain of merges.
 
-    The latest merge of a customer counts; into itself it takes an earlier one back. A chain that
+    The latest merge of a customer counts; one into nobody takes the earlier ones back. A chain that
     runs into a circle (a into b, b into a) has no end; it then leads to the smallest key in the
     circle, so that the answer is still one company. A merge into a customer that was never heard of
     has no effect until it is.
@@ -286,7 +286,7 @@ def _identities(known_at: datetime | None) -> FromClause:
             into,
             and_(into.c.source_id == source.c.id, into.c.external_id == said.c.into_customer),
         )
-        .where(_was_known(into, known_at), into.c.id != said.c.customer_id)
+        .where(_was_known(into, known_at))
         .cte("latest_merge")
     )
     # UNION, not UNION ALL: a circle finds no new pair on its second round and ends the recursion.

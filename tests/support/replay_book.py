@@ -166,7 +166,10 @@ def read_book(events: Iterable[Mapping[str, Any]], known_at: datetime | None = N
             case "customer" if verb == "merged":
                 into = event["data"]["into"]
                 merged = (event["source"], event["data"]["id"])
-                book.merges[merged] = (into["source"], into["customer"])
+                if into is None:
+                    book.merges.pop(merged, None)
+                else:
+                    book.merges[merged] = (into["source"], into["customer"])
             case _:
                 pass
     return book

@@ -151,6 +151,8 @@ def _asides(changes: FromClause) -> Select[tuple[object, ...]]:
     They add up to nothing for the unit in its own currency, but plans need them to add up as well.
     """
     is_rate = and_(changes.c.amount_minor == 0, changes.c.present == 0)
+    # One free item for another changes no sum, and may be of a customer who never became active.
+    is_worth_telling = or_(changes.c.amount_minor != 0, is_rate)
     return select(
         *(changes.c[name] for name in LINE),
         changes.c.occurred_at,
@@ -162,7 +164,7 @@ def _asides(changes: FromClause) -> Select[tuple[object, ...]]:
         changes.c.cause,
         changes.c.event_position,
         cast(null(), Text),
-    )
+    ).where(is_worth_telling)
 
 
 def _base_amount(rows: FromClause) -> ColumnElement[Any]:

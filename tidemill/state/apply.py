@@ -21,7 +21,8 @@ from tidemill.events import Event
 from tidemill.models import source
 from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
 from tidemill.state.customers import apply_customers
-from tidemill.state.facts import Books, refresh
+from tidemill.state.facts import refresh
+from tidemill.state.in_force import Books
 from tidemill.state.invoices import apply_invoices, apply_payments
 from tidemill.state.keys import make_keys
 from tidemill.state.merges import apply_merges
@@ -89,7 +90,7 @@ def apply(connection: Connection, rows: FromClause, books: Books) -> Applied:
         if problem is None:
             raise
     if events == 1:
-        _set_aside(connection, rows, problem)
+        _set_aside(connection, rows, books, problem)
         return Applied(0, 1, 0)
     middle = _middle(connection, rows, events)
     # The earlier half first: keys are the position of the first mention.
@@ -103,7 +104,7 @@ def _write(connection: Connection, rows: FromClause, subjects: set[str], books: 
     for subject, write in _WRITERS.items():
         if subject in subjects:
             write(connection, rows)
-    return refresh(connection, rows, books) if books.facts else 0
+    return refresh(connection, rows, subjects, books) if books.facts else 0
 
 
 def _middle(connection: Connection, rows: FromClause, events: int) -> int:
@@ -112,12 +113,15 @@ def _middle(connection: Connection, rows: FromClause, events: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _set_aside(connection: Connection, rows: FromClause, problem: Problem) -> None:
+def _set_aside(connection: Connection, rows: FromClause, books: Books, problem: Problem) -> None:
     """Put the one event of `rows` into the quarantine, as it would stand in a file."""
     try:
         with connection.begin_nested():
             # It still counts as a mention, so that a replay finds the keys it would have made.
             make_keys(connection, rows)
+            if books.facts:
+                # And whoever was merged into a customer never heard of is one company with it now.
+                refresh(connection, rows, frozenset(), books)
     except DBAPIError as error:
         if refusal(error) is None:
             raise

@@ -2,129 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, FromClause, and_, delete, func, or_, select
+from sqlalchemy import ClauseElement, Connection, FromClause, Table, delete
 from sqlalchemy.dialects import postgresql
 
-from tidemill.bus.staging import Analyze, empty_staging, staging_table
-from tidemill.ledger.facts import Fact, whole_companies
-from tidemill.models import customer, customer_merge, subscription, subscription_version
-from tidemill.policy import Policy
-from tidemill.relations import Relations, core_relations
-from tidemill.state.merges import concerned
-from tidemill.state.rows import about
+from tidemill.bus.staging import Analyze
+from tidemill.ledger.facts import Fact
+from tidemill.relations import core_relations
+from tidemill.state.in_force import Books, in_force, note
+from tidemill.state.touched import TOUCHED, Reads, touch, touched
 
-__all__ = ["Books", "derive_all", "refresh"]
+__all__ = ["derive_all", "refresh"]
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What is kept up to date beside the core tables, and by which rules.
-
-    facts:         the tables to keep, each with its derivation.
-    policy:        the configured policy.
-    base_currency: the currency of the books, upper-case ISO 4217.
-    """
-
-    facts: tuple[Fact, ...] = ()
-    policy: Policy = field(default_factory=Policy.of)
-    base_currency: str = "USD"
-
-
-# The customers whose facts a batch changes. A table and not a subquery, so that the planner knows
-# how many there are: it makes the difference between looking up ten and scanning everything.
-_touched = staging_table(
-    "touched", Column("customer_id", BigInteger, primary_key=True, autoincrement=False)
-)
-# The first of the two keys of the advisory lock on the facts: "fact" in ASCII.
-_FACTS_LOCK: Final = int.from_bytes(b"fact", "big")
-
-_TOUCHED: Final = select(_touched.c.customer_id)
-
-
-def refresh(connection: Connection, rows: FromClause, books: Books) -> int:
+def refresh(
+    connection: Connection, rows: FromClause, subjects: AbstractSet[str], books: Books
+) -> int:
     """Derive the facts again for the customers whose ledger the batch may have changed.
 
-    Those are the customers with subscription or invoice events in it, and whole companies where it
-    changed what belongs together. Returns how many they are.
+    subjects: what the events are about, such as ``subscription``.
+    Returns how many customers they are. The policy is the one in force, also where the books were
+    configured otherwise: all facts are always those of one policy.
     """
-    empty_staging(connection, _touched)
-    connection.execute(_touch(_named_in(rows)))
-    connection.execute(_touch(_sharing(rows)))
-    if _keep_others_out(connection):
-        connection.execute(_touch(concerned(rows)))
-        connection.execute(_touch(whole_companies(_touched, _relations(books).identities)))
-    count = connection.execute(select(func.count()).select_from(_touched)).scalar_one()
+    ours = in_force(connection, books)
+    reads = frozenset[str]().union(*(_reads(fact, ours) for fact in ours.facts))
+    count = touch(connection, rows, subjects, ours, reads)
     if count:
-        connection.execute(Analyze(_touched))
-        for fact in books.facts:
-            connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(_TOUCHED)))
-            connection.execute(_derivation(fact, books, everyone=False))
+        connection.execute(Analyze(touched))
+        for fact in ours.facts:
+            connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(TOUCHED)))
+            connection.execute(_derivation(fact, ours, everyone=False))
     return count
 
 
-def _keep_others_out(connection: Connection) -> bool:
-    """Hold the facts until the transaction ends; whether there are companies of several customers.
-
-    Workers hold different partitions, so different customers, and need not mind each other. But a
-    merged company has customers in several partitions: each worker would derive it without seeing
-    what the others are about to commit. Once there is a merge, one derives at a time.
-    """
-    merged = select(select(customer_merge.c.id).exists())
-    for _ in range(2):
-        alone = connection.execute(merged).scalar_one()
-        lock = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
-        connection.execute(select(lock(_FACTS_LOCK, 0)))
-        if alone:
-            return True
-        # The first merge of all may have been committed while this waited: look again.
-    return False
-
-
 def derive_all(connection: Connection, books: Books) -> None:
-    """Derive the facts of all customers again, in the caller's transaction."""
+    """Derive the facts of all customers again and put the policy of the books in force.
+
+    In the caller's transaction, which must keep workers from applying anything meanwhile.
+    """
+    note(connection, books)
     for fact in books.facts:
         connection.execute(delete(fact.table))
         connection.execute(_derivation(fact, books, everyone=True))
 
 
-def _named_in(rows: FromClause) -> Any:
-    changing = or_(about(rows, "subscription"), about(rows, "invoice"))
-    owner = and_(
-        customer.c.source_id == rows.c.source_id, customer.c.external_id == rows.c.customer
-    )
-    return select(customer.c.id).join(rows, owner).where(changing).distinct()
-
-
-def _sharing(rows: FromClause) -> Any:
-    """All customers a touched subscription ever had: it leaves the one when it joins the other."""
-    named = and_(
-        subscription.c.source_id == rows.c.source_id, subscription.c.external_id == rows.c.subject
-    )
-    moved = (
-        select(subscription.c.id).join(rows, named).where(about(rows, "subscription")).distinct()
-    )
-    version = subscription_version
-    return select(version.c.customer_id).where(version.c.subscription_id.in_(moved)).distinct()
-
-
-def _touch(found: Any) -> Any:
-    new = postgresql.insert(_touched).from_select(["customer_id"], found)
-    return new.on_conflict_do_nothing()
-
-
-def _relations(books: Books, customers: Any = None) -> Relations:
-    return core_relations(base_currency=books.base_currency, customers=customers)
-
-
 @lru_cache(maxsize=64)
 def _derivation(fact: Fact, books: Books, *, everyone: bool) -> Any:
     """The statement that fills a fact. Building it takes longer than running it for a few rows."""
-    relations = _relations(books, None if everyone else _TOUCHED)
+    relations = core_relations(
+        base_currency=books.base_currency, customers=None if everyone else TOUCHED
+    )
     derived = fact.derive(relations, books.policy)
     return postgresql.insert(fact.table).from_select(
         [each.name for each in derived.selected_columns], derived
     )
+
+
+@lru_cache(maxsize=64)
+def _reads(fact: Fact, books: Books) -> Reads:
+    """The tables that a fact's derivation reads, found in the statement itself.
+
+    So no list of knobs has to be kept of what the ledger looks at under which of them.
+    """
+    derived = fact.derive(core_relations(base_currency=books.base_currency), books.policy)
+    names: set[str] = set()
+    # Parts are shared all over a statement: each is looked at once, or it would never end.
+    seen: dict[int, ClauseElement] = {}
+    waiting: list[Any] = [derived]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        if isinstance(part, Table):
+            names.add(part.name)
+        else:
+            waiting += part.get_children()
+            # A column does not count its table among its parts.
+            waiting += [part.table] if getattr(part, "table", None) is not None else []
+    return frozenset(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select, Text, and_, or_, select, true
+from sqlalchemy import Connection, FromClause, Select, Text, and_, case, func, or_, select, true
 
 from tidemill.models import customer, customer_merge, source
 from tidemill.state.rows import fields
@@ -15,7 +15,10 @@ __all__ = ["apply_merges", "concerned"]
 
 def apply_merges(connection: Connection, rows: FromClause) -> None:
     """Add a row for every merge; one that is there already stays as it is."""
-    said = fields(rows.c.data["into"], source=Text(), customer=Text())
+    into = rows.c.data["into"]
+    # Nobody where a merge is taken back.
+    named = case((func.jsonb_typeof(into) == "object", into))
+    said = fields(named, source=Text(), customer=Text())
     found = (
         select(
             rows.c.position.label("id"),

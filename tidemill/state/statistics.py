@@ -17,7 +17,7 @@ from tidemill.models import (
     version_discount,
     version_item,
 )
-from tidemill.state.facts import Books
+from tidemill.state.in_force import Books
 
 __all__ = ["keep_statistics"]
 

@@ -1,0 +1,156 @@
+"""Facts that are kept while events arrive equal the ledger derived from all of them at once.
+
+For every preset and for policies that look at everything there is to look at; for any batch sizes
+and any order of arrival; for histories that customers share in every way they can; and through a
+change of the policy.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from tests.conftest import NewDatabase
+from tests.support.books import Size, books, random_book
+from tidemill.bookkeeping import FACTS, settle
+from tidemill.bus import PostgresBus
+from tidemill.database import Database
+from tidemill.events import Event, parse_event
+from tidemill.ledger import derive
+from tidemill.models import metric_mrr_movement
+from tidemill.policy import Policy
+from tidemill.presets import PRESETS
+from tidemill.relations import core_relations
+from tidemill.replay import rebuild
+from tidemill.state import Books, apply
+from tidemill.worker import CONSUMER
+
+BASE: Final = "USD"
+# Knobs under which facts rest on more than subscriptions: payments, refunds, usage, rates, clocks.
+DEMANDING: Final = (
+    "default;activation=partly_paid;refunds=as_if_unpaid",
+    "default;activation=invoice_issued;usage=trailing:2;movement_level=subscription",
+    "default;fx=at_renewal;annual_refund_churns=yes;churn_recognition=at_period_end",
+    "default;fx=at_movement;netting=month;identity=per_source",
+    "default;netting=window:90;free_plans=after_paid;event_time=recorded",
+    "default;late_events=book_when_received;join_churn_same_month=ignore;tz=Asia/Kathmandu",
+)
+POLICIES: Final = (*PRESETS, *DEMANDING)
+
+_FEW = settings(
+    max_examples=10,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def entangled(book: Iterable[dict[str, Any]], chance: random.Random) -> Iterator[dict[str, Any]]:
+    """The book with histories that customers share.
+
+    Subscriptions move from one customer to another and back, somebody else pays or is billed, and
+    merges are taken back.
+    """
+    events = list(book)
+    owners = sorted({(each["source"], each["customer"]) for each in events if each["customer"]})
+    for each in events:
+        others = [name for source, name in owners if source == each["source"]]
+        moves = chance.random() < 0.1 and not each["type"].startswith("customer.")
+        if each["customer"] and moves:
+            yield each | {"customer": chance.choice(others)}
+        else:
+            yield each
+        if each["type"] == "customer.merged" and chance.random() < 0.5:
+            later = {"id": None, "occurred_at": "2025-08-01T00:00:00Z", "recorded_at": None}
+            yield each | later | {"data": {"id": each["customer"], "into": None}}
+
+
+def events_of(book: Iterable[dict[str, Any]], seed: int) -> list[Event]:
+    """The entangled book in an order that has nothing to do with time."""
+    chance = random.Random(seed)
+    told = entangled(book, chance)
+    events = [
+        parse_event({key: value for key, value in each.items() if value is not None})
+        for each in told
+    ]
+    chance.shuffle(events)
+    return events
+
+
+def keep(database: Database, events: list[Event], policy: Policy, sizes: Iterable[int]) -> None:
+    """Append the events and apply them in deliveries of the given sizes, the last one repeated."""
+    bus = PostgresBus(database)
+    bus.append(events)
+    rest = iter(sizes)
+    size = next(rest)
+    while True:
+        with bus.claim(CONSUMER, size) as delivery:
+            if delivery is None:
+                return
+            done = apply(delivery.connection, delivery.rows, Books(FACTS, policy, BASE))
+            assert not done.quarantined
+        size = next(rest, size)
+
+
+def differences(database: Database, policy: Policy) -> list[str]:
+    """Where the kept facts are not what the derivation of everything says, column by column."""
+    query = derive(core_relations(base_currency=BASE), policy)
+    names = [column.name for column in metric_mrr_movement.columns]
+    with database.connect() as connection:
+        kept = Counter(map(tuple, connection.execute(select(metric_mrr_movement))))
+        wanted = Counter(
+            tuple(getattr(row, name) for name in names) for row in connection.execute(query)
+        )
+    return [
+        f"{said} {dict(zip(names, row, strict=True))}"
+        for said, rows in (("extra", kept - wanted), ("missing", wanted - kept))
+        for row in rows.elements()
+    ]
+
+
+@pytest.mark.parametrize("seed", [11])
+@pytest.mark.parametrize("text", POLICIES)
+def test_facts_of_every_policy_are_what_it_derives(
+    new_database: NewDatabase, text: str, seed: int
+) -> None:
+    policy = Policy.parse(text)
+    with new_database() as database:
+        keep(database, events_of(random_book(seed, customers=6), seed), policy, [7, 40, 1, 25])
+        assert differences(database, policy) == []
+
+
+@_FEW
+@given(
+    book=books(Size(customers_max=4)),
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=6),
+    texts=st.tuples(st.sampled_from(POLICIES), st.sampled_from(POLICIES)),
+)
+def test_facts_follow_the_policy_in_force(
+    new_database: NewDatabase,
+    book: list[dict[str, Any]],
+    seed: int,
+    sizes: list[int],
+    texts: tuple[str, str],
+) -> None:
+    """Also what a process applies that was configured before the policy became another."""
+    before, after = map(Policy.parse, texts)
+    events = events_of(book, seed)
+    cut = random.Random(seed).randint(0, len(events))
+    with new_database() as database:
+        bus = PostgresBus(database)
+        keep(database, events[:cut], before, sizes)
+        assert differences(database, before) == []
+        settle(database, bus, Books(FACTS, after, BASE))
+        assert differences(database, after) == []
+        keep(database, events[cut:], before, sizes)
+        assert differences(database, after) == []
+        rebuild(database, bus, Books(FACTS, before, BASE))
+        assert differences(database, before) == []
