@@ -224,6 +224,23 @@ def test_a_policy_half_way_that_has_no_answer(known: Tidemill) -> None:
     assert note.startswith("fx = constant cannot be turned by itself here")
 
 
+def test_from_subscriptions_to_customers_kept_at_no_value(e40: Tidemill) -> None:
+    """Between maxio and chartmogul lie policies that are refused; their parts wait."""
+    found = e40.compare("mrr", presets=["maxio", "chartmogul"], **LAST)
+    [pair] = found.pairs
+    assert [each.error for each in found.sides] == [None, None]
+    assert [part.knobs for part in pair.changes[0].parts] == [
+        "activation",
+        "free_plans + usage + movement_level",
+        "netting",
+        "reactivation",
+        "fx",
+    ]
+    assert all("cannot be turned by itself here" in each for each in pair.notes)
+    with pytest.raises(KnobNotSupported, match="movement_level"):
+        e40.mrr.current(preset="chartmogul", set={"movement_level": "subscription"}, **LAST)
+
+
 def test_an_undefined_figure_half_way(known: Tidemill) -> None:
     """In February nothing is lost; the ratio is undefined, its numerator is not."""
     february: dict[str, Any] = {"start": "2025-02-01", "end": "2025-02-28"}
