@@ -21,6 +21,7 @@ __all__ = [
     "PaymentKind",
     "PaymentMethod",
     "PricingModel",
+    "Standing",
     "SubscriptionStatus",
     "UsageType",
 ]
@@ -91,6 +92,29 @@ class Cause(StrEnum):
     """No usage was invoiced for as long as the policy looks back."""
     REVALUED = "revalued"
     """A renewal took on the exchange rate of its day."""
+
+
+class Standing(StrEnum):
+    """Why a segment of a subscription's life counts, or does not. The first that applies."""
+
+    REFUNDED = "refunded"
+    """What was paid for it was given back in full."""
+    PAID_UP = "paid_up"
+    """Cancelled, but counted until the date it is paid up to."""
+    NOT_STARTED = "not_started"
+    """It begins later than it was written down."""
+    NOT_ACTIVATED = "not_activated"
+    """Its first invoice is still awaited, or unpaid."""
+    STATUS = "status"
+    """Its status does not count."""
+    PAST_DUE_TIMEOUT = "past_due_timeout"
+    """Past due for longer than the policy has patience."""
+    ENDED = "ended"
+    """Its cancellation has taken effect."""
+    PAUSED = "paused"
+    """It is paused, by its status or in its collection."""
+    COUNTS = "counts"
+    """Nothing speaks against it."""
 
 
 class ChurnReason(StrEnum):

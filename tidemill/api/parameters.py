@@ -18,6 +18,7 @@ from tidemill.problems import Problem
 
 __all__ = [
     "CUSTOMER",
+    "TIMELINE",
     "Wanted",
     "body_described",
     "compared",
@@ -294,3 +295,23 @@ def _parameter(
     name: str, description: str, schema: Mapping[str, Any], **how: Any
 ) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": description, "schema": schema, **how}
+
+
+TIMELINE: Final = [
+    _parameter(
+        "preset",
+        "A policy: a preset, `preset;knob=value`, or `configured`; repeatable, for side by side.",
+        {"type": "array", "items": {"type": "string"}},
+    ),
+    _parameter(
+        "set",
+        "`knob=value`: turns one knob of all of them; repeatable.",
+        {"type": "array", "items": {"type": "string"}},
+    ),
+    _parameter(
+        "known_at",
+        "As it was known at this instant.",
+        {"type": "string", "format": "date-time"},
+    ),
+]
+"""The parameters of a timeline."""

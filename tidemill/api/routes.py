@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -12,6 +13,7 @@ from tidemill.api.documents import ProblemDocument, ResultDocument
 from tidemill.api.errors import MEDIA_TYPE
 from tidemill.api.parameters import (
     CUSTOMER,
+    TIMELINE,
     Wanted,
     body_described,
     compared,
@@ -46,6 +48,7 @@ def metric_routes(tidemill: Tidemill) -> APIRouter:
     """Every route that answers a question or says what can be asked."""
     router = APIRouter()
     _catalogue_routes(router, tidemill)
+    _timeline_route(router, tidemill)
     for info in tidemill.catalogue().values():
         _routes_of(router, tidemill, info)
     _by_any_name(router, tidemill)
@@ -88,22 +91,48 @@ def _catalogue_routes(router: APIRouter, tidemill: Tidemill) -> None:
         return answer(_summary(tidemill, wanted))
 
 
+def _timeline_route(router: APIRouter, tidemill: Tidemill) -> None:
+    @router.get(
+        "/api/explain/customer/{customer:path}",
+        tags=["customers"],
+        openapi_extra={"parameters": TIMELINE},
+    )
+    def timeline(request: Request, customer: str) -> Response:
+        """A customer's states, what each policy makes of them and why, and its movements."""
+        items = request.query_params.multi_items()
+        presets = [value for name, value in items if name == "preset"]
+        wanted = read_query(item for item in items if item[0] != "preset")
+        _refuse_others(wanted, "a timeline", takes="preset, set and known_at", known=())
+        found = tidemill.timeline(
+            customer,
+            presets=presets,
+            set=wanted.policy_set(),
+            known_at=wanted.once.get("known_at"),
+        )
+        return answer(found.to_dict())
+
+
+def _refuse_others(wanted: Wanted, what: str, *, takes: str, known: Collection[str]) -> None:
+    """Refuse the parameters of questions that something which is none does not take.
+
+    Raises: InvalidQuery naming all of them.
+    """
+    wrong = [name for name in wanted.params if name not in known]
+    wrong += [name for name in wanted.several if name != "set"]
+    wrong += [name for name in wanted.once if name == "segment"]
+    if wrong:
+        problem = f"is not a parameter of {what}"
+        raise InvalidQuery([Problem(name, problem, f"It takes {takes}.") for name in wrong])
+
+
 def _summary(tidemill: Tidemill, wanted: Wanted) -> dict[str, Any]:
     """The summary as JSON.
 
     Raises: InvalidQuery naming what a summary does not take.
     """
-    params = dict(wanted.params)
-    at = params.pop("at", None)
-    wrong = [*params, *(name for name in wanted.several if name != "set")]
-    wrong += [name for name in wanted.once if name == "segment"]
-    if wrong:
-        takes = "It takes at, preset, set and known_at."
-        raise InvalidQuery(
-            [Problem(name, "is not a parameter of summary", takes) for name in wrong]
-        )
+    _refuse_others(wanted, "summary", takes="at, preset, set and known_at", known=("at",))
     summary = tidemill.summary(
-        at,
+        wanted.params.get("at"),
         preset=wanted.once.get("preset"),
         set=wanted.policy_set(),
         known_at=wanted.once.get("known_at"),

@@ -18,6 +18,7 @@ from tidemill.cli.generating import Handler, Option, command_of, dashed, option,
 from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY, SQL, TABLE_OR_JSON
 from tidemill.cli.output import say, show
 from tidemill.cli.session import session_of
+from tidemill.cli.timelines import timeline_command
 from tidemill.errors import UnknownQuestion, UnknownSource
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Param
@@ -73,10 +74,13 @@ def resolve(name: str, arguments: Sequence[str]) -> Resolved:
 
 
 def resolve_explain(arguments: Sequence[str]) -> Resolved:
-    """The command for `tidemill explain METRIC [QUESTION] …`.
+    """The command for `tidemill explain METRIC [QUESTION] …`, or `tidemill explain customer ID`.
 
     Raises: UnknownMetric, UnknownQuestion.
     """
+    [what], rest = _words(arguments, 1)
+    if what == "customer":
+        return "explain customer", timeline_command(), rest
     options = [_CUSTOMER, *CUTTING, *POLICY, TABLE_OR_JSON, SQL]
     return resolve_about("explain", arguments, _explain, options, help_text=_EXPLAIN)
 
@@ -260,7 +264,8 @@ def engine_arguments(values: dict[str, Any]) -> dict[str, Any]:
 
 _EXPLAIN = """Where a number comes from: formula, policy, SQL, the rows behind it and their causes.
 
-It takes the options of the question it explains: see `tidemill METRIC QUESTION --help`."""
+It takes the options of the question it explains: see `tidemill METRIC QUESTION --help`.
+`tidemill explain customer ID` tells of one customer instead: states, what they count for, why."""
 _METRIC = Option(
     "metric",
     Annotated[str | None, typer.Argument(metavar="METRIC [QUESTION]", autocompletion=metric_names)],

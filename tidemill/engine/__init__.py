@@ -9,6 +9,7 @@ from tidemill.engine.explanation import Explanation
 from tidemill.engine.facade import Tidemill, choose_policy, connect
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Headline, Summary
+from tidemill.engine.timeline import Timeline
 
 __all__ = [
     "CUSTOMERS_MAX",
@@ -20,6 +21,7 @@ __all__ = [
     "Restatement",
     "Summary",
     "Tidemill",
+    "Timeline",
     "choose_policy",
     "connect",
 ]

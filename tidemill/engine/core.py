@@ -21,6 +21,8 @@ from tidemill.engine.diff import restatement
 from tidemill.engine.explanation import ROWS_MAX, Explanation
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Summary, summarise
+from tidemill.engine.timeline import Timeline
+from tidemill.engine.tracing import trace
 from tidemill.errors import InvalidQuery, UnknownCustomer
 from tidemill.metrics import METRICS
 from tidemill.metrics.binding import bind
@@ -202,6 +204,33 @@ class MetricsEngine:
             base_currency=self.base_currency,
             configured=self.policy,
         )
+
+    def timeline(
+        self,
+        customer: str,
+        policies: Mapping[str, Policy] | None = None,
+        *,
+        known_at: datetime | str | None = None,
+    ) -> Timeline:
+        """A customer's states, segments and movements, under one policy or several.
+
+        Args:
+            customer: its id in the billing system, or that of another customer of its company.
+            policies: label → policy; the configured one when left out.
+            known_at: as it was known at this instant.
+
+        Raises: UnknownCustomer; KnobNotSupported.
+        """
+        if not customer.isprintable():
+            raise UnknownCustomer(customer)
+        with self.database.snapshot() as connection:
+            return trace(
+                connection,
+                customer,
+                policies or {self.policy.preset: self.policy},
+                base_currency=self.base_currency,
+                known_at=None if known_at is None else parse_instant(known_at),
+            )
 
     def summary(
         self,

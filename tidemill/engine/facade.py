@@ -15,6 +15,7 @@ from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Summary
+from tidemill.engine.timeline import Timeline
 from tidemill.errors import InvalidQuery
 from tidemill.metrics.catalogue import Catalogue
 from tidemill.metrics.result import Freshness, Result
@@ -123,6 +124,24 @@ class Tidemill:
         engine_arguments = self._engine_arguments(arguments)
         return self.engine.diff(metric, question, known_at=known_at, **engine_arguments)
 
+    def timeline(
+        self,
+        customer: str,
+        *,
+        presets: Sequence[str] = (),
+        set: Mapping[str, object] | None = None,
+        known_at: datetime | str | None = None,
+    ) -> Timeline:
+        """A customer's states, what each policy makes of them and why, and its movements.
+
+        presets: the policies as `compared_policies` reads them; the configured one without any.
+        set:     knobs turned in all of them.
+
+        Raises: as `MetricsEngine.timeline`.
+        """
+        policies = _labelled(self.engine.policy, presets or (_CONFIGURED,), set)
+        return self.engine.timeline(customer, policies, known_at=known_at)
+
     def summary(
         self,
         at: date | str | None = None,
@@ -210,16 +229,22 @@ def compared_policies(
     named = [each.strip() for each in presets]
     if len(named) == 1 and named != [_CONFIGURED]:
         named.insert(0, _CONFIGURED)
-    problems = [
-        Problem("preset", f"{label!r} is given more than once")
-        for label, times in Counter(named).items()
-        if times > 1
-    ]
     if len(named) < _FEWEST:
         hint = "Name a preset, such as chartmogul, or preset;knob=value: see `tidemill policies`."
-        problems.append(Problem("preset", "names no policy to compare with", hint))
-    if problems:
-        raise InvalidQuery(problems)
+        raise InvalidQuery([Problem("preset", "names no policy to compare with", hint)])
+    return _labelled(configured, named, overrides)
+
+
+def _labelled(
+    configured: Policy, presets: Sequence[str], overrides: Mapping[str, object] | None
+) -> dict[str, Policy]:
+    """Label → policy, as `compared_policies` reads them, however many there are."""
+    named = [each.strip() for each in presets]
+    twice = [label for label, times in Counter(named).items() if times > 1]
+    if twice:
+        raise InvalidQuery(
+            [Problem("preset", f"{each!r} is given more than once") for each in twice]
+        )
     policies = {}
     for label in named:
         preset, *own = label.split(";")

@@ -15,17 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.ledger.activation import activated
 from tidemill.ledger.changes import changes
-from tidemill.ledger.discounts import counted_discounts
 from tidemill.ledger.facts import Fact, whole_companies
-from tidemill.ledger.levels import Measure, item_levels
+from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
-from tidemill.ledger.renewals import in_base, renewal_timers, renewals
-from tidemill.ledger.segments import segments
-from tidemill.ledger.support import require_supported
-from tidemill.ledger.usage import usage_spans, usage_timers
-from tidemill.ledger.versions import versions_in_force
+from tidemill.ledger.renewals import in_base
+from tidemill.ledger.steps import segment_levels, steps
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["Fact", "Measure", "derive", "whole_companies"]
+__all__ = ["Fact", "Measure", "derive", "segment_levels", "whole_companies"]
 
 
 def derive(
@@ -45,12 +40,6 @@ def derive(
     Shape:   the columns of `models.metric_mrr_movement`; native currency, exact.
     Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
-    require_supported(policy)
-    versions = activated(relations, policy, versions_in_force(relations, policy))
-    discounts = counted_discounts(relations, policy, versions)
-    usage = usage_spans(relations, policy)
-    renewed = renewals(relations, policy, versions)
-    timers = usage_timers(usage, versions) + renewal_timers(renewed)
-    pieces = segments(relations, policy, versions, discounts, timers)
-    levels = item_levels(relations, policy, pieces, discounts, usage, measure)
-    return named(changes(in_base(levels, relations, policy, renewed)), relations, policy)
+    made = steps(relations, policy, measure)
+    levels = in_base(made.levels, relations, policy, made.renewals)
+    return named(changes(levels), relations, policy)

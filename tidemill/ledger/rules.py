@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, case, func, not_, or_, true
 
 from tidemill.knobs import parameter
-from tidemill.vocabulary import Cause
+from tidemill.vocabulary import Cause, Standing
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,6 +31,8 @@ class Rule:
     """One condition for counting: its verdict on an instant, and when that changes by itself."""
 
     holds: Callable[[ColumnElement[datetime]], ColumnElement[bool]]
+    #: What a subscription is when it does not hold.
+    otherwise: Standing
     timers: tuple[tuple[ColumnElement[datetime], Cause], ...] = ()
 
 
@@ -50,6 +52,7 @@ def _has_started(versions: FromClause) -> Rule:
     started_at = versions.c.started_at
     return Rule(
         lambda at: or_(started_at.is_(None), started_at <= at),
+        Standing.NOT_STARTED,
         timers=((started_at, Cause.STARTED),),
     )
 
@@ -57,10 +60,11 @@ def _has_started(versions: FromClause) -> Rule:
 def _is_activated(versions: FromClause, policy: Policy) -> Rule:
     """`activation`: unless the status is enough, wait for `activated_at` (`activation.py`)."""
     if policy.activation == "status_active":
-        return Rule(lambda _: true())
+        return Rule(lambda _: true(), Standing.NOT_ACTIVATED)
     activated_at = versions.c.activated_at
     return Rule(
         lambda at: or_(activated_at.is_(None), activated_at <= at),
+        Standing.NOT_ACTIVATED,
         timers=((activated_at, Cause.INVOICE_PAID),),
     )
 
@@ -79,7 +83,8 @@ def _has_counted_status(versions: FromClause, policy: Policy) -> Rule:
         lambda _: or_(
             versions.c.status.in_(counted),
             and_(versions.c.status == "paused", versions.c.been_live),
-        )
+        ),
+        Standing.STATUS,
     )
 
 
@@ -87,12 +92,13 @@ def _is_within_grace(versions: FromClause, policy: Policy) -> Rule:
     """`past_due = after:N`: N times 24 hours of patience, then an involuntary churn."""
     word, days = parameter(policy.past_due)
     if word != "after":
-        return Rule(lambda _: true())
+        return Rule(lambda _: true(), Standing.PAST_DUE_TIMEOUT)
     since = func.coalesce(versions.c.past_due_since, versions.c.valid_from)
     timeout = since + func.make_interval(0, 0, 0, 0, 24 * (days or 0))
     is_past_due = versions.c.status == "past_due"
     return Rule(
         lambda at: or_(not_(is_past_due), at < timeout),
+        Standing.PAST_DUE_TIMEOUT,
         timers=((case((is_past_due, timeout)), Cause.PAST_DUE_TIMEOUT),),
     )
 
@@ -104,7 +110,7 @@ def _has_not_ended(versions: FromClause, policy: Policy) -> Rule:
         case((versions.c.cancel_at_period_end, versions.c.current_period_end)),
     )
     if policy.churn_recognition == "when_scheduled":
-        return Rule(lambda _: scheduled.is_(None))
+        return Rule(lambda _: scheduled.is_(None), Standing.ENDED)
     ends_at: ColumnElement[datetime] = scheduled
     if policy.churn_recognition == "at_period_end":
         paid_up = func.greatest(scheduled, versions.c.current_period_end)
@@ -112,6 +118,7 @@ def _has_not_ended(versions: FromClause, policy: Policy) -> Rule:
     by_period = versions.c.cancel_at_period_end
     return Rule(
         lambda at: or_(ends_at.is_(None), at < ends_at),
+        Standing.ENDED,
         timers=(
             (case((by_period, ends_at)), Cause.PERIOD_ENDED),
             (case((not_(by_period), ends_at)), Cause.CANCEL_AT_REACHED),

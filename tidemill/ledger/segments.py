@@ -13,6 +13,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    not_,
     or_,
     select,
     union_all,
@@ -22,7 +23,7 @@ from tidemill.ledger.endings import ending_timers, prolonged, without_refunded
 from tidemill.ledger.rules import counts, is_paused, rules
 from tidemill.ledger.timers import Timer, boundaries, timer
 from tidemill.ledger.versions import forever
-from tidemill.vocabulary import Cause, ChurnReason
+from tidemill.vocabulary import Cause, ChurnReason, Standing
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause
@@ -46,11 +47,18 @@ _CARRIED: Final = (
 
 
 def segments(
-    relations: Relations, policy: Policy, versions: CTE, discounts: CTE, more: list[Timer]
+    relations: Relations,
+    policy: Policy,
+    versions: CTE,
+    discounts: CTE,
+    more: list[Timer],
+    *,
+    explained: bool = False,
 ) -> CTE:
     """The timeline of every subscription in pieces within which nothing changes.
 
-    more:  timers from outside the versions: usage invoices, renewals.
+    more:      timers from outside the versions: usage invoices, renewals.
+    explained: with `standing` too, why each counts or does not; only a timeline asks for it.
     Shape: version_id, subscription_id, customer_id, source_id, currency; term_start, when the
            billing period began; seg_from, seg_to (half-open, UTC); counts: is it worth its value;
            present: may it keep its customer active at no value; cause, event_position and reason
@@ -66,7 +74,7 @@ def segments(
         *more,
     ]
     pieces = _with_past(_cut(versions, timers), policy)
-    judged = _judged(pieces, policy)
+    judged = _judged(pieces, policy, explained=explained)
     judged = without_refunded(relations, policy, prolonged(relations, policy, judged))
     return _with_ends(judged, policy)
 
@@ -100,10 +108,17 @@ def _with_past(pieces: FromClause, policy: Policy) -> FromClause:
     return select(pieces, func.coalesce(before, false()).label("been_live")).subquery("remembered")
 
 
-def _judged(pieces: FromClause, policy: Policy) -> FromClause:
-    """The pieces with `countable`: what all rules say, a pause left aside."""
-    verdicts = (rule.holds(pieces.c.seg_from) for rule in rules(pieces, policy))
-    return select(pieces, and_(*verdicts).label("countable")).subquery("judged")
+def _judged(pieces: FromClause, policy: Policy, *, explained: bool) -> FromClause:
+    """The pieces with `countable`: what all rules say, a pause left aside.
+
+    explained: with `objection` too, what the first rule says that does not hold.
+    """
+    held = [(rule.holds(pieces.c.seg_from), rule.otherwise) for rule in rules(pieces, policy)]
+    judged = select(pieces, and_(*(holds for holds, _ in held)).label("countable"))
+    if explained:
+        objection = case(*((not_(holds), otherwise.value) for holds, otherwise in held))
+        judged = judged.add_columns(cast(objection, Text).label("objection"))
+    return judged.subquery("judged")
 
 
 def _with_ends(judged: FromClause, policy: Policy) -> CTE:
@@ -125,7 +140,22 @@ def _with_ends(judged: FromClause, policy: Policy) -> CTE:
         following(judged.c.cause).label("next_cause"),
         following(judged.c.event_position).label("next_position"),
         following(reason).label("next_reason"),
+        *([_standing(judged, policy).label("standing")] if "objection" in judged.c else []),
     ).cte("segment")
+
+
+def _standing(judged: FromClause, policy: Policy) -> ColumnElement[str]:
+    """Why a piece counts, or does not: the rules' objection, and what overruled them."""
+    objected = judged.c.objection.is_not(None)
+    by_status = and_(judged.c.objection == Standing.STATUS.value, judged.c.status == "paused")
+    return case(
+        (and_(judged.c.countable, objected), Standing.PAID_UP.value),
+        (by_status, Standing.PAUSED.value),
+        (objected, judged.c.objection),
+        (not_(judged.c.countable), Standing.REFUNDED.value),
+        (not_(counts(judged, policy)), Standing.PAUSED.value),
+        else_=Standing.COUNTS.value,
+    )
 
 
 def _present(judged: FromClause, policy: Policy) -> ColumnElement[bool]:
