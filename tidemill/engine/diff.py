@@ -14,6 +14,7 @@ events add up to those of the movements.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -92,7 +93,8 @@ def restatement(
         news = _News(scratch.connection, asked, between, base_currency)
         changed = list(_changed(moved[0].rows, moved[1].rows))
         late = news.events(changed)
-        movements = [RestatedMovement(what, row, _because(row, late)) for what, row in changed]
+        because = _Suspects.of(late).of_movement
+        movements = [RestatedMovement(what, row, because(row)) for what, row in changed]
         figures = tuple(_figures(*answers))
         currencies = {row["currency"] for row in moved[1].rows} - {base_currency}
         rates = news.rates(rests_on[-1], currencies) if figures and currencies else []
@@ -172,16 +174,34 @@ def _identity(row: Row) -> tuple[Any, ...]:
     return tuple(value for name, value in row.items() if name != _AT_RATES)
 
 
-def _because(row: Row, late: Mapping[str, _Late]) -> str | None:
-    """The late event that a movement is put down to."""
-    if row["event_id"] in late:
-        return str(row["event_id"])
-    near = [each for each in late.values() if row["subscription"] in each.subscriptions]
-    near = near or [each for each in late.values() if row["customer"] in each.companies]
-    happened = [each.event for each in near if each.event.occurred_at <= row["occurred_at"]]
-    if happened:
-        return happened[-1].id
-    return near[0].event.id if near else None
+@dataclass(frozen=True, slots=True)
+class _Suspects:
+    """The late events by what they can have changed, each in the order of their instants."""
+
+    late: Mapping[str, _Late]
+    by_subscription: Mapping[str, list[LateEvent]]
+    by_company: Mapping[str, list[LateEvent]]
+
+    @classmethod
+    def of(cls, late: Mapping[str, _Late]) -> _Suspects:
+        """The late events, ordered as given."""
+        by_subscription: dict[str, list[LateEvent]] = defaultdict(list)
+        by_company: dict[str, list[LateEvent]] = defaultdict(list)
+        for each in late.values():
+            for name in each.subscriptions:
+                by_subscription[name].append(each.event)
+            for name in each.companies:
+                by_company[name].append(each.event)
+        return cls(late, by_subscription, by_company)
+
+    def of_movement(self, row: Row) -> str | None:
+        """The late event that a movement is put down to."""
+        if row["event_id"] in self.late:
+            return str(row["event_id"])
+        near = self.by_subscription.get(row["subscription"])
+        near = near or self.by_company.get(row["customer"], [])
+        after = bisect_right(near, row["occurred_at"], key=lambda each: each.occurred_at)
+        return near[max(0, after - 1)].id if near else None
 
 
 # --- late events ----------------------------------------------------------------------------------
