@@ -1,14 +1,16 @@
 """The books as configured: which facts are kept, under which policy, and whose data is in them.
 
 Facts are a cache of one policy. `settle` notes that policy in the database (``policy_in_use``) and
-derives them again when the configured one has become another, so that nobody mixes the two.
+derives them again when the configured one has become another. Whoever writes meanwhile follows the
+policy noted, and whoever reads trusts the facts of no other, so nobody mixes the two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, select
 
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
@@ -22,9 +24,10 @@ from tidemill.models import (
 )
 from tidemill.settings import Settings
 from tidemill.state import Books, derive_all
+from tidemill.state.in_force import differing_knobs, kept_document, note
 from tidemill.worker import CONSUMER
 
-__all__ = ["DEMO", "FACTS", "books_of", "clear", "settle", "source_kinds"]
+__all__ = ["DEMO", "FACTS", "books_of", "clear", "differing", "settle", "source_kinds"]
 
 FACTS: Final = (Fact(metric_mrr_movement, derive),)
 """Every table that is kept up to date, with its derivation."""
@@ -38,28 +41,41 @@ def books_of(settings: Settings) -> Books:
     return Books(FACTS, settings.configured_policy(), settings.base_currency)
 
 
-def settle(database: Database, bus: PostgresBus, books: Books) -> bool:
+def differing(database: Database, books: Books) -> tuple[str, ...]:
+    """On what the ledger as configured differs from the facts that are kept; names of knobs."""
+    with database.connect() as connection:
+        kept = kept_document(connection)
+    return () if kept is None else differing_knobs(books.policy, books.base_currency, kept)
+
+
+def settle(
+    database: Database,
+    bus: PostgresBus,
+    books: Books,
+    *,
+    telling: Callable[[tuple[str, ...]], None] | None = None,
+) -> bool:
     """Make the facts those of the configured policy; whether they had to be derived again.
 
-    One transaction; workers wait. Cheap when nothing has changed.
+    One transaction; workers wait, and follow afterwards. Until it commits readers derive what they
+    are asked. Cheap when nothing has changed, or nothing that the facts rest on.
+
+    telling: called before the facts are derived again, with what differs.
     """
-    document = books.policy.document() | {"base_currency": books.base_currency}
-    latest = (
-        select(policy_in_use.c.document).order_by(policy_in_use.c.configured_at.desc()).limit(1)
-    )
     with database.connect() as connection:
-        if connection.execute(latest).scalar() == document:
+        if kept_document(connection) == books.document():
             return False
     with database.begin() as connection:
         bus.hold(connection, CONSUMER)
-        if connection.execute(latest).scalar() == document:
-            return False  # another process was faster
+        kept = kept_document(connection)  # another process may have been faster
+        differs = kept and differing_knobs(books.policy, books.base_currency, kept)
+        if kept is not None and not differs:
+            note(connection, books)
+            return False
+        if differs and telling is not None:
+            telling(differs)
         derive_all(connection, books)
-        values = {"hash": books.policy.hash, "document": document}
-        connection.execute(
-            insert(policy_in_use).values(configured_at=func.clock_timestamp(), **values)
-        )
-    return True
+        return kept is not None
 
 
 def source_kinds(connection: Connection) -> dict[str, str]:

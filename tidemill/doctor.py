@@ -17,15 +17,10 @@ from tidemill.bus import PostgresBus
 from tidemill.database import Database, SchemaState, schema_state
 from tidemill.fx import daily_rates
 from tidemill.ledger import derive
-from tidemill.models import (
-    customer,
-    event_log,
-    metric_mrr_movement,
-    policy_in_use,
-    source,
-)
+from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.relations import core_relations
 from tidemill.state import Books
+from tidemill.state.in_force import differing_knobs, kept_document
 from tidemill.worker import CONSUMER
 
 __all__ = ["Finding", "Level", "Rates", "Source", "check", "rates", "sources"]
@@ -247,12 +242,12 @@ def _rates(connection: Connection, books: Books) -> Iterator[Finding]:
 
 def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
     hint = "Run `tidemill rebuild`."
-    latest = select(policy_in_use.c.hash).order_by(policy_in_use.c.configured_at.desc()).limit(1)
-    kept = connection.execute(latest).scalar()
+    kept = kept_document(connection)
     if kept is None:
         return
-    if kept != books.policy.hash:
-        yield Finding("facts", "warning", "are kept under another policy than configured", hint)
+    if differing := differing_knobs(books.policy, books.base_currency, kept):
+        said = f"are kept under another policy than configured: {', '.join(differing)}"
+        yield Finding("facts", "warning", said, hint)
         return
     different = connection.execute(_differences(books)).scalar_one()
     if different:

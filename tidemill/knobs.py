@@ -20,10 +20,22 @@ from zoneinfo import available_timezones
 from tidemill.errors import InvalidDay, did_you_mean
 from tidemill.periods import is_zone, parse_day
 
-__all__ = ["KNOBS", "KNOB_NAMES", "Knob", "KnobKind", "KnobLayer", "fraction", "parameter"]
+__all__ = [
+    "KNOBS",
+    "KNOB_NAMES",
+    "LEDGER_LAYERS",
+    "Knob",
+    "KnobKind",
+    "KnobLayer",
+    "fraction",
+    "parameter",
+]
 
 KnobLayer = Literal["history", "state", "value", "movement", "currency", "level", "rate", "cost"]
 """Which step of the derivation a knob acts on, in the order of the steps."""
+
+LEDGER_LAYERS = frozenset({"history", "state", "value", "movement", "currency"})
+"""Knobs of these layers change the ledger's rows; others only what questions make of them."""
 
 KnobKind = Literal["choice", "ratio", "day", "zone", "number"]
 """How values are written: one of a list, a positive ratio, a day, an IANA zone, a count."""

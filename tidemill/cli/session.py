@@ -11,6 +11,7 @@ import typer
 
 from tidemill.bookkeeping import books_of, settle
 from tidemill.bus import PostgresBus
+from tidemill.cli.output import note
 from tidemill.database import Database, connect
 from tidemill.engine import MetricsEngine, Tidemill
 from tidemill.settings import Settings, load_settings
@@ -69,13 +70,15 @@ class Session:
         )
         return Tidemill(store, self.engine(store))
 
-    def desk(self, store: Database) -> Desk:
+    def desk(self, store: Database, *, settled: bool = True) -> Desk:
         """What writes into an open store; its facts are those of the configured policy.
 
-        Raises: as `tidemill.bookkeeping.settle`.
+        settled: not so for what derives all facts again anyway.
+        Raises:  as `tidemill.bookkeeping.settle`.
         """
         desk = Desk(store, PostgresBus(store), books_of(self.settings))
-        settle(desk.store, desk.bus, desk.books)
+        if settled and settle(desk.store, desk.bus, desk.books, telling=_tell):
+            note("The facts are derived again, under the policy as configured now.")
         return desk
 
     def engine(self, store: Database) -> MetricsEngine:
@@ -85,6 +88,11 @@ class Session:
             base_currency=self.settings.base_currency,
             policy=self.settings.configured_policy(),
         )
+
+
+def _tell(differing: tuple[str, ...]) -> None:
+    named = ", ".join(differing)
+    note(f"The facts are kept under another policy than the configured one: {named}.")
 
 
 def session_of(context: typer.Context) -> Session:

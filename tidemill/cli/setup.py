@@ -72,7 +72,7 @@ def _rebuild(
         raise UnknownMetric(metric, known)
     session = session_of(context)
     with session.store() as store:
-        desk = session.desk(store)
+        desk = session.desk(store, settled=False)
         if metric is not None:
             # One fact table so far, and every metric rests on it.
             rebuild_facts(store, desk.bus, desk.books)

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
 
 from tidemill.database import Database
-from tidemill.engine.notices import Notices, ledger_of, read_notices, same_ledger
+from tidemill.engine.notices import Notices, ledger_of, read_notices
 from tidemill.engine.scratch import Scratch
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
@@ -32,6 +32,7 @@ from tidemill.models import metric_mrr_movement
 from tidemill.periods import Period
 from tidemill.policy import Policy
 from tidemill.relations import core_relations
+from tidemill.state.in_force import same_ledger
 
 __all__ = ["Asked", "Asker", "asking", "require_honoured"]
 
@@ -130,12 +131,18 @@ class Asker:
             as_of=asked.as_of,
             known_at=asked.known_at,
             complete=not unfinished,
-            warnings=(*unfinished, *warnings, *self.notices.warnings),
+            warnings=(*unfinished, *warnings, *self.notices.warnings, *self._stale(asked)),
             freshness=self.notices.freshness,
             dimensions=tuple(each.name for each in asked.bound.dimensions),
             filters=asked.bound.filters,
             _sql=lambda: readable(statement),
         )
+
+    def _stale(self, asked: Asked) -> tuple[str, ...]:
+        """That the facts are not those of the configured policy, where that is what was asked."""
+        if asked.known_at is not None or ledger_of(asked.policy) != ledger_of(self.configured):
+            return ()
+        return self.notices.stale(self.configured, self.base_currency)
 
     def _rows(self, statement: Select[Any], table: Table) -> list[dict[str, Any]]:
         """The rows, checked: nothing in them rests on a rate that is not there."""

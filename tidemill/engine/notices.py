@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from tidemill.knobs import KNOBS, LEDGER_LAYERS
 from tidemill.metrics.result import Freshness, utc_text
 from tidemill.models import event_log, policy_in_use, quarantine, source
-from tidemill.policy import KNOBS, Policy
+from tidemill.policy import Policy
+from tidemill.state.in_force import differing_knobs
 
-__all__ = ["LEDGER_LAYERS", "Notices", "ledger_of", "read_notices", "same_ledger"]
-
-LEDGER_LAYERS: Final = frozenset({"history", "state", "value", "movement", "currency"})
-"""Knobs of these layers change the ledger's rows; others only what questions make of them."""
+__all__ = ["LEDGER_LAYERS", "Notices", "ledger_of", "read_notices"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,20 @@ class Notices:
             said.append(f"{what} not counted.")
         return tuple(said)
 
+    def stale(self, policy: Policy, base_currency: str) -> tuple[str, ...]:
+        """What to say where the facts are not those of the configured policy, `policy`."""
+        if self.facts_policy is None:
+            return ()
+        differing = differing_knobs(policy, base_currency, self.facts_policy)
+        if not differing:
+            return ()
+        said = (
+            f"The facts are kept under another policy than the configured one "
+            f"({', '.join(differing)}), so this was derived from the whole history. A worker that "
+            f"starts derives them again, or `tidemill rebuild --metric mrr`."
+        )
+        return (said,)
+
 
 def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
     """The notices of a snapshot; freshness as it was known at `known_at`."""
@@ -75,15 +88,6 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         test_event_count=counted[1],
         facts_policy=counted[2],
         known_at=known_at,
-    )
-
-
-def same_ledger(policy: Policy, base_currency: str, kept: Mapping[str, Any]) -> bool:
-    """Whether a policy's ledger, in these books, is the one kept under a policy document."""
-    return kept.get("base_currency", base_currency) == base_currency and all(
-        str(getattr(policy, knob.name)) == str(kept["knobs"].get(knob.name))
-        for knob in KNOBS
-        if knob.layer in LEDGER_LAYERS
     )
 
 

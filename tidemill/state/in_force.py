@@ -15,15 +15,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, insert, select
 
 from tidemill.errors import InvalidPolicy, SchemaTooNew
-from tidemill.knobs import KNOBS
+from tidemill.knobs import KNOBS, LEDGER_LAYERS
 from tidemill.ledger.facts import Fact
 from tidemill.models import policy_in_use
 from tidemill.policy import POLICY_VERSION, Policy
 
 __all__ = ["Books", "differing_knobs", "in_force", "kept_document", "note", "same_ledger"]
-
-# Knobs of these layers change the ledger's rows; the others only what questions make of them.
-_LEDGER_LAYERS: Final = frozenset({"history", "state", "value", "movement", "currency"})
 
 # The first of the two keys of the advisory lock on the first row: "poli" in ASCII.
 _FIRST_LOCK: Final = int.from_bytes(b"poli", "big")
@@ -98,7 +95,7 @@ def differing_knobs(policy: Policy, base_currency: str, kept: Mapping[str, Any])
         *(
             knob.name
             for knob in KNOBS
-            if knob.layer in _LEDGER_LAYERS
+            if knob.layer in LEDGER_LAYERS
             and str(getattr(policy, knob.name)) != str(knobs.get(knob.name))
         ),
     )
