@@ -28,6 +28,11 @@ QUESTIONS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "movements of a month": ("mrr", "movements", _MONTH),
     "customers of 24 months": ("customers", "series", {**_YEARS, "grain": "month"}),
     "quick ratio of 24 months": ("quick_ratio", "series", {**_YEARS, "grain": "month"}),
+    "logo churn of a month": ("churn", "logo", _MONTH),
+    "churn of 24 months": ("churn", "series", {**_YEARS, "grain": "month"}),
+    "retention of a month": ("retention", "nrr", _MONTH),
+    "retention of a year": ("retention", "nrr", _YEAR),
+    "retention by plan": ("retention", "nrr", {**_MONTH, "by": ["plan"]}),
     "mrr under another policy": (
         "mrr",
         "current",

@@ -8,6 +8,7 @@ customer; the opening is a sum.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -139,9 +140,9 @@ class Retained:
         q = self.q
         rows = q.rows.c
         native = Valued(q.rows, rows.currency, rows.amount_minor)
-        moved = self._inside(native, among_cohort=True).subquery("cohort_move")
-        kept = [name for name in moved.c.keys() if name not in ("movement_type", "day")]  # noqa: SIM118
-        net = _summed(select(*(moved.c[name] for name in kept)).subquery("kept_move"), "moved")
+        moved = self._of_cohort(native).subquery("cohort_move")
+        kept = [column for column in moved.c if column.name not in ("movement_type", "day")]
+        net = _summed(select(*kept).subquery("kept_move"), "moved")
         netted = net.cte("cohort_net")
         rate = rates_by_day(q.rates, netted, ("native_currency", "eve"), "cohort_rate")
         priced = _priced(netted, "eve", rate).subquery("priced_net")
@@ -169,21 +170,23 @@ class Retained:
     @cached_property
     def _all_moved(self) -> Part:
         """The movements of everybody in each window, at the rates of their days."""
-        return self._moved(self._inside(self.q.moved), "")
+        # By days first: windows may share them, and there are far fewer days than movements.
+        days = self.windows.days
+        daily = _summed(self._each(self.q.moved, ()).subquery("move"), "moved").subquery("daily")
+        placed = select(daily, days.c.place).join_from(daily, days, days.c.day == daily.c.day)
+        return self._by_type(placed, "")
 
     @cached_property
     def _cohort_moved(self) -> Part:
         """The movements of those there at the opening, at the rates of their days."""
-        return self._moved(self._inside(self.q.moved, among_cohort=True), "cohort_")
+        moved = self._of_cohort(self.q.moved).subquery("cohort_moved")
+        kept = [column for column in moved.c if column.name not in ("customer_id", "eve")]
+        return self._by_type(_summed(select(*kept).subquery("daily"), "moved"), "cohort_")
 
-    def _moved(self, inside: Select[Any], prefix: str) -> Part:
+    def _by_type(self, moved: Select[Any], prefix: str) -> Part:
         """Movements by type: group columns, place, one column a type."""
         q = self.q
-        moved = inside.subquery("moved")
-        kept = [name for name in moved.c.keys() if name not in ("customer_id", "eve")]  # noqa: SIM118
-        daily = _summed(select(*(moved.c[name] for name in kept)).subquery("daily"), "moved").cte(
-            f"{prefix}window_movement"
-        )
+        daily = moved.cte(f"{prefix}window_movement")
         rate = rates_by_day(q.rates, daily, ("native_currency", "day"), f"{prefix}movement_rate")
         priced = _priced(daily, "day", rate).subquery("priced_movement")
         value = priced.c.moved * priced.c.factor
@@ -199,36 +202,39 @@ class Retained:
         rows = select(*keys, *sums).group_by(*keys).cte(f"{prefix}window_flow")
         return Part(rows, (_lacking(priced, "day", "moved"),))
 
-    def _inside(self, worth: Valued, *, among_cohort: bool = False) -> Select[Any]:
-        """The rows of each window, of all customers or of those there when it opened.
+    def _of_cohort(self, worth: Valued) -> Select[Any]:
+        """The rows of each window, of those who were there when it opened.
 
-        Shape: group columns, customer_id, native_currency, movement_type, day, moved, place, eve.
+        Shape: as `_each`, then place, eve.
         """
-        q, windows, days = self.q, self.windows, self.windows.days
-        rows = q.rows.c
-        base = q.select(
-            windows.end,
-            lambda _: [
-                rows.customer_id.label("customer_id"),
-                worth.currency.label("native_currency"),
-                rows.type.label("movement_type"),
-                rows.day.label("day"),
-                worth.amount.label("moved"),
-            ],
-        ).where(windows.within(rows.day), rows.type != FX_TYPE)
-        move = base.subquery("move")
-        found = select(move, days.c.place, days.c.eve).join_from(
-            move, days, days.c.day == move.c.day
-        )
-        if not among_cohort:
-            return found
-        entrant = self.presence.entrants
+        q, days, entrant = self.q, self.windows.days, self.presence.entrants
+        move = self._each(worth, ["customer_id"]).subquery("move")
         came = and_(
             entrant.c.customer_id == move.c.customer_id,
             entrant.c.place == days.c.place,
             q.same_group(entrant, move),
         )
-        return found.outerjoin(entrant, came).where(entrant.c.customer_id.is_(None))
+        placed = move.join(days, days.c.day == move.c.day).outerjoin(entrant, came)
+        found = select(move, days.c.place, days.c.eve).select_from(placed)
+        return found.where(entrant.c.customer_id.is_(None))
+
+    def _each(self, worth: Valued, along: Sequence[str]) -> Select[Any]:
+        """The rows of all windows' days.
+
+        Shape: group columns, `along` (of the rows), native_currency, movement_type, day, moved.
+        """
+        rows = self.q.rows.c
+        chosen = self.q.select(
+            self.windows.end,
+            lambda _: [
+                *(rows[name].label(name) for name in along),
+                worth.currency.label("native_currency"),
+                rows.type.label("movement_type"),
+                rows.day.label("day"),
+                worth.amount.label("moved"),
+            ],
+        )
+        return chosen.where(self.windows.within(rows.day), rows.type != FX_TYPE)
 
 
 def _total(part: Part, *types: MovementType) -> ColumnElement[Any]:
