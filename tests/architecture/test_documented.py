@@ -22,21 +22,23 @@ def test_error_codes_are_unique() -> None:
     assert all(_CODE.fullmatch(code) for code in counted), sorted(counted)
 
 
-def test_errors_live_in_one_module() -> None:
-    """One tree, drawn at the top of `errors.py`, with every class in it."""
+def test_errors_live_in_one_package() -> None:
+    """One tree, drawn at the top of `tidemill/errors/`, with every class in it."""
     names = {kind.__name__ for kind in KINDS}
     elsewhere = [
         f"{module.where}:{node.lineno} {node.name}"
         for module in modules()
-        if module.name != errors.__name__
+        if not f"{module.name}.".startswith(f"{errors.__name__}.")
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ClassDef)
         and {ast.unparse(base).rpartition(".")[2] for base in node.bases} & names
     ]
-    assert not elsewhere, f"define these in errors.py: {elsewhere}"
+    assert not elsewhere, f"define these in tidemill/errors/: {elsewhere}"
+    hidden = [each.__name__ for each in KINDS if each is not getattr(errors, each.__name__, None)]
+    assert not hidden, f"import these in tidemill/errors/__init__.py: {hidden}"
     drawn = set(re.findall(r"\w+", errors.__doc__ or ""))
     missing = names - drawn - _BASES
-    assert not missing, f"not in the tree at the top of errors.py: {sorted(missing)}"
+    assert not missing, f"not in the tree at the top of tidemill/errors/: {sorted(missing)}"
 
 
 def test_errors_are_documented() -> None:

@@ -1,0 +1,171 @@
+"""Every deliberate error of Tidemill, in one tree.
+
+::
+
+    TidemillError
+    ├── QueryError                    the question cannot be answered as asked
+    │   ├── InvalidQuery              several problems at once
+    │   ├── UnknownMetric · UnknownQuestion · UnknownMeasure · UnknownDimension · UnknownSegment
+    │   ├── UnknownCommand            the command line has no command of this name
+    │   ├── UnknownSource             no connected source has this name
+    │   ├── UnknownCustomer           no source knows a customer of this id
+    │   ├── UnknownQuarantined        nothing in the quarantine has this number
+    │   ├── InvalidPolicy             several problems at once
+    │   ├── UnknownPolicy · UnknownKnob
+    │   ├── KnobNotSupported          a legal knob value that is not honoured yet
+    │   ├── InvalidDay · InvalidInstant · InvalidRange · UnknownTimeZone
+    │   ├── UnknownCurrency           not an ISO 4217 currency
+    │   ├── StatementTimedOut         (Transient)
+    │   ├── NotOneValue               an answer of many rows was read as one number
+    │   └── MissingRate               data incomplete: no exchange rate for a day
+    ├── DefinitionError               a metric, cube or segment is defined wrongly
+    │   └── BooksDoNotClose           an answer contradicts itself, so it is not shown
+    ├── IngestError                   something cannot be taken in (Transient or Permanent)
+    │   ├── InvalidEvent              several problems at once (Permanent)
+    │   ├── InvalidFile               several problems at once (Permanent)
+    │   └── UnreadableFile            a file to import cannot be read (Permanent)
+    └── ConfigError                   Tidemill is set up, or placed, wrongly
+        ├── InvalidSettings           several problems at once
+        ├── MissingExtra              an optional part is not installed
+        ├── BooksInUse                the demo would stand among real data
+        ├── AuthRequired              the API would be open to anyone
+        ├── AddressUnavailable        the API cannot listen where it should
+        ├── DatabaseUnreachable       (Transient)
+        ├── DatabaseFull (Transient) · DatabaseTooOld
+        ├── BrokerUnreachable         (Transient)
+        ├── SchemaTooNew · SchemaTooOld · MigrationRefused
+        └── EmbeddedServerError
+            └── EmbeddedLockStale · EmbeddedDiskFull · EmbeddedVersionMismatch
+                · EmbeddedDirectoryUnwritable
+
+An error carries a stable ``code`` for programs, a message that says what is wrong, a ``hint`` that
+says what to do about it, and the ``context`` both were made from. Whether a retry can help is
+decided by type: :class:`Transient` or :class:`Permanent`. HTTP statuses and exit codes are given by
+the front ends, not here.
+"""
+
+from __future__ import annotations
+
+from tidemill.errors.config import (
+    AddressUnavailable,
+    AuthRequired,
+    BooksInUse,
+    BrokerUnreachable,
+    ConfigError,
+    DatabaseFull,
+    DatabaseTooOld,
+    DatabaseUnreachable,
+    InvalidSettings,
+    MigrationRefused,
+    MissingExtra,
+    SchemaTooNew,
+    SchemaTooOld,
+)
+from tidemill.errors.definition import (
+    BooksDoNotClose,
+    DefinitionError,
+)
+from tidemill.errors.embedded import (
+    EmbeddedDirectoryUnwritable,
+    EmbeddedDiskFull,
+    EmbeddedLockStale,
+    EmbeddedServerError,
+    EmbeddedVersionMismatch,
+)
+from tidemill.errors.ingest import (
+    IngestError,
+    InvalidEvent,
+    InvalidFile,
+    UnreadableFile,
+)
+from tidemill.errors.query import (
+    InvalidDay,
+    InvalidInstant,
+    InvalidPolicy,
+    InvalidQuery,
+    InvalidRange,
+    KnobNotSupported,
+    MissingRate,
+    NotOneValue,
+    QueryError,
+    StatementTimedOut,
+    UnknownCommand,
+    UnknownCurrency,
+    UnknownCustomer,
+    UnknownDimension,
+    UnknownKnob,
+    UnknownMeasure,
+    UnknownMetric,
+    UnknownPolicy,
+    UnknownQuarantined,
+    UnknownQuestion,
+    UnknownSegment,
+    UnknownSource,
+    UnknownTimeZone,
+)
+from tidemill.errors.root import (
+    ManyProblems,
+    Permanent,
+    TidemillError,
+    Transient,
+    UnknownName,
+)
+from tidemill.problems import Issue, Problem, did_you_mean
+
+__all__ = [
+    "AddressUnavailable",
+    "AuthRequired",
+    "BooksDoNotClose",
+    "BooksInUse",
+    "BrokerUnreachable",
+    "ConfigError",
+    "DatabaseFull",
+    "DatabaseTooOld",
+    "DatabaseUnreachable",
+    "DefinitionError",
+    "EmbeddedDirectoryUnwritable",
+    "EmbeddedDiskFull",
+    "EmbeddedLockStale",
+    "EmbeddedServerError",
+    "EmbeddedVersionMismatch",
+    "IngestError",
+    "InvalidDay",
+    "InvalidEvent",
+    "InvalidFile",
+    "InvalidInstant",
+    "InvalidPolicy",
+    "InvalidQuery",
+    "InvalidRange",
+    "InvalidSettings",
+    "Issue",
+    "KnobNotSupported",
+    "ManyProblems",
+    "MigrationRefused",
+    "MissingExtra",
+    "MissingRate",
+    "NotOneValue",
+    "Permanent",
+    "Problem",
+    "QueryError",
+    "SchemaTooNew",
+    "SchemaTooOld",
+    "StatementTimedOut",
+    "TidemillError",
+    "Transient",
+    "UnknownCommand",
+    "UnknownCurrency",
+    "UnknownCustomer",
+    "UnknownDimension",
+    "UnknownKnob",
+    "UnknownMeasure",
+    "UnknownMetric",
+    "UnknownName",
+    "UnknownPolicy",
+    "UnknownQuarantined",
+    "UnknownQuestion",
+    "UnknownSegment",
+    "UnknownSource",
+    "UnknownTimeZone",
+    "UnreadableFile",
+    "did_you_mean",
+]

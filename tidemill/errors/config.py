@@ -1,0 +1,169 @@
+"""Errors of set-up and surroundings: settings, databases, brokers."""
+
+from __future__ import annotations
+
+from tidemill.errors.root import ManyProblems, Permanent, TidemillError, Transient
+
+__all__ = [
+    "AddressUnavailable",
+    "AuthRequired",
+    "BooksInUse",
+    "BrokerUnreachable",
+    "ConfigError",
+    "DatabaseFull",
+    "DatabaseTooOld",
+    "DatabaseUnreachable",
+    "InvalidSettings",
+    "MigrationRefused",
+    "MissingExtra",
+    "SchemaTooNew",
+    "SchemaTooOld",
+]
+
+
+class ConfigError(TidemillError):
+    """Tidemill is set up wrongly, or its surroundings do not allow it to run."""
+
+    code = "config_error"
+
+
+class InvalidSettings(ManyProblems, ConfigError):
+    """One or more settings are unknown or have impossible values; all of them are listed."""
+
+    code = "invalid_settings"
+    subject = "The configuration"
+
+
+class MissingExtra(ConfigError):
+    """An optional part of Tidemill is needed but not installed."""
+
+    code = "missing_extra"
+
+    def __init__(self, extra: str, purpose: str = "") -> None:
+        """Name the extra; the hint is the exact command that installs it."""
+        what = purpose or "This"
+        super().__init__(
+            f"{what} needs an optional part of Tidemill that is not installed.",
+            hint=f"Run: pip install 'tidemill[{extra}]'",
+            extra=extra,
+        )
+
+
+class BooksInUse(ConfigError, Permanent):
+    """The books hold somebody's data, so the demo business must not be put among them."""
+
+    code = "books_in_use"
+
+
+class AuthRequired(ConfigError, Permanent):
+    """The API would answer anyone, or it should ask who is calling and cannot."""
+
+    code = "auth_required"
+
+
+class AddressUnavailable(ConfigError):
+    """The API cannot listen at the address it was given."""
+
+    code = "address_unavailable"
+
+
+class DatabaseUnreachable(ConfigError, Transient):
+    """The database does not answer, or refuses the connection."""
+
+    code = "database_unreachable"
+
+    def __init__(self, url: str, reason: str, *, hint: str = "") -> None:
+        """Show where and why; `url` must already be free of its password."""
+        remedy = "Check TIDEMILL_DATABASE_URL and that the server runs; `tidemill doctor` helps."
+        super().__init__(
+            f"The database at {url} cannot be reached: {reason.rstrip('.')}.",
+            hint=hint or remedy,
+            url=url,
+            reason=reason,
+        )
+
+
+class DatabaseTooOld(ConfigError, Permanent):
+    """The PostgreSQL server is older than Tidemill needs."""
+
+    code = "database_too_old"
+
+    def __init__(self, url: str, found: int, needed: int) -> None:
+        """Show the major versions; `url` must already be free of its password."""
+        super().__init__(
+            f"The database at {url} runs PostgreSQL {found}; Tidemill needs {needed} or newer.",
+            hint="Upgrade the server, or give another with TIDEMILL_DATABASE_URL.",
+            url=url,
+            found=found,
+            needed=needed,
+        )
+
+
+class DatabaseFull(ConfigError, Transient):
+    """The database server has no disk space left to do what was asked; nothing was changed."""
+
+    code = "database_full"
+
+    def __init__(self, url: str) -> None:
+        """Show where; `url` must already be free of its password."""
+        super().__init__(
+            f"The database at {url} has no disk space left; the change was rolled back.",
+            hint="Free some space on the server's disk, then run the same again.",
+            url=url,
+        )
+
+
+class BrokerUnreachable(ConfigError, Transient):
+    """The Kafka or Redpanda broker does not answer."""
+
+    code = "broker_unreachable"
+
+    def __init__(self, servers: str, reason: str) -> None:
+        """Show where and why."""
+        super().__init__(
+            f"The broker at {servers} cannot be reached: {reason}",
+            hint="Check KAFKA_BOOTSTRAP_SERVERS and that the broker runs.",
+            servers=servers,
+            reason=reason,
+        )
+
+
+class SchemaTooNew(ConfigError):
+    """The database was migrated by a newer Tidemill than this one."""
+
+    code = "schema_too_new"
+
+    def __init__(self, revision: str, head: str) -> None:
+        """Show the revision found and the newest one this program knows."""
+        super().__init__(
+            f"The database schema is at revision {revision}, newer than this program ({head}).",
+            hint="Upgrade Tidemill: pip install --upgrade tidemill",
+            revision=revision,
+            head=head,
+        )
+
+
+class SchemaTooOld(ConfigError):
+    """The database schema is behind this program, or empty."""
+
+    code = "schema_too_old"
+
+    def __init__(self, revision: str | None, head: str) -> None:
+        """Show the revision found, none when the database is empty, and the one needed."""
+        found = f"at revision {revision}" if revision else "empty"
+        super().__init__(
+            f"The database schema is {found}; this program needs {head}.",
+            hint="Run `tidemill migrate`.",
+            revision=revision,
+            head=head,
+        )
+
+
+class MigrationRefused(ConfigError, Permanent):
+    """The database does not let its schema be brought to the newest version; nothing changed."""
+
+    code = "migration_refused"
+
+    def __init__(self, reason: str, *, hint: str) -> None:
+        """Show what the database said and what to do about it."""
+        super().__init__(f"The schema cannot be migrated: {reason}.", hint=hint, reason=reason)
