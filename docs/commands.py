@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from docs.tables import table
-from tidemill.cli.app import app
+from tidemill.cli.app import app, commands_beside
 from tidemill.metrics import METRICS
 
 __all__ = ["commands_page"]
@@ -47,6 +47,12 @@ def commands_page() -> str:
         for name in root.list_commands(None)
         if name not in metrics
         for section in _sections(name, root.get_command(None, name))
+    ]
+    others += [
+        section
+        for metric in metrics
+        for name, command in commands_beside(metric).items()
+        for section in _sections(f"{metric} {name}", command)
     ]
     return _PAGE.format(
         root=_parameters(root.params), reading=_parameters(shared), others="\n".join(others)

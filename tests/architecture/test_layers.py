@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("attributes", "metrics", "quarantine", "segments", "state"),
     (
         "bookkeeping",
+        "companies",
         "demo",
         "doctor",
         "engine",

@@ -78,6 +78,12 @@ def _catalogue_routes(router: APIRouter, tidemill: Tidemill) -> None:
             }
         )
 
+    @router.get("/api/customers/suggestions", tags=["catalogue"])
+    def suggested() -> Response:
+        """Customers of different sources that may be one company, by their e-mails."""
+        found = tidemill.merge_suggestions()
+        return answer({"suggestions": [each.document() for each in found]})
+
     parameters = [
         each
         for each in described([tidemill.catalogue()["mrr"].question("current")])

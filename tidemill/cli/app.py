@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from tidemill.errors import UnknownCommand, UnknownMetric
 from tidemill.problems import did_you_mean
 
-__all__ = ["app"]
+__all__ = ["app", "commands_beside"]
 
 _QUESTIONS, _CATALOGUE, _DATA, _RUN = "Questions", "Catalogue", "Data", "Run and repair"
 # Command → the module whose `app` has it, and the heading it stands under in `tidemill --help`.
@@ -42,6 +42,10 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+# Metric → the module whose commands stand beside its questions.
+_BESIDE: Final = {"customers": "customers"}
+
+
 class _Root(TyperGroup):
     """Finds commands by name: first those of our own, then the metrics."""
 
@@ -63,6 +67,8 @@ class _Root(TyperGroup):
         name, *rest = args
         if name in _COMMANDS and name not in {"compare", "diff", "explain"}:
             return name, _written_out(name), rest
+        if name in _BESIDE and rest and (beside := commands_beside(name).get(rest[0])):
+            return f"{name} {rest[0]}", beside, rest[1:]
         # The metrics bring SQLAlchemy with them; `tidemill init` need not wait for it.
         from tidemill.cli import reading
 
@@ -77,11 +83,24 @@ class _Root(TyperGroup):
 
             return differing.resolve_diff(rest)
         try:
-            return reading.resolve(name, rest)
+            resolved = reading.resolve(name, rest)
+            if name in _BESIDE:
+                others = ", ".join(f"tidemill {name} {each}" for each in commands_beside(name))
+                resolved[1].epilog = f"Beside these questions: {others}."
+            return resolved
         except UnknownMetric:
             if not did_you_mean(name, reading.metric_names()) and did_you_mean(name, _COMMANDS):
                 raise UnknownCommand(name, _COMMANDS) from None
             raise
+
+
+def commands_beside(metric: str) -> dict[str, Any]:
+    """The commands that stand beside a metric's questions, by name; none for most metrics."""
+    if metric not in _BESIDE:
+        return {}
+    module = import_module(f"tidemill.cli.{_BESIDE[metric]}")
+    group: Any = typer.main.get_command(module.app)
+    return dict(group.commands)
 
 
 def _written_out(name: str) -> Any:

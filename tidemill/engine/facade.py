@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tidemill import database
+from tidemill.bookkeeping import FACTS, settle
+from tidemill.bus import PostgresBus
+from tidemill.companies import Named, Suggestion, merge, suggestions, unmerge
 from tidemill.engine.compare import CUSTOMERS_MAX
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
@@ -22,6 +25,7 @@ from tidemill.metrics.result import Freshness, Result
 from tidemill.metrics.spec import QuerySpec, Where
 from tidemill.policy import Policy, read_overrides
 from tidemill.problems import Problem
+from tidemill.state import Books
 
 if TYPE_CHECKING:
     from tidemill.settings import Settings
@@ -154,6 +158,30 @@ class Tidemill:
         policy = choose_policy(self.engine.policy, preset, set)
         return self.engine.summary(at, policy=policy, known_at=known_at)
 
+    def merge_suggestions(self) -> tuple[Suggestion, ...]:
+        """Customers of different sources that may be one company, by their e-mails."""
+        with self.database.snapshot() as connection:
+            return suggestions(connection)
+
+    def merge_customers(self, merged: str, into: str) -> bool:
+        """Make two customers one company, in all of their history; whether they were not before.
+
+        Both are written ``source:id``, such as ``"stripe:cus_1"``.
+
+        Raises: InvalidQuery, UnknownSource, UnknownCustomer; MergeRefused when `merged` belongs to
+                another company already.
+        """
+        pair = Named.read(merged), Named.read(into)
+        return merge(self.database, *self._desk(), *pair, datetime.now(UTC))
+
+    def unmerge_customer(self, merged: str) -> bool:
+        """Take the merge of a customer into another back; whether there was one.
+
+        Raises: InvalidQuery, UnknownSource, UnknownCustomer.
+        """
+        customer = Named.read(merged)
+        return unmerge(self.database, *self._desk(), customer, datetime.now(UTC))
+
     def catalogue(self) -> Catalogue:
         """Every metric, question, parameter, column and dimension."""
         return self.engine.catalogue()
@@ -178,6 +206,13 @@ class Tidemill:
     ) -> None:
         """Close."""
         self.close()
+
+    def _desk(self) -> tuple[PostgresBus, Books]:
+        """What writes; the facts are those of the configured policy then."""
+        bus = PostgresBus(self.database)
+        books = Books(FACTS, self.engine.policy, self.engine.base_currency)
+        settle(self.database, bus, books)
+        return bus, books
 
     def _engine_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         rest = dict(arguments)

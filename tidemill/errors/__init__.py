@@ -23,6 +23,7 @@
     ├── IngestError                   something cannot be taken in (Transient or Permanent)
     │   ├── InvalidEvent              several problems at once (Permanent)
     │   ├── InvalidFile               several problems at once (Permanent)
+    │   ├── MergeRefused              two customers cannot become one company as asked (Permanent)
     │   └── UnreadableFile            a file to import cannot be read (Permanent)
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
@@ -76,6 +77,7 @@ from tidemill.errors.ingest import (
     IngestError,
     InvalidEvent,
     InvalidFile,
+    MergeRefused,
     UnreadableFile,
 )
 from tidemill.errors.query import (
@@ -140,6 +142,7 @@ __all__ = [
     "Issue",
     "KnobNotSupported",
     "ManyProblems",
+    "MergeRefused",
     "MigrationRefused",
     "MissingExtra",
     "MissingRate",

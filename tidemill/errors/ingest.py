@@ -8,6 +8,7 @@ __all__ = [
     "IngestError",
     "InvalidEvent",
     "InvalidFile",
+    "MergeRefused",
     "UnreadableFile",
 ]
 
@@ -30,6 +31,12 @@ class InvalidFile(ManyProblems, IngestError, Permanent):
 
     code = "invalid_file"
     subject = "The file"
+
+
+class MergeRefused(IngestError, Permanent):
+    """Two customers cannot become one company in the way that was asked for."""
+
+    code = "merge_refused"
 
 
 class UnreadableFile(IngestError, Permanent):

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Select, Text, and_, case, func, or_, select, true
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    FromClause,
+    Text,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from tidemill.models import customer, customer_merge, source
 from tidemill.state.rows import fields
@@ -37,7 +48,7 @@ def apply_merges(connection: Connection, rows: FromClause) -> None:
     connection.execute(insert_new(customer_merge, found))
 
 
-def concerned(rows: FromClause) -> Select[Any]:
+def concerned(rows: FromClause) -> CompoundSelect[Any]:
     """The keys of customers whose company the batch may have changed.
 
     Those are the customers that a batch merges, with every customer they were ever merged into (one
@@ -46,7 +57,8 @@ def concerned(rows: FromClause) -> Select[Any]:
     """
     merge, into = customer_merge, customer.alias("into")
     in_batch = select(customer.c.id).join(rows, _owner(rows)).subquery()
-    return (
+    merged = select(customer.c.id).join(rows, _owner(rows)).where(rows.c.type == "customer.merged")
+    others = (
         select(into.c.id)
         .join(source, source.c.id == into.c.source_id)
         .join(
@@ -59,8 +71,8 @@ def concerned(rows: FromClause) -> Select[Any]:
                 merge.c.customer_id.in_(select(in_batch.c.id)),
             )
         )
-        .distinct()
     )
+    return merged.union(others)
 
 
 def _owner(rows: FromClause) -> Any:
