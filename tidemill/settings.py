@@ -13,9 +13,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tidemill.errors import (
@@ -52,6 +60,15 @@ def _known_zone(name: str) -> str:
         return zone(name).key
     except TidemillError as error:
         raise ValueError(str(error)) from error
+
+
+def _safe_address(address: str) -> str:
+    parts = urlsplit(address)
+    here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not parts.hostname or parts.scheme not in ({"http", "https"} if here else {"https"}):
+        message = "must be an https address (http is for this machine only)"
+        raise ValueError(message)
+    return address.rstrip("/")
 
 
 def _knob_values(given: object) -> object:
@@ -114,6 +131,19 @@ class Settings(BaseSettings):
         validation_alias=_from_environment("STRIPE_API_KEY"),
         description="Key for reading from Stripe's API; a restricted key with read access is "
         "enough.",
+    )
+    stripe_api_base: Annotated[str, AfterValidator(_safe_address)] = Field(
+        default="https://api.stripe.com",
+        validation_alias=_from_environment("TIDEMILL_STRIPE_API_BASE", "STRIPE_API_BASE"),
+        description="Where Stripe's API is; another address only for tests. Beyond this machine "
+        "it must be `https`, because the key is sent there.",
+    )
+    stripe_requests_per_second: float = Field(
+        default=10.0,
+        ge=0,
+        description="How many requests a second are sent to Stripe at most; 0 for no limit of our "
+        "own. Stripe allows 100 a second in live mode and 25 in a sandbox, for everybody who uses "
+        "the account.",
     )
     stripe_webhook_secret: SecretStr | None = Field(
         default=None,

@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "replay",
         "reports",
         "summary",
+        "testing",
         "worker",
     ),
     ("",),

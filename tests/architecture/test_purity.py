@@ -31,6 +31,7 @@ EXCEPTIONS: dict[str, str] = {
     "tidemill.database": "waiting for a server that restarts takes real time",
     "tidemill.models": "columns that record when a row was written default to the database's clock",
     "tidemill.bus.postgres": "the log stamps `recorded_at` when an event brings none",
+    "tidemill.connectors.stripe.client": "asking again later takes real time, and some chance",
     "tidemill.quarantine": "keeps when an event was set aside",
 }
 

@@ -34,6 +34,7 @@ EXITS: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "statement_timed_out": ExitCode.FAILED,
         "database_unreachable": ExitCode.UNREACHABLE,
         "broker_unreachable": ExitCode.UNREACHABLE,
+        "api_unreachable": ExitCode.UNREACHABLE,
         "embedded_server_error": ExitCode.UNREACHABLE,
         "missing_rate": ExitCode.INCOMPLETE,
     }

@@ -25,6 +25,10 @@
     │   ├── InvalidFile               several problems at once (Permanent)
     │   ├── MergeRefused              two customers cannot become one company as asked (Permanent)
     │   └── UnreadableFile            a file to import cannot be read (Permanent)
+    ├── VendorError                   a billing system's API cannot be read
+    │   ├── ApiKeyMissing · ApiKeyRefused · ApiKeyWrongMode · ApiPermissionMissing
+    │   ├── ApiRequestRefused         (Permanent)
+    │   └── ApiUnreachable            (Transient)
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
         ├── MissingExtra              an optional part is not installed
@@ -112,10 +116,25 @@ from tidemill.errors.root import (
     Transient,
     UnknownName,
 )
+from tidemill.errors.vendor import (
+    ApiKeyMissing,
+    ApiKeyRefused,
+    ApiKeyWrongMode,
+    ApiPermissionMissing,
+    ApiRequestRefused,
+    ApiUnreachable,
+    VendorError,
+)
 from tidemill.problems import Issue, Problem, did_you_mean
 
 __all__ = [
     "AddressUnavailable",
+    "ApiKeyMissing",
+    "ApiKeyRefused",
+    "ApiKeyWrongMode",
+    "ApiPermissionMissing",
+    "ApiRequestRefused",
+    "ApiUnreachable",
     "AuthRequired",
     "BooksDoNotClose",
     "BooksInUse",
@@ -170,5 +189,6 @@ __all__ = [
     "UnknownSource",
     "UnknownTimeZone",
     "UnreadableFile",
+    "VendorError",
     "did_you_mean",
 ]
