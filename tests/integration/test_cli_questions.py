@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import psycopg
 
@@ -169,8 +170,18 @@ def test_catalogue_lists_what_can_be_asked(known: Inside) -> None:
     assert "dimension" in known.text("metrics", "mrr")
     names = [each["name"] for each in known.json("metrics")["metrics"]]
     assert names[:2] == ["mrr", "arr"]
-    assert "chartmogul" in known.text("policies")
-    assert "netting" in known.text("policies", "maxio")
+    listed = known.text("policies")
+    assert [line.split()[:6] for line in listed.splitlines() if line.startswith("chartmogul")] == [
+        ["chartmogul", "ChartMogul", "22", "2", "0", "5"]
+    ]
+    assert listed.rstrip().endswith(": default")
+    assert known.json("policies")["configured"]["preset"] == "default"
+    told = known.text("policies", "maxio")
+    assert "netting" in told
+    assert "28 knobs" in told
+    number = re.search(r"movement_level .* documented \[(\d+)\]", told)
+    assert number
+    assert f"[{number[1]}] help.chargify.com/reports/churn-analytics.html" in told
     assert known.json("policies", "maxio")["choices"][0]["evidence"]
     assert [each["name"] for each in known.json("sources")["sources"]] == ["books"]
     assert "2025-01-01" in known.text("fx", "show")

@@ -37,14 +37,10 @@ QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 # A comparison asks dozens of questions: two books each time, more of them in `make test-all`.
 _SLOW = pytest.mark.slow
-# Under netting = month the ledger tells of items swapped by a customer who never became active,
-# without a month to begin in; the table of movements refuses such rows, and so does a comparison.
-_NO_COHORT = pytest.mark.xfail(reason="rows without a cohort under netting = month", strict=False)
 SEEDS = (
     21,
     22,
-    *(pytest.param(seed, marks=_SLOW) for seed in (23, 24, 25, 26, 28, 29, 30)),
-    pytest.param(27, marks=[_SLOW, _NO_COHORT]),
+    *(pytest.param(seed, marks=_SLOW) for seed in (23, 24, 25, 26, 27, 28, 29, 30)),
 )
 
 

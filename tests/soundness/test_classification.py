@@ -220,3 +220,37 @@ def test_t31_customers_are_customers(told: Told) -> None:
     assert "more than the total" in by_plan.warnings[0]
     (by_country,) = told.ask("customers", "current", "country", at="2025-01-31").rows
     assert (by_country["country"], by_country["customers"]) == ("DE", 1)
+
+
+def test_what_was_never_there_changed_no_plan_either(told: Told) -> None:
+    """Joined, changed plans at one price and left within one netted month: nothing, in any plan."""
+    told.hear(
+        subscribed("ann", "2025-03-03", items=[item(plan="small")]),
+        subscribed("ann", "2025-03-10", items=[item(id="si_2", plan="large")]),
+        subscribed("ann", "2025-03-20", status="canceled", items=[item(id="si_2", plan="large")]),
+        # One who was there before changes plans all the same.
+        subscribed("bob", "2025-01-10", items=[item(plan="small")]),
+        subscribed("bob", "2025-03-10", items=[item(id="si_2", plan="large")]),
+    )
+    assert told.moved() == [
+        ("2025-01-10", "new", 10_000),
+        ("2025-03-03", "new", 10_000),
+        ("2025-03-20", "churn", -10_000),
+    ]
+    assert told.moved(netting="month") == [("2025-01-10", "new", 10_000)]
+    answer = told.ask("mrr", "current", "plan", at="2025-04-30", netting="month")
+    assert {row["plan"]: row["mrr"] for row in answer.rows if row["mrr"]} == {"large": 10_000}
+
+
+def test_what_is_rounded_to_nothing_is_nothing_by_item(told: Told) -> None:
+    """Two items worth 5/12 cents together stand for no customer, and leave nothing in a plan."""
+    items = [item(0, plan="small"), item(5, id="si_2", plan="large", interval="year")]
+    told.hear(
+        subscribed("ann", "2025-01-10", items=items),
+        subscribed("ann", "2025-02-10", items=[*reversed(items)]),
+    )
+    span = {"start": "2025-01-01", "end": "2025-12-31"}
+    for netting in ("day", "month"):
+        policy = {"rounding": "subscription", "netting": netting}
+        assert told.moved(**policy) == []
+        assert told.ask("mrr", "movements", **span, **policy).rows == ()

@@ -279,3 +279,31 @@ def test_half_a_cent_on_two_items_is_rounded_up(told: Told) -> None:
         )
     )
     assert told.mrr("2025-01-31", rounding="subscription") == 1
+
+
+@pytest.mark.parametrize(
+    ("price", "level"),
+    [
+        ("0.5", 1),
+        # A billionth of a cent below the half is below the half, beside or after a division.
+        ("0.499999999", 0),
+        ("0.500000001", 1),
+    ],
+)
+def test_almost_half_a_cent_is_not_half_a_cent(told: Told, price: str, level: int) -> None:
+    thirds = item(price, id="si_2", interval_count=3, quantity=3)
+    told.hear(
+        subscribed("ann", "2025-01-10", price),
+        subscribed("bob", "2025-01-10", items=[item(0), thirds]),
+        # Of 1 and of twice the price 1 is taken off, in proportion: twice the price is left.
+        subscribed(
+            "cyd",
+            "2025-01-10",
+            items=[
+                item(1, interval_count=2),
+                item(price, id="si_2", interval_count=2, quantity=2),
+            ],
+            discounts=[{"id": "di_1", "amount_off": "1", "duration": "forever"}],
+        ),
+    )
+    assert told.mrr("2025-01-31", rounding="subscription") == 3 * level

@@ -6,16 +6,16 @@ of an item first, then those of the whole subscription, each on what the one bef
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import CTE, Integer, Numeric, and_, case, cast, func, literal, not_, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from tidemill.ledger.precision import dividend
 from tidemill.ledger.timers import after_intervals
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from sqlalchemy import ColumnElement, FromClause
 
     from tidemill.policy import Policy
@@ -29,6 +29,9 @@ _COUNTED_DURATIONS: Final = {
     "forever_only": ("forever",),
     "exclude": (),
 }
+
+# Multiplied with, because a division would end its digits somewhere.
+_PERCENT: Final = Decimal("0.01")
 
 
 def counted_discounts(relations: Relations, policy: Policy, versions: CTE) -> CTE:
@@ -78,7 +81,7 @@ def counted_discounts(relations: Relations, policy: Policy, versions: CTE) -> CT
     return select(spans, place.label("place")).cte("counted_discount")
 
 
-def discounted(segments: CTE, gross: CTE, discounts: CTE) -> FromClause:
+def discounted(segments: CTE, gross: CTE, discounts: CTE, policy: Policy) -> FromClause:
     """What each item of a discounted segment costs a billing interval, after all its discounts.
 
     gross:  version_id, seg_from, ordinal, item, amount: items of segments before discounts.
@@ -109,7 +112,7 @@ def discounted(segments: CTE, gross: CTE, discounts: CTE) -> FromClause:
             walk.c.seg_from,
             walk.c.ordinal,
             walk.c.item,
-            _left_after(walk, step),
+            _left_after(walk, step, policy),
             step.c.step,
         ).join(step, and_(_same_segment(step, walk), step.c.step == walk.c.step + 1))
     )
@@ -149,7 +152,7 @@ def _same_segment(left: FromClause, right: FromClause) -> ColumnElement[bool]:
     return and_(left.c.version_id == right.c.version_id, left.c.seg_from == right.c.seg_from)
 
 
-def _left_after(walk: CTE, step: FromClause) -> ColumnElement[Decimal]:
+def _left_after(walk: CTE, step: FromClause, policy: Policy) -> ColumnElement[Decimal]:
     """An item's amount after one step; 100 off the whole leaves 3000 of 4000 at 3000 - 75."""
     amount = walk.c.amount
     applies = or_(step.c.item.is_(None), step.c.item == walk.c.item)
@@ -158,7 +161,10 @@ def _left_after(walk: CTE, step: FromClause) -> ColumnElement[Decimal]:
     )
     return case(
         (not_(applies), amount),
-        (step.c.percent_off.is_not(None), amount * (100 - step.c.percent_off) / 100),
-        (total > step.c.amount_off, amount - step.c.amount_off * amount / total),
+        (step.c.percent_off.is_not(None), amount * (100 - step.c.percent_off) * _PERCENT),
+        (
+            total > step.c.amount_off,
+            amount - dividend(step.c.amount_off * amount, policy) / total,
+        ),
         else_=cast(literal(0), Numeric),
     )

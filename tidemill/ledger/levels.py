@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from tidemill.knobs import fraction
 from tidemill.ledger.discounts import discounted
+from tidemill.ledger.precision import dividend, half_up, short
 from tidemill.ledger.timers import after_intervals
 from tidemill.ledger.usage import usage_items
 
@@ -40,8 +41,6 @@ __all__ = ["Measure", "item_levels"]
 Measure = Literal["mrr", "contract_value", "contract_days"]
 """What a level measures: a month's value, or a year's in one of the two other reckonings of ARR."""
 
-# Digits of a sum of quotients that can be relied on.
-_DUST: Final = 8
 _ZERO: Final = cast(literal(0), Numeric)
 
 
@@ -63,7 +62,7 @@ def item_levels(
              one item of a segment that may keep its customer at no value, else 0).
     """
     gross = _gross(relations, policy, segments)
-    amounts = [_net(segments, gross, discounts)]
+    amounts = [_net(segments, gross, discounts, policy)]
     if usage is not None:
         amounts.append(usage_items(relations, usage, segments))
     priced = union_all(*amounts).subquery("priced")
@@ -105,9 +104,9 @@ def _unit_amount(item: FromClause, policy: Policy) -> ColumnElement[Decimal]:
     return item.c.unit_amount - item.c.tax_inclusive_amount
 
 
-def _net(segments: CTE, gross: CTE, discounts: CTE) -> Select[tuple[object, ...]]:
+def _net(segments: CTE, gross: CTE, discounts: CTE, policy: Policy) -> Select[tuple[object, ...]]:
     """The same items with what discounts leave of their amount."""
-    net = discounted(segments, gross, discounts)
+    net = discounted(segments, gross, discounts, policy)
     joined = gross.outerjoin(
         net,
         and_(
@@ -136,7 +135,7 @@ def _measured(item: FromClause, policy: Policy, measure: Measure) -> ColumnEleme
 
     def times(factor: Fraction) -> ColumnElement[Decimal]:
         parts = item.c.interval_count * factor.denominator
-        return cast(item.c.amount * (factor.numerator * months) / parts, Numeric)
+        return cast(dividend(item.c.amount * (factor.numerator * months), policy) / parts, Numeric)
 
     return case(
         (item.c.interval == "month", times(Fraction(1))),
@@ -158,15 +157,19 @@ def _present_once(level: FromClause, policy: Policy) -> FromClause:
 def _rounded(level: FromClause, policy: Policy, measure: Measure) -> FromClause:
     """`rounding = subscription`: whole minor units in total; the first item takes the difference.
 
-    Rounded half away from zero, as `numeric` rounds in PostgreSQL. What divisions leave over is
-    taken off first: 6 a year, discounted to 1/22 + 5/11 on its items, is one half and not less.
+    What is worth nothing in total has no items that are worth anything. Usage may be in a currency
+    of its own, and is rounded by itself then.
     """
     if policy.rounding == "exact" or measure != "mrr":
         return level
-    total = func.sum(level.c.amount_minor).over(partition_by=(level.c.version_id, level.c.seg_from))
-    rest = case((_place(level) == 1, func.round(func.round(total, _DUST)) - total), else_=_ZERO)
+    whole = (level.c.version_id, level.c.seg_from, level.c.currency)
+    total = half_up(func.sum(level.c.amount_minor).over(partition_by=whole))
+    own = short(level.c.amount_minor)
+    others = func.sum(own).over(partition_by=whole) - own
+    first = func.row_number().over(partition_by=whole, order_by=level.c.ordinal) == 1
+    amount = case((total == 0, _ZERO), (first, total - others), else_=own)
     columns = [column for column in level.c if column.name != "amount_minor"]
-    return select(*columns, (level.c.amount_minor + rest).label("amount_minor")).subquery("rounded")
+    return select(*columns, amount.label("amount_minor")).subquery("rounded")
 
 
 def _place(level: FromClause) -> ColumnElement[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
+    CTE,
     Numeric,
     SmallInteger,
     Text,
@@ -57,31 +58,29 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     changes = with_moves(dated(changed, policy), policy)
     moving = select(changes).where(changes.c.moves).subquery("moving_change")
     states = balanced(_weighed(bucketed(moving, policy), relations), "unit", "bucket", policy)
-    rows = carried(_with_customers(states, policy), relations, policy)
-    told = [select(*_told(rows, policy))]
+    units = _with_customers(states, policy)
+    kept = select(*(each for each in units.c if each.name != "is_told")).where(units.c.is_told)
+    told = [select(*_told(carried(kept.subquery("row"), relations, policy), policy))]
     if policy.fx == "at_renewal" or policy.netting not in ("day", "none"):
-        still = select(changes).where(not_(changes.c.moves)).subquery("still")
+        still = _outside_empty(select(changes).where(not_(changes.c.moves)).cte("still"), units)
         told.append(_asides(swapped(still, relations, policy)))
     return _with_cohorts(union_all(*told).subquery("told"))
 
 
-def _with_customers(states: FromClause, policy: Policy) -> FromClause:
-    """The changes that say something, with what the customer was before and after.
+def _with_customers(states: FromClause, policy: Policy) -> CTE:
+    """The changes with what the customer was before and after; is_told: do they say anything?
 
     That is the unit's state, but for `movement_level = subscription`: customers are counted as
     customers whatever movements are told of, instant by instant.
     """
     if policy.movement_level == "customer":
-        return (
-            select(
-                states,
-                states.c.was_active.label("customer_was"),
-                states.c.is_active.label("customer_is"),
-                states.c.bucket.label("customer_bucket"),
-            )
-            .where(or_(states.c.was_active, states.c.is_active))
-            .subquery("row")
-        )
+        return select(
+            states,
+            states.c.was_active.label("customer_was"),
+            states.c.is_active.label("customer_is"),
+            states.c.bucket.label("customer_bucket"),
+            or_(states.c.was_active, states.c.is_active).label("is_told"),
+        ).cte("unit_change")
     kept = [column.name for column in states.c if column.name not in ("was_active", "is_active")]
     units = select(
         *(states.c[name] for name in kept),
@@ -93,18 +92,44 @@ def _with_customers(states: FromClause, policy: Policy) -> FromClause:
         partition_by=(states_of_both.c.unit, states_of_both.c.bucket)
     )
     both = select(states_of_both, came_or_went.label("came_or_went")).subquery("both")
-    return (
-        select(
-            *(both.c[name] for name in kept),
-            both.c.unit_was.label("was_active"),
-            both.c.unit_is.label("is_active"),
-            both.c.was_active.label("customer_was"),
-            both.c.is_active.label("customer_is"),
-            both.c.occurred_at.label("customer_bucket"),
-        )
-        .where(or_(both.c.unit_was, both.c.unit_is, both.c.came_or_went))
-        .subquery("row")
+    return select(
+        *(both.c[name] for name in kept),
+        both.c.unit_was.label("was_active"),
+        both.c.unit_is.label("is_active"),
+        both.c.was_active.label("customer_was"),
+        both.c.is_active.label("customer_is"),
+        both.c.occurred_at.label("customer_bucket"),
+        or_(both.c.unit_was, both.c.unit_is, both.c.came_or_went).label("is_told"),
+    ).cte("unit_change")
+
+
+def _outside_empty(still: CTE, units: CTE) -> FromClause:
+    """The changes that move nothing, but for those in the middle of a bucket that is not told.
+
+    Who came and left within a bucket was never there, and changed no item meanwhile either. Empty
+    buckets and instants are laid out in one line of time: a join by ranges would compare each with
+    each.
+    """
+    at = units.c.occurred_at
+    empty = (
+        select(units.c.unit, func.min(at).label("begins_at"), func.max(at).label("ends_at"))
+        .where(not_(units.c.is_told))
+        .group_by(units.c.unit, units.c.bucket)
+        .cte("empty_bucket")
     )
+    marks = union_all(
+        select(empty.c.unit, empty.c.begins_at.label("at"), literal(1).label("opens")),
+        select(empty.c.unit, empty.c.ends_at, literal(-1)),
+        select(still.c.unit, still.c.occurred_at, literal(0))
+        .where(still.c.unit.in_(select(empty.c.unit)))
+        .distinct(),
+    ).subquery("mark")
+    depth = func.sum(marks.c.opens).over(partition_by=marks.c.unit, order_by=marks.c.at)
+    line = select(marks, depth.label("depth")).subquery("line_of_time")
+    inside = select(line.c.unit, line.c.at).where(line.c.opens == 0, line.c.depth > 0).cte("inside")
+    same = and_(inside.c.unit == still.c.unit, inside.c.at == still.c.occurred_at)
+    joined = still.outerjoin(inside, same)
+    return select(still).select_from(joined).where(inside.c.unit.is_(None)).subquery("outside")
 
 
 def _weighed(buckets: FromClause, relations: Relations) -> FromClause:

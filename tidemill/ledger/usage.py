@@ -13,6 +13,7 @@ from sqlalchemy import CTE, SmallInteger, and_, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.knobs import parameter
+from tidemill.ledger.precision import dividend
 from tidemill.ledger.timers import Timer, timer
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause
@@ -55,7 +56,7 @@ def usage_spans(relations: Relations, policy: Policy) -> CTE | None:
     )
     by_subscription = invoiced.c.subscription_id
     looked_at = number if word == "trailing" and number else 1
-    mean = func.avg(invoiced.c.amount).over(
+    mean = func.avg(dividend(invoiced.c.amount, policy)).over(
         partition_by=(by_subscription, invoiced.c.currency),
         order_by=invoiced.c.issued_at,
         rows=(1 - looked_at, 0),
