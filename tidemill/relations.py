@@ -58,6 +58,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "cancel_at_period_end",
         "cancel_at",
         "refunded_at_cancellation",
+        "cancel_reason",
+        "cancel_feedback",
         "voluntary",
         "confidence",
     ),

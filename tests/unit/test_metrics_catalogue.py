@@ -27,6 +27,8 @@ from tidemill.models import metric_mrr_movement
 from tidemill.policy import KNOBS
 
 CATALOGUE = catalogue(METRICS)
+# The questions that what describes a movement, its type or its cause, can cut.
+OF_MOVEMENTS = {"net_new", "movements", "reasons", "reasons_series"}
 QUESTIONS = [(info, asked) for info in CATALOGUE.values() for asked in info.questions]
 
 
@@ -145,7 +147,7 @@ def test_every_question_can_be_shown(info: Any, asked: Any) -> None:
         *("source", "plan", "product", "interval", "currency", "country"),
         *("customer", "cohort_month", "mrr_band"),
     } <= names
-    assert ("type" in names) == (asked.name in {"net_new", "movements"})
+    assert ("type" in names) == (asked.name in OF_MOVEMENTS)
     assert not names & {param.name for param in asked.params}
 
 

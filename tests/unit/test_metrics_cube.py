@@ -26,7 +26,7 @@ def test_a_join_on_part_of_a_key_is_refused() -> None:
     assert error.value.hint == "Join on a whole key: (source_id, plan)."
 
 
-@pytest.mark.parametrize("relation", ["invoices", "payments", "subscription_versions", "no such"])
+@pytest.mark.parametrize("relation", ["invoices", "payments", "version_items", "no such"])
 def test_a_join_to_a_relation_with_many_rows_is_refused(relation: str) -> None:
     with pytest.raises(DefinitionError, match="could multiply rows"):
         Join(relation, {"customer_id": column("customer_id")})

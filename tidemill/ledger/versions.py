@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["forever", "versions_in_force"]
 
-# What orders a history is spent once the spans are known.
-_ORDERING: Final = frozenset({"event_id", "sequence", "recorded_at", "confidence", "customer_id"})
+# What orders a history is spent once the spans are known; words about a state move no level.
+_UNREAD: Final = frozenset(
+    {"event_id", "sequence", "recorded_at", "confidence", "customer_id"}
+    | {"cancel_reason", "cancel_feedback"}
+)
 
 
 def forever() -> ColumnElement[datetime]:
@@ -43,7 +46,7 @@ def versions_in_force(relations: Relations, policy: Policy) -> CTE:
     )
     spans = select(clocked, func.coalesce(following, forever()).label("valid_to")).subquery()
     owner, source = _books(relations, policy, spans)
-    columns = [column for column in spans.c if column.name not in _ORDERING]
+    columns = [column for column in spans.c if column.name not in _UNREAD]
     return (
         select(*columns, owner.label("customer_id"))
         .select_from(source)

@@ -38,6 +38,7 @@ KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "plans": (("source_id", "plan"),),
     "products": (("source_id", "product"),),
     "subscriptions": (("subscription_id",),),
+    "subscription_versions": (("version_id",),),
     "events": (("position",),),
     "customer_levels": (("customer_id",),),
 }

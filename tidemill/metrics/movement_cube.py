@@ -101,6 +101,10 @@ MOVEMENTS: Final = Cube(
             "subscriptions", {"subscription_id": lambda s: s.rows.c.subscription_id}
         ),
         "events": Join("events", {"position": lambda s: s.rows.c.event_position}),
+        # The state behind a movement; one whose event is an invoice's has none.
+        "versions": Join(
+            "subscription_versions", {"version_id": lambda s: s.rows.c.event_position}
+        ),
     },
     dimensions=(
         Dimension(
@@ -209,6 +213,20 @@ MOVEMENTS: Final = Cube(
             lambda s: cast(s.rows.c.churn_reason, Text),
             values=tuple(ChurnReason),
             read=_lower,
+        ),
+        Dimension(
+            "cancel_reason",
+            "Why the subscription was cancelled, in the billing system's word.",
+            "movement",
+            lambda s: s["versions"].c.cancel_reason,
+            joins=("versions",),
+        ),
+        Dimension(
+            "cancel_feedback",
+            "What the customer said about leaving, in the billing system's word.",
+            "movement",
+            lambda s: s["versions"].c.cancel_feedback,
+            joins=("versions",),
         ),
     ),
 )

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     Select,
     and_,
+    case,
     cast,
     false,
     func,
@@ -59,6 +60,16 @@ class Presence:
             bottom = bottom + passing.of("joined")
         return Rate(passing.of("lost"), bottom, (there, passing))
 
+    def lost_of(self, visit: FromClause) -> ColumnElement[int]:
+        """How often a visit (see `visits`) is counted as lost, by logo_numerator."""
+        match self.q.policy.logo_numerator:
+            case "net_start_cohort":
+                return cast(visit.c.net < 0, Integer)
+            case "events_start_cohort":
+                return case((visit.c.was_there, visit.c.left_count), else_=0)
+            case _:
+                return visit.c.left_count
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to know of counts in groups that share customers."""
@@ -70,14 +81,14 @@ class Presence:
 
         Shape: group columns, customer_id, place.
         """
-        found = self._visits
+        found = self.visits
         keys = [*self.q.group_columns(found), found.c.customer_id, found.c.place]
         return select(*keys).where(found.c.was_there.is_(False)).cte("entrant")
 
     @cached_property
     def _there(self) -> Part:
         """Customers active at each opening: group columns, place, customers."""
-        turns, windows = self._turns, self.windows
+        turns, windows = self.turns, self.windows
         groups = self.q.group_columns(turns)
         opened = windows.opened_before(turns.c.day).label("opened")
         early = select(*groups, opened, func.sum(turns.c.delta).label("delta"))
@@ -95,16 +106,9 @@ class Presence:
     @cached_property
     def _passing(self) -> Part:
         """Who came and left inside each window: group columns, place, lost, joined."""
-        found = self._visits
+        found = self.visits
         line = self.q.group_columns(found)
-        lost: ColumnElement[Any]
-        match self.q.policy.logo_numerator:
-            case "net_start_cohort":
-                lost = func.count().filter(found.c.net < 0)
-            case "events_start_cohort":
-                lost = func.sum(found.c.left_count).filter(found.c.was_there)
-            case _:
-                lost = func.sum(found.c.left_count)
+        lost = func.sum(self.lost_of(found))
         rows = select(
             *line,
             found.c.place,
@@ -114,9 +118,9 @@ class Presence:
         return Part(rows.cte("customers_passing"))
 
     @cached_property
-    def _visits(self) -> CTE:
+    def visits(self) -> CTE:
         """What each customer did in a window: was_there, net, left_count, new_count."""
-        turns, days = self._turns, self.windows.days
+        turns, days = self.turns, self.windows.days
         keys = [*self.q.group_columns(turns), turns.c.customer_id, days.c.place]
         came, left = turns.c.delta > 0, turns.c.delta < 0
         first_came = func.min(turns.c.moment).filter(came)
@@ -137,7 +141,7 @@ class Presence:
         )
 
     @cached_property
-    def _turns(self) -> CTE:
+    def turns(self) -> CTE:
         """Every coming (+1) and going (-1) up to the end.
 
         Shape: group columns, customer_id, day, moment, delta, is_new.

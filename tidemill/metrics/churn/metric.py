@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -13,11 +14,17 @@ from tidemill.metrics.base import (
     Grain,
     Metric,
     Table,
+    count,
     day,
+    instant,
     metric,
+    money,
     question,
     ratio,
+    text,
 )
+from tidemill.metrics.churn.departures import reason_table
+from tidemill.metrics.churn.leavers import Who, leavers
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained
@@ -44,6 +51,12 @@ _NET: Final = ratio(
     undefined="there was no MRR when the window opened",
     share=True,
 )
+_REASONS: Final = (
+    text("reason", "voluntary, involuntary or unknown."),
+    count("churns", "How many times a customer left."),
+    money("churn", "The MRR lost by churn; negative."),
+)
+_ALL_KINDS: Final = ("customer", "item", "movement")
 
 
 @metric(
@@ -121,3 +134,55 @@ class Churn(Metric):
             ("net_mrr_churn", retained.nrr().lost()),
         ]
         return rate_table(q, windows, rates, warnings=retained.presence.warnings)
+
+    @question(
+        text("customer", "The customer's id in the billing system."),
+        text("customer_name", "The customer's name."),
+        count("there", "1 for a customer who was there when the window opened, else 0."),
+        count("lost", "How often logo churn counts the customer as lost."),
+        money("mrr", "What the customer paid a month when the window opened."),
+        replace(day("churned_on", "The day of the last churn inside the window."), nullable=True),
+        replace(instant("churned_at", "The instant of that churn."), nullable=True),
+        text("reason", "voluntary, involuntary or unknown."),
+        text("cancel_reason", "Why it was cancelled, in the billing system's word."),
+        text("cancel_feedback", "What the customer said about it, in the billing system's word."),
+    )
+    def customers(
+        self, q: Query, start: Day = MONTH_START, end: Day = TODAY, who: Who = "lost"
+    ) -> Table:
+        """Which customers were lost: what they paid, when they left, and why.
+
+        The list is what logo churn counts: `lost` adds up to its numerator; with `--who all` also
+        those who stayed are listed, and `there` adds up to the customers at the opening.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+            who: those who were lost, or all who were there or were lost.
+        """
+        return leavers(q, Windows.of(q, start, end, None), who)
+
+    @question(*_REASONS, kinds=_ALL_KINDS)
+    def reasons(self, q: Query, start: Day = MONTH_START, end: Day = TODAY) -> Table:
+        """Why customers left: MRR lost by churn, by reason; the reasons add up to all of it.
+
+        Cut it by cancel_reason and cancel_feedback for the billing system's own words.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+        """
+        return reason_table(q, Windows.of(q, start, end, None))
+
+    @question(day("period"), *_REASONS, kinds=_ALL_KINDS)
+    def reasons_series(
+        self, q: Query, start: Day = YEAR_OF_MONTHS, end: Day = TODAY, grain: Grain = "month"
+    ) -> Table:
+        """Why customers left, period by period.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+            grain: how long a period is.
+        """
+        return reason_table(q, Windows.of(q, start, end, grain))
