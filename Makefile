@@ -57,6 +57,10 @@ test-all: $(VENV)/.dev ## Every test
 bench: $(VENV)/.dev ## Timings on generated data (ARGS="--customers 2000"), saved in benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: kafka
+kafka: $(VENV)/.dev ## A Kafka broker on this machine until Ctrl-C (needs Java and Maven)
+	$(BIN)/python -m tests.support.broker
+
 .PHONY: snap
 snap: $(VENV)/.dev ## Rebuild every generated file; commit the difference
 	$(BIN)/python -m docs.generate

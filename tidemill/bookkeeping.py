@@ -22,12 +22,23 @@ from tidemill.models import (
     policy_in_use,
     source,
 )
+from tidemill.quarantine import set_aside
 from tidemill.settings import Settings
 from tidemill.state import Books, derive_all
 from tidemill.state.in_force import differing_knobs, kept_document, note
 from tidemill.worker import CONSUMER
 
-__all__ = ["DEMO", "FACTS", "books_of", "clear", "differing", "settle", "source_kinds"]
+__all__ = [
+    "DEMO",
+    "FACTS",
+    "books_of",
+    "bus_of",
+    "clear",
+    "differing",
+    "make_topics",
+    "settle",
+    "source_kinds",
+]
 
 FACTS: Final = (Fact(metric_mrr_movement, derive),)
 """Every table that is kept up to date, with its derivation."""
@@ -39,6 +50,36 @@ DEMO: Final = "demo"
 def books_of(settings: Settings) -> Books:
     """What is kept up to date under these settings, and by which rules."""
     return Books(FACTS, settings.configured_policy(), settings.base_currency)
+
+
+def bus_of(settings: Settings, database: Database) -> PostgresBus:
+    """The bus under these settings: the log in the database, behind Kafka where there are brokers.
+
+    Raises: MissingExtra.
+    """
+    if settings.kafka_bootstrap_servers is None:
+        return PostgresBus(database)
+    from tidemill.bus.kafka import KafkaBus
+
+    return KafkaBus(
+        database,
+        settings.kafka_bootstrap_servers,
+        set_aside,
+        topic=settings.kafka_topic,
+        member=settings.worker_name,
+    )
+
+
+def make_topics(settings: Settings) -> tuple[str, ...]:
+    """Make the topics that the brokers in the settings lack; the names of those made.
+
+    Raises: MissingExtra, BrokerUnreachable, BrokerMisconfigured.
+    """
+    if settings.kafka_bootstrap_servers is None:
+        return ()
+    from tidemill.bus.kafka import create_topics
+
+    return create_topics(settings.kafka_bootstrap_servers, settings.kafka_topic)
 
 
 def differing(database: Database, books: Books) -> tuple[str, ...]:

@@ -113,15 +113,11 @@ class _Run:
             appended = self._bus.append(
                 events, source_kind=self._source_kind, connection=connection
             )
-            rejected += [
-                quarantine.rejected_event(f"event:{each.event.id}", each.event, each.problem)
-                for each in appended.refused
-            ]
-            quarantine.keep(connection, rejected)
+            aside = quarantine.set_aside(connection, rejected, appended.refused)
         self.backlog += appended.stored
         self._read += len(chunk)
         self._duplicate += appended.duplicate
-        self._rejected += len(rejected)
+        self._rejected += aside
         self._ignored += sum(isinstance(item, Ignored) for item in chunk)
         self._report()
 

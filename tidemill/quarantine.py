@@ -8,7 +8,6 @@ that went on without it. Replaying is the business of `replay`.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +16,22 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects import postgresql
 
+from tidemill.bus import Refused
 from tidemill.errors import Problem, UnknownQuarantined
-from tidemill.events import Event
+from tidemill.events import Event, event_line
 from tidemill.intake import Rejected
 from tidemill.models import quarantine
 
-__all__ = ["Quarantined", "find", "keep", "listed", "mark_replayed", "rejected_event", "waiting"]
+__all__ = [
+    "Quarantined",
+    "find",
+    "keep",
+    "listed",
+    "mark_replayed",
+    "rejected_event",
+    "set_aside",
+    "waiting",
+]
 
 # Rows of one INSERT; each takes six of the 65,535 parameters a statement may have.
 _ROWS_MAX: Final = 1_000
@@ -96,20 +105,20 @@ def mark_replayed(connection: Connection, ids: Sequence[int]) -> None:
 
 def rejected_event(origin: str, event: Event, problem: Problem) -> Rejected:
     """A well-formed event that was refused later on, written as it would stand in a file."""
-    envelope = {
-        "id": str(event.id),
-        "source": event.source,
-        "type": event.type,
-        "occurred_at": event.occurred_at.isoformat(),
-        "sequence": event.sequence,
-        "recorded_at": None if event.recorded_at is None else event.recorded_at.isoformat(),
-        "customer": event.customer,
-        "livemode": event.livemode,
-    }
-    # The payload goes in as text: numbers in it must not pass through floats.
-    data = event.data.decode(errors="backslashreplace")
-    body = f'{json.dumps(envelope)[:-1]}, "data": {data}}}'
+    body = event_line(event).decode(errors="backslashreplace")
     return Rejected(origin, event.source, "events", body, (problem,))
+
+
+def set_aside(
+    connection: Connection, rejected: Iterable[Rejected], refused: Iterable[Refused]
+) -> int:
+    """Quarantine what is no event, and what the log cannot hold; how many they are."""
+    items = [
+        *rejected,
+        *(rejected_event(f"event:{each.event.id}", each.event, each.problem) for each in refused),
+    ]
+    keep(connection, items)
+    return len(items)
 
 
 def _row(item: Rejected) -> dict[str, Any]:

@@ -126,6 +126,16 @@ class Settings(BaseSettings):
         description="Kafka or Redpanda brokers, comma-separated. Without them the event log in "
         "PostgreSQL is the bus.",
     )
+    kafka_topic: str = Field(
+        default="tidemill.events",
+        description="The topic that events travel on; what is quarantined is copied to the topic "
+        "of this name with `.dlq`.",
+    )
+    worker_name: str | None = Field(
+        default=None,
+        description="A name that stays a worker's own when it starts again, such as that of its "
+        "pod: Kafka then keeps its partitions for it meanwhile.",
+    )
     stripe_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=_from_environment("STRIPE_API_KEY"),

@@ -9,10 +9,10 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from tidemill.bus import Bus
+from tidemill.bus import PARTITIONS, Bus
 from tidemill.state import Books, apply, keep_statistics
 
-__all__ = ["CONSUMER", "Drained", "Pace", "drain"]
+__all__ = ["CONSUMER", "Applier", "Drained", "Pace", "drain"]
 
 CONSUMER: Final = "state"
 """Under which name the worker reads the log."""
@@ -69,7 +69,7 @@ def drain(
 
     progress: called after each batch with the totals so far.
     """
-    run = _Run(bus, books, consumer)
+    run = Applier(bus, books, consumer)
     # First what is free, then, waiting for the other workers, whatever may be left.
     for wait in (False, True):
         while run.step(wait=wait):
@@ -80,13 +80,17 @@ def drain(
     return run.total
 
 
-class _Run:
-    """One draining of the log."""
+class Applier:
+    """Takes one batch after the other from the log; knows its pace and what it has done."""
 
-    def __init__(self, bus: Bus, books: Books, consumer: str) -> None:
+    def __init__(
+        self, bus: Bus, books: Books, consumer: str = CONSUMER, *, partitions: int = PARTITIONS
+    ) -> None:
+        """partitions: how many of them a batch holds at most."""
         self._bus = bus
         self._books = books
         self._consumer = consumer
+        self._partitions = partitions
         self._pace = Pace()
         self._added = 0
         self.total = Drained()
@@ -94,7 +98,11 @@ class _Run:
         self.full = False
 
     def step(self, *, wait: bool) -> bool:
-        """Apply one batch, again when the database chose it as the victim of a deadlock."""
+        """Apply one batch, again when the database chose it as the victim of a deadlock.
+
+        wait: for partitions that other workers hold.
+        Returns whether there was anything to apply.
+        """
         for _ in range(_RETRIES_MAX):
             try:
                 return self._batch(wait=wait)
@@ -105,7 +113,9 @@ class _Run:
 
     def _batch(self, *, wait: bool) -> bool:
         started = time.monotonic()
-        with self._bus.claim(self._consumer, self._pace.limit, wait=wait) as delivery:
+        with self._bus.claim(
+            self._consumer, self._pace.limit, partitions=self._partitions, wait=wait
+        ) as delivery:
             if delivery is None:
                 return False
             applied = apply(delivery.connection, delivery.rows, self._books)

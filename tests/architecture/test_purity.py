@@ -30,6 +30,8 @@ EXCEPTIONS: dict[str, str] = {
     "tidemill.embedded.system": "the programs of a server need an environment",
     "tidemill.database": "waiting for a server that restarts takes real time",
     "tidemill.models": "columns that record when a row was written default to the database's clock",
+    "tidemill.bus.kafka.bus": "waiting for brokers and for other workers takes real time",
+    "tidemill.bus.kafka.sending": "waiting for the brokers' word takes real time",
     "tidemill.bus.postgres": "the log stamps `recorded_at` when an event brings none",
     "tidemill.connectors.stripe.client": "asking again later takes real time, and some chance",
     "tidemill.quarantine": "keeps when an event was set aside",

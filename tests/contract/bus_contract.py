@@ -60,6 +60,9 @@ def strangers(count: int) -> list[str]:
 class BusContract:
     """The promises of `tidemill.bus.log`, as tests."""
 
+    #: Whether `append` knows at once which events are in the log already.
+    counts_duplicates = True
+
     @pytest.fixture
     def bus(self) -> Bus:
         """The implementation under test, with an empty log."""
@@ -72,9 +75,13 @@ class BusContract:
     def test_an_event_is_in_the_log_once(self, bus: Bus) -> None:
         first, second = story("a", 2)
         appended = bus.append([first, first, second])
-        assert (appended.stored, appended.duplicate) == (2, 1)
+        assert (appended.stored, appended.duplicate) == (
+            (2, 1) if self.counts_duplicates else (3, 0)
+        )
         appended = bus.append([second, first])
-        assert (appended.stored, appended.duplicate) == (0, 2)
+        assert (appended.stored, appended.duplicate) == (
+            (0, 2) if self.counts_duplicates else (2, 0)
+        )
         assert read(bus) == [("a", 0), ("a", 1)]
 
     def test_appending_nothing_is_nothing(self, bus: Bus) -> None:
@@ -120,7 +127,7 @@ class BusContract:
     def test_workers_share_the_log(self, bus: Bus) -> None:
         names = strangers(4)
         bus.append([event for name in names for event in story(name, 2)])
-        with bus.claim("reader", 100, partitions=8) as one, bus.claim("reader", 100) as other:
+        with bus.claim("reader", 100, partitions=2) as one, bus.claim("reader", 100) as other:
             assert one is not None
             assert other is not None
             mine, theirs = subjects(one), subjects(other)

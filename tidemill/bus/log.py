@@ -54,7 +54,7 @@ class Refused:
 class Appended:
     """What became of the events that were handed to the log.
 
-    stored:    new in the log.
+    stored:    new in the log, as far as it can know at once.
     duplicate: already there by their id.
     refused:   not in the log; the caller must keep them elsewhere.
     """
@@ -110,4 +110,8 @@ class Bus(Protocol):
         wait:       take all partitions, and wait for those that other workers hold. None then means
                     that everything appended before the call has been applied.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of what the bus holds beside the database, such as a place among its readers."""
         ...

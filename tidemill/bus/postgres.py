@@ -32,6 +32,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     cast,
+    exists,
     func,
     insert,
     select,
@@ -143,6 +144,16 @@ class PostgresBus:
         )
         connection.execute(_move(consumer))
         return Delivery(connection, _delivered, count)
+
+    def skip_missing(self) -> dict[int, tuple[int, int]]:
+        """Go on wherever what comes next was lost: partition → from where, to where.
+
+        A table loses nothing, so there is nothing to skip.
+        """
+        return {}
+
+    def close(self) -> None:
+        """Let go of what the bus holds beside the database; here that is nothing."""
 
     def hold(self, connection: Connection, consumer: str) -> None:
         """Wait until nobody reads for `consumer`, and let nobody until the transaction ends."""
@@ -297,7 +308,12 @@ def _lock_positions(
         # All who wait do so in the same order, and none of them holds what another waits for.
         held = held.order_by(_position.c.partition).with_for_update()
     else:
-        held = held.order_by(_position.c.position).limit(limit).with_for_update(skip_locked=True)
+        # Of those that have something to read: quiet partitions would stay the least far forever.
+        ahead = exists().where(
+            _log.c.partition == _position.c.partition, _log.c.position > _position.c.position
+        )
+        held = held.where(ahead).order_by(_position.c.position).limit(limit)
+        held = held.with_for_update(skip_locked=True)
     rows = [(row.partition, row.position) for row in connection.execute(held)]
     return sorted(rows, key=lambda row: row[1])
 

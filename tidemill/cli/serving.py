@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-import time
-from threading import Thread
+import sys
+from threading import Event, Thread
 from typing import Annotated
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.api.serving import listen, serve, url_of
-from tidemill.bookkeeping import differing
+from tidemill.bookkeeping import bus_of, differing
+from tidemill.bus import PostgresBus
 from tidemill.cli.output import complain, note, printable, say
 from tidemill.cli.session import Desk, Session, session_of
 from tidemill.engine import Tidemill
 from tidemill.errors import TidemillError
-from tidemill.worker import drain
+from tidemill.following import follow
+from tidemill.worker import Drained, drain
 
 __all__ = ["app", "until_interrupted"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-
-_POLL_S = 1.0
 
 
 @app.command("serve")
@@ -50,21 +51,72 @@ def _worker(
     once: Annotated[
         bool, typer.Option("--once", help="End when everything in the log is applied.")
     ] = False,
+    skip_missing: Annotated[
+        bool,
+        typer.Option("--skip-missing", help="Go on where a Kafka topic has lost messages."),
+    ] = False,
 ) -> None:
-    """Apply what is in the log to the tables, and what comes, until Ctrl-C."""
+    """Apply what is in the log to the tables, and what comes, until Ctrl-C.
+
+    Any number of workers share the work. One that is ended finishes its batch first.
+    """
     session = session_of(context)
     with session.store() as store:
         desk = session.desk(store)
-        followed: tuple[str, ...] = ()
-        while True:
-            done = drain(desk.bus, desk.books)
-            if done.batches:
-                note(f"{done.applied:,} events applied, {done.quarantined:,} quarantined")
-                followed = _follow(desk, followed)
+        bus = bus_of(session.settings, store)
+        try:
+            if skip_missing:
+                _skip(bus)
             if once:
+                _told(drain(bus, desk.books))
                 say("Everything in the log is applied.")
-                return
-            time.sleep(_POLL_S)
+            else:
+                _follow_until_ended(Desk(store, bus, desk.books))
+        finally:
+            bus.close()
+
+
+def _skip(bus: PostgresBus) -> None:
+    """Say which messages are given up."""
+    for partition, (stood, goes_on) in sorted(bus.skip_missing().items()):
+        note(f"Partition {partition}: {stood} came next and is not there; going on at {goes_on}.")
+
+
+def _follow_until_ended(desk: Desk) -> None:
+    """Work until a signal comes; the batch at hand is finished first."""
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: _end(stop, number))
+    said = Drained()
+    differed: tuple[str, ...] = ()
+
+    def told(total: Drained) -> None:
+        nonlocal said, differed
+        if total.batches > said.batches:
+            _told(total, said)
+            said, differed = total, _follow(desk, differed)
+
+    follow(desk.bus, desk.books, stop, told=told, troubled=_troubled)
+    note("Ended in good order.")
+
+
+def _end(stop: Event, number: int) -> None:
+    """End in good order; the second time at once."""
+    if stop.is_set():
+        sys.exit(128 + number)
+    stop.set()
+
+
+def _told(total: Drained, before: Drained | None = None) -> None:
+    before = before or Drained()
+    applied, aside = total.applied - before.applied, total.quarantined - before.quarantined
+    if total.batches > before.batches:
+        note(f"{applied:,} events applied, {aside:,} quarantined")
+
+
+def _troubled(error: Exception, delay_s: float) -> None:
+    said = str(error).partition("\n")[0]
+    complain(printable(f"{said} Trying again in {delay_s:g} s."))
 
 
 def _settle(session: Session) -> None:

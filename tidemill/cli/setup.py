@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tidemill.bookkeeping import make_topics
 from tidemill.cli.output import note, say
 from tidemill.cli.session import session_of
 from tidemill.errors import UnknownMetric
@@ -54,9 +55,12 @@ def _settings() -> Iterator[str]:
 
 @app.command("migrate")
 def _migrate(context: typer.Context) -> None:
-    """Bring the database's schema to the version of this program."""
-    with session_of(context).store(migrate=True) as store:
+    """Bring the database's schema to the version of this program; make the Kafka topics."""
+    session = session_of(context)
+    with session.store(migrate=True) as store:
         say(f"The schema of {store.url_display} is current.")
+    for topic in make_topics(session.settings):
+        say(f"Made the topic {topic}.")
 
 
 @app.command("rebuild")

@@ -38,6 +38,8 @@
         ├── DatabaseUnreachable       (Transient)
         ├── DatabaseFull (Transient) · DatabaseTooOld
         ├── BrokerUnreachable         (Transient)
+        ├── BrokerMisconfigured       its topics or rights are not as they must be
+        ├── PositionsLost             a topic does not hold what comes next
         ├── SchemaTooNew · SchemaTooOld · MigrationRefused
         └── EmbeddedServerError
             └── EmbeddedLockStale · EmbeddedDiskFull · EmbeddedVersionMismatch
@@ -55,6 +57,7 @@ from tidemill.errors.config import (
     AddressUnavailable,
     AuthRequired,
     BooksInUse,
+    BrokerMisconfigured,
     BrokerUnreachable,
     ConfigError,
     DatabaseFull,
@@ -63,6 +66,7 @@ from tidemill.errors.config import (
     InvalidSettings,
     MigrationRefused,
     MissingExtra,
+    PositionsLost,
     SchemaTooNew,
     SchemaTooOld,
 )
@@ -138,6 +142,7 @@ __all__ = [
     "AuthRequired",
     "BooksDoNotClose",
     "BooksInUse",
+    "BrokerMisconfigured",
     "BrokerUnreachable",
     "ConfigError",
     "DatabaseFull",
@@ -167,6 +172,7 @@ __all__ = [
     "MissingRate",
     "NotOneValue",
     "Permanent",
+    "PositionsLost",
     "Problem",
     "QueryError",
     "SchemaTooNew",

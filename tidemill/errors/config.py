@@ -8,6 +8,7 @@ __all__ = [
     "AddressUnavailable",
     "AuthRequired",
     "BooksInUse",
+    "BrokerMisconfigured",
     "BrokerUnreachable",
     "ConfigError",
     "DatabaseFull",
@@ -16,6 +17,7 @@ __all__ = [
     "InvalidSettings",
     "MigrationRefused",
     "MissingExtra",
+    "PositionsLost",
     "SchemaTooNew",
     "SchemaTooOld",
 ]
@@ -125,6 +127,34 @@ class BrokerUnreachable(ConfigError, Transient):
             hint="Check KAFKA_BOOTSTRAP_SERVERS and that the broker runs.",
             servers=servers,
             reason=reason,
+        )
+
+
+class BrokerMisconfigured(ConfigError, Permanent):
+    """The Kafka or Redpanda broker answers, but its topics or rights are not as they must be."""
+
+    code = "broker_misconfigured"
+
+
+class PositionsLost(ConfigError, Permanent):
+    """A topic does not hold what comes next, so events would be skipped or read twice."""
+
+    code = "positions_lost"
+
+    def __init__(self, where: str, wanted: int, first: int, end: int) -> None:
+        """Show which offset comes next and which ones there are; `end` is the one after the last.
+
+        where: topic and partition.
+        """
+        super().__init__(
+            f"{where} holds the offsets {first} to {end - 1}, and {wanted} comes next.",
+            hint="The topic was made anew, or messages were deleted before they were read. Start "
+            "one worker with --skip-missing, then send again what is missing: duplicates do no "
+            "harm.",
+            where=where,
+            wanted=wanted,
+            first=first,
+            end=end,
         )
 
 
