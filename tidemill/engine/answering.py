@@ -233,10 +233,10 @@ def _unfinished(periods: Sequence[Period], asked: Asked) -> tuple[str, ...]:
 
 
 def _undefined(table: Table, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A sentence for every ratio that has no value somewhere, saying why."""
+    """A sentence for every quotient that has no value somewhere, saying why."""
     for column in table.columns:
         without = [row for row in rows if row[column.name] is None]
-        if column.unit != "ratio" or not without:
+        if not column.quotient or not without:
             continue
         where = ""
         if len(rows) > 1:

@@ -99,8 +99,8 @@ class _Shape:
 
     @property
     def additive(self) -> tuple[Column, ...]:
-        """The figures that customers' parts add up to: not ratios, but what they divide."""
-        return tuple(each for each in self.figures if each.unit != "ratio")
+        """The figures that customers' parts add up to: not quotients, but what they divide."""
+        return tuple(each for each in self.figures if not each.quotient)
 
     @property
     def additive_main(self) -> Column | None:
@@ -379,19 +379,19 @@ def _indexed(rows: Iterable[Row], shape: _Shape) -> _Rows:
 
 
 def _added(column: Column, one: Value, other: Value) -> Value:
-    """The sum of two rows' figures; ratios have none."""
-    if column.unit == "ratio" or one is None or other is None:
+    """The sum of two rows' figures; quotients have none."""
+    if column.quotient or one is None or other is None:
         return None
     return total((one, other))
 
 
 def _figure(rows: _Rows, key: Key, column: Column) -> Value:
-    """A figure; of a row that is not there it is nothing, and a ratio is undefined."""
+    """A figure; of a row that is not there it is nothing, and a quotient is undefined."""
     row = rows.get(key)
     if row is not None:
         value: Value = row[column.name]
         return value
-    if column.unit == "ratio":
+    if column.quotient:
         return None
     return Decimal(0) if column.unit == "money" else 0
 

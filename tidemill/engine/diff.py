@@ -143,7 +143,7 @@ def _numbered(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[Any, int],
 
 
 def _change(column: Column, before: Value, after: Value) -> Value:
-    if column.unit == "ratio":
+    if column.quotient:
         return less(after, before)
     return less(after or 0, before or 0)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from tidemill.ledger import Fact
+from tidemill.metrics.arpa import Arpa
 from tidemill.metrics.arr import Arr
+from tidemill.metrics.asp import Asp
 from tidemill.metrics.base import Metric
 from tidemill.metrics.churn import Churn
 from tidemill.metrics.customers import Customers
@@ -19,7 +21,16 @@ from tidemill.metrics.retention import Retention
 
 __all__ = ["FACTS", "METRICS"]
 
-METRICS: Final[tuple[type[Metric], ...]] = (Mrr, Arr, Customers, Churn, Retention, QuickRatio)
+METRICS: Final[tuple[type[Metric], ...]] = (
+    Mrr,
+    Arr,
+    Customers,
+    Arpa,
+    Asp,
+    Churn,
+    Retention,
+    QuickRatio,
+)
 """Every metric, in the order of the catalogue."""
 
 FACTS: Final[tuple[Fact, ...]] = tuple(

@@ -53,6 +53,7 @@ __all__ = [
     "RelativeDay",
     "Table",
     "Unit",
+    "average",
     "count",
     "day",
     "instant",
@@ -85,12 +86,17 @@ class Column:
     currency_column: str | None = None
     #: Null is an answer (an undefined ratio, an unknown text), not a sign of missing rates.
     nullable: bool = False
-    #: Why a ratio can be null, for the warning that goes with it.
+    #: Why a quotient can be null, for the warning that goes with it.
     undefined: str = ""
     #: A ratio of a part to its whole: people read it in percent, data stays a fraction.
     share: bool = False
     #: Set for the columns that `--by` puts in front.
     dimension: bool = False
+
+    @property
+    def quotient(self) -> bool:
+        """Whether it is divided: null with a reason when it cannot be; groups' do not add up."""
+        return bool(self.undefined)
 
     def in_base(self, currency: str) -> Column:
         """The column with the base currency filled in where it is meant."""
@@ -148,6 +154,13 @@ def ratio(
     bottom = Column(f"{name}_denominator", of, f"What {name} divides by.")
     rate = Column(name, "ratio", doc, nullable=True, undefined=undefined, share=share)
     return rate, top, bottom
+
+
+def average(name: str, doc: str = "", *, undefined: str) -> tuple[Column, Column, Column]:
+    """Money for each of something, with the money and the count beside it; see `ratio`."""
+    top = Column(f"{name}_numerator", "money", f"What {name} divides.")
+    bottom = Column(f"{name}_denominator", "count", f"What {name} divides by.")
+    return Column(name, "money", doc, nullable=True, undefined=undefined), top, bottom
 
 
 # --- parameters ---------------------------------------------------------------------------------

@@ -85,6 +85,27 @@ class Presence:
         keys = [*self.q.group_columns(found), found.c.customer_id, found.c.place]
         return select(*keys).where(found.c.was_there.is_(False)).cte("entrant")
 
+    @property
+    def newcomers(self) -> Part:
+        """New customers of each window: group columns, place, joined.
+
+        Raises: KnobNotSupported where items cut movements that are told of subscriptions.
+        """
+        if not self.q.cuts_by("item"):
+            return self._passing
+        if self.q.policy.movement_level != "customer":
+            raise KnobNotSupported("movement_level", self.q.policy.movement_level, ["customer"])
+        rows, windows = self.q.rows.c, self.windows
+        told = self.q.select(
+            windows.end,
+            lambda _: [rows.customer_id.label("customer_id"), rows.day.label("day")],
+        ).where(windows.within(rows.day), rows.type == MovementType.NEW.value)
+        new, days = told.subquery("new_row"), windows.days
+        line = [*self.q.group_columns(new), days.c.place]
+        joined = func.count(new.c.customer_id.distinct())
+        found = select(*line, joined.label("joined")).join_from(new, days, days.c.day == new.c.day)
+        return Part(found.group_by(*line).cte("newcomer"))
+
     @cached_property
     def _there(self) -> Part:
         """Customers active at each opening: group columns, place, customers."""

@@ -83,14 +83,14 @@ class Result:
 
     @property
     def money(self) -> str:
-        """The one amount of an answer as people write it, such as ``$12,450.00``.
+        """The one amount of an answer as people write it, such as ``$12,450.00``; "" if undefined.
 
         Raises: NotOneValue when the answer is not one amount.
         """
         column, value = self._single()
         if column.unit != "money" or column.currency is None:
             raise NotOneValue(f"{self.metric} {self.question} answers with a {column.unit}.")
-        return format_money(value, column.currency)
+        return "" if value is None else format_money(value, column.currency)
 
     @property
     def sql(self) -> str:

@@ -81,6 +81,11 @@ class Retained:
             gains.append(MovementType.REACTIVATION)
         return Rate(_total(moved, *gains), -_total(moved, *_LOSSES), (moved,))
 
+    def sale_price(self) -> Rate:
+        """What new customers pay when they join, over how many they are."""
+        moved, joined = self._all_moved, self.presence.newcomers
+        return Rate(_total(moved, MovementType.NEW), joined.of("joined"), (moved, joined))
+
     # --- what was there -------------------------------------------------------------------------
 
     @cached_property

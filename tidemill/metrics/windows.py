@@ -114,6 +114,11 @@ class Windows:
         firsts = [eve + _DAY for eve in self.eves]
         return func.width_bucket(day, cast(literal(firsts, _DATES), _DATES))
 
+    def closed_before(self, day: ColumnElement[Any]) -> ColumnElement[int]:
+        """How many windows were over when a day began: what happens then is no part of them."""
+        firsts = [each.end + _DAY for each in self.calendar.periods]
+        return func.width_bucket(day, cast(literal(firsts, _DATES), _DATES))
+
     def within(self, day: ColumnElement[Any]) -> ColumnElement[bool]:
         """That a day lies between the first window's opening and the last one's end."""
         return and_(day >= self.first_day, day <= self.end)
@@ -157,9 +162,17 @@ class Rate:
 
 
 def rate_table(
-    q: Query, windows: Windows, rates: Iterable[tuple[str, Rate]], *, warnings: Sequence[str] = ()
+    q: Query,
+    windows: Windows,
+    rates: Iterable[tuple[str, Rate]],
+    *,
+    behind: Behind | None = None,
+    warnings: Sequence[str] = (),
 ) -> Table:
-    """One row a group and window: the period where the question has it, then named rates."""
+    """One row a group and window: the period where the question has it, then named rates.
+
+    behind: what the rates rest on, when that is not the days of the windows.
+    """
     named = list(rates)
     parts = list(dict.fromkeys(part for _, rate in named for part in rate.parts))
     window = windows.cte
@@ -182,7 +195,7 @@ def rate_table(
     return q.table(
         statement,
         periods=windows.calendar.periods,
-        behind=Behind(windows.first_day, windows.end),
+        behind=behind or Behind(windows.first_day, windows.end),
         needs=tuple(need for part in parts for need in part.needs),
         warnings=(*windows.warnings, *warnings),
     )
@@ -192,4 +205,6 @@ def _lines(q: Query, parts: Sequence[Part]) -> FromClause | None:
     """Every group that any part has something of; None without groups."""
     if not q.groups:
         return None
-    return union(*(select(*q.group_columns(part.rows)) for part in parts)).subquery("line")
+    # Distinct in itself: a union of one statement would remove nothing.
+    each = (select(*q.group_columns(part.rows)).distinct() for part in parts)
+    return union(*each).subquery("line")
