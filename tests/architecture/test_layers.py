@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "replay",
         "reports",
         "summary",
+        "sync",
         "testing",
         "worker",
     ),

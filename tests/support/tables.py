@@ -9,13 +9,16 @@ from sqlalchemy import Connection, Row, select
 
 from tidemill import models
 
-__all__ = ["BELOW_THE_LOG", "Rows", "exact_tables", "named_tables"]
+__all__ = ["BELOW_THE_LOG", "Rows", "exact_tables", "named_tables", "undated_tables"]
 
+# The log itself, and what is neither in it nor made from it.
+_BESIDE: Final = {
+    *("source", "event_log", "consumer_position", "quarantine", "policy_in_use"),
+    *("sync_run", "sync_object", "reconciliation"),
+}
 # Every table that is made from the log.
 BELOW_THE_LOG: Final = tuple(
-    table
-    for table in models.metadata.sorted_tables
-    if table.name not in {"source", "event_log", "consumer_position", "quarantine", "policy_in_use"}
+    table for table in models.metadata.sorted_tables if table.name not in _BESIDE
 )
 
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -35,6 +38,15 @@ def named_tables(connection: Connection) -> Rows:
 
     Keys are log positions, so they depend on the order of arrival; nothing else may.
     """
+    return _tables(connection, {"id"})
+
+
+def undated_tables(connection: Connection) -> Rows:
+    """As `named_tables`, also without the time of recording: for events that bring none."""
+    return _tables(connection, {"id", "recorded_at", "state_recorded_at"})
+
+
+def _tables(connection: Connection, left_out: set[str]) -> Rows:
     names = _names(connection)
     return {
         table.name: sorted(
@@ -42,7 +54,7 @@ def named_tables(connection: Connection) -> Rows:
                 tuple(
                     names[column][value] if column in names and value is not None else value
                     for column, value in zip(row._fields, _plain(row), strict=True)
-                    if column != "id"
+                    if column not in left_out
                 )
                 for row in connection.execute(select(table))
             ),

@@ -31,6 +31,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sources": ("sources", _CATALOGUE),
     "demo": ("demo", _DATA),
     "import": ("importing", _DATA),
+    "sync": ("syncing", _DATA),
     "fx": ("rates", _DATA),
     "quarantine": ("quarantine", _DATA),
     "init": ("setup", _RUN),

@@ -28,7 +28,7 @@
     ├── VendorError                   a billing system's API cannot be read
     │   ├── ApiKeyMissing · ApiKeyRefused · ApiKeyWrongMode · ApiPermissionMissing
     │   ├── ApiRequestRefused         (Permanent)
-    │   └── ApiUnreachable            (Transient)
+    │   └── ApiUnreachable · SyncUnderway (Transient)
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
         ├── MissingExtra              an optional part is not installed
@@ -127,6 +127,7 @@ from tidemill.errors.vendor import (
     ApiPermissionMissing,
     ApiRequestRefused,
     ApiUnreachable,
+    SyncUnderway,
     VendorError,
 )
 from tidemill.problems import Issue, Problem, did_you_mean
@@ -178,6 +179,7 @@ __all__ = [
     "SchemaTooNew",
     "SchemaTooOld",
     "StatementTimedOut",
+    "SyncUnderway",
     "TidemillError",
     "Transient",
     "UnknownCommand",

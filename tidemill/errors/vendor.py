@@ -13,6 +13,7 @@ __all__ = [
     "ApiPermissionMissing",
     "ApiRequestRefused",
     "ApiUnreachable",
+    "SyncUnderway",
     "VendorError",
 ]
 
@@ -117,4 +118,18 @@ class ApiUnreachable(VendorError, IngestError, Transient):
             path=path,
             reason=reason,
             attempts=attempts,
+        )
+
+
+class SyncUnderway(VendorError, IngestError, Transient):
+    """Another process is reading the same source."""
+
+    code = "sync_underway"
+
+    def __init__(self, source: str) -> None:
+        """Name the source."""
+        super().__init__(
+            f"Another process is reading the source {source!r} already.",
+            hint="Wait for it to end; two at once would only slow each other down.",
+            source=source,
         )

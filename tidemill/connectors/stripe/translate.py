@@ -28,6 +28,7 @@ from tidemill.errors import InvalidEvent
 from tidemill.events import NAMESPACE, make_event
 from tidemill.payloads import Payload
 from tidemill.problems import Problem
+from tidemill.vocabulary import Confidence
 
 __all__ = ["Setting", "translate"]
 
@@ -36,6 +37,7 @@ _THIN: Final = (
     "payloads"
 )
 _ONE_OFF: Final = "a payment that belongs to no customer"
+_CONFIDENCES: Final = frozenset(Confidence)
 _NOT_RECURRING: Final = "a price that does not recur"
 
 
@@ -181,10 +183,14 @@ def _payer(found: Fields) -> str:
     return payer or ""
 
 
-def _subscription(found: Fields, change: Change, _: Fields, known: Known) -> _Outcome:
+def _subscription(found: Fields, change: Change, event: Fields, known: Known) -> _Outcome:
     payer, state = _payer(found), read_subscription(found, change, known)
     if state is None:
         return None
+    sure = event.text("confidence")
+    if sure in _CONFIDENCES:
+        # Stripe never sends this; what is reconstructed from its objects says it (`told`).
+        state = replace(state, confidence=Confidence(sure))
     return _Draft(f"subscription.{subscription_label(found, change)}", payer, state)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from tidemill.testing.stripe.account import FakeAccount
@@ -135,7 +136,7 @@ def _filtered(objects: list[_Json], name: str, query: _Query) -> list[_Json]:
     if name == "events" and (kinds := {*query.get("types[]", ()), *query.get("type", ())}):
         if len(kinds) > _TYPES_MAX:
             raise Refusal(400, f"You may pass at most {_TYPES_MAX} types.")
-        tests.append(lambda each: each["type"] in kinds)
+        tests.append(lambda each: any(fnmatchcase(each["type"], kind) for kind in kinds))
     return [each for each in objects if all(test(each) for test in tests)] if tests else objects
 
 

@@ -1,0 +1,165 @@
+"""From what a run has read to events: everything it tells, in an order of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from tidemill.connectors.base import Item
+from tidemill.connectors.stripe.backfill import EVENTS_KEPT_S, Staged
+from tidemill.connectors.stripe.client import Json
+from tidemill.connectors.stripe.known import Known
+from tidemill.connectors.stripe.survey import Survey
+from tidemill.connectors.stripe.told import Teller, items_of, learn
+from tidemill.models import payment, source
+from tidemill.sync import runs
+from tidemill.sync.changed import as_of_dates
+from tidemill.sync.runs import Run
+
+__all__ = ["events_from", "tell", "teller_for"]
+
+_THINGS: Final = ("product", "price", "customer")
+_MONEY: Final = ("invoice", "charge", "dispute", "credit_note")
+
+
+def events_from(run: Run) -> int:
+    """Since when a run knows every event Stripe has, in Unix seconds."""
+    return int(run.place.get("events_from") or run.started_at.timestamp() - EVENTS_KEPT_S)
+
+
+def teller_for(connection: Connection, run: Run, *, test_mode: bool) -> Teller:
+    """Who tells what a run has read, knowing what the books know already."""
+    known = Known()
+    for found in runs.staged(connection, run, "price", "coupon", "subscription"):
+        learn(known, found)
+    return Teller(
+        source=run.source,
+        test_mode=test_mode,
+        known=known,
+        events_from=events_from(run),
+        read_at=int(run.place["read_at"]),
+        observed=runs.observed_from(connection, run.source),
+    )
+
+
+def tell(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
+    """Everything a run has read, as events: what is sold, who buys, the past, money, the events.
+
+    The same run tells the same, however often.
+    """
+    if run.whole:
+        yield from _things(connection, run, teller)
+        yield from _histories(connection, run, teller)
+        yield from _money(connection, run, teller)
+    else:
+        yield from _newcomers(connection, run, teller)
+    yield from _events(connection, run, teller)
+
+
+def _things(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
+    ended = runs.unlisted_customers(connection, run)
+    batch: list[Staged] = []
+    for found in runs.staged(connection, run, *_THINGS):
+        raw = found.value()
+        if raw.get("deleted") is True:
+            yield from teller.deleted_customer(found.id, ended.get(found.id) or teller.events_from)
+            continue
+        batch.append(found)
+        if len(batch) >= _BATCH:
+            yield from _batch(connection, run, teller, batch)
+            batch = []
+    yield from _batch(connection, run, teller, batch)
+
+
+_BATCH: Final = 500
+
+
+def _batch(connection: Connection, run: Run, teller: Teller, batch: list[Staged]) -> Iterator[Item]:
+    """Objects that carry no date of their last change, dated by what the books have of them."""
+    dates = {}
+    if run.place.get("mode") == "again":
+        first = [(each, list(teller.thing(each))) for each in batch]
+        dates = as_of_dates(connection, run.source, first, teller.read_at)
+    for found in batch:
+        at = dates.get((found.kind, found.id), 0)
+        if at is not None:
+            yield from teller.thing(found, as_of=at or None)
+
+
+def _histories(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
+    after: dict[str, int] = {}
+    if run.place.get("mode") == "again":
+        after = runs.last_versions(connection, run.source, run.started_at)
+    for customers in runs.owners(connection, run):
+        objects = runs.staged_of(connection, run, customers)
+        for found in objects:
+            if found.kind == "invoice":
+                learn(teller.known, found)
+        yield from teller.histories(objects, after=after)
+
+
+def _newcomers(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
+    """Subscriptions the books have never heard of, though no event of them is left to tell."""
+    have = runs.last_versions(connection, run.source, run.started_at)
+    for customers in runs.owners(connection, run):
+        objects = runs.staged_of(connection, run, customers)
+        new = [each for each in objects if each.kind != "subscription" or each.id not in have]
+        yield from teller.histories(new, after={})
+
+
+def _money(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
+    for found in runs.staged(connection, run, *_MONEY):
+        yield from teller.thing(found)
+    told = _told_by_charges(connection, run.source)
+    for found in runs.staged(connection, run, "refund"):
+        # Since the day from which events are kept they tell it, in the words of their version.
+        recent = (found.created or 0) >= teller.events_from
+        charge = found.value().get("charge")
+        key = charge.get("id") if isinstance(charge, dict) else charge
+        if not recent and key not in told:
+            yield from teller.thing(found)
+
+
+def _told_by_charges(connection: Connection, name: str) -> set[str]:
+    """Charges whose refunds the books have under the charge's name: told by older versions."""
+    query = (
+        select(payment.c.external_id)
+        .join(source, source.c.id == payment.c.source_id)
+        .where(
+            source.c.name == name,
+            payment.c.kind == "refunded",
+            payment.c.external_id.contains("/refunded/"),
+        )
+    )
+    return {str(each).partition("/")[0] for each in connection.execute(query).scalars()}
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def _events(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
+    survey = Survey()
+    survey.known = teller.known
+    for found in runs.staged(connection, run, "event"):
+        survey.look(found.body.encode())
+    if survey.tied:
+        survey.settle(each.body.encode() for each in runs.staged(connection, run, "event"))
+    for found in runs.staged(connection, run, "event"):
+        raw = _whole(connection, run, found.value())
+        made = survey.translate(raw, source=run.source, test_mode=teller.test_mode)
+        yield from items_of(raw, made, run.source)
+
+
+def _whole(connection: Connection, run: Run, event: Json) -> Json:
+    """The event with all lines of its invoice, of which events hold only the first ten."""
+    data: Any = event.get("data")
+    found: Any = data.get("object") if isinstance(data, dict) else None
+    lines = found.get("lines") if isinstance(found, dict) else None
+    if not isinstance(lines, dict) or lines.get("has_more") is not True:
+        return event
+    held = runs.staged_one(connection, run, "invoice", str(found.get("id")))
+    if held is None:
+        return event
+    return {**event, "data": {**data, "object": {**found, "lines": held.value().get("lines")}}}
