@@ -15,7 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -127,6 +127,10 @@ class Database:
                         sa.select(sa.func.set_config("transaction_read_only", "on", True))
                     )
                 yield reading
+
+    def writable(self) -> Database:
+        """The same database for what is meant to write, also when it was opened to read only."""
+        return replace(self, engine=self.engine.execution_options(postgresql_readonly=False))
 
     def close(self) -> None:
         """Close all connections; the embedded server stops when nobody else uses it."""

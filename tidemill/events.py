@@ -22,7 +22,9 @@ from tidemill.errors import InvalidEvent, Problem, did_you_mean
 from tidemill.payloads import (
     CATALOGUE_TYPES,
     EVENT_TYPES,
+    AttributePinned,
     Customer,
+    CustomerAttributes,
     CustomerMerged,
     CustomerRef,
     Discount,
@@ -52,7 +54,9 @@ __all__ = [
     "EVENT_TYPES",
     "NAMESPACE",
     "SCHEMA_VERSION",
+    "AttributePinned",
     "Customer",
+    "CustomerAttributes",
     "CustomerMerged",
     "CustomerRef",
     "Discount",
@@ -251,7 +255,8 @@ def _subject(payload: Payload) -> str:
 
 def _own_customer(payload: Any) -> str:
     """Events about a customer travel with that customer, also when the envelope leaves it out."""
-    return payload.id if isinstance(payload, Customer | CustomerMerged) else ""
+    own = isinstance(payload, Customer | CustomerAttributes | CustomerMerged)
+    return payload.id if own else ""
 
 
 def _encoded(value: Mapping[str, Any]) -> bytes:

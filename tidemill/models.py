@@ -43,8 +43,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 __all__ = [
+    "attribute",
+    "attribute_pin",
     "consumer_position",
     "customer",
+    "customer_attribute",
     "customer_merge",
     "event_log",
     "fx_rate",
@@ -163,6 +166,51 @@ customer = Table(
     Column("state_recorded_at", _Instant),
     Column("state_event_id", Uuid),
     UniqueConstraint("source_id", "external_id"),
+)
+
+customer_attribute = Table(
+    "customer_attribute",
+    metadata,
+    Column("customer_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    # "billing": of the customer's own event, so gone with the next one that does not name it;
+    # "set": of customer.attributes_set, which stands before it. Without a text it was set to null.
+    Column("given", Text, nullable=False),
+    # The value as each kind it can be read as: `attribute_rows.readings`.
+    Column("text", Text),
+    Column("number", Numeric),
+    Column("flag", Boolean),
+    Column("moment", _Instant),
+    Column("state_at", _Instant, nullable=False),
+    Column("state_sequence", Integer, nullable=False),
+    Column("state_recorded_at", _Instant, nullable=False),
+    Column("state_event_id", Uuid, nullable=False),
+    # By name first: a question asks for one attribute of all customers.
+    PrimaryKeyConstraint("name", "customer_id", "given"),
+    Index(None, "customer_id"),
+)
+
+attribute = Table(
+    "attribute",
+    metadata,
+    Column("name", Text, primary_key=True),
+    # The kind of the first value of all, and the order key of the event that gave it.
+    Column("kind", Text, nullable=False),
+    Column("first_at", _Instant, nullable=False),
+    Column("first_sequence", Integer, nullable=False),
+    Column("first_recorded_at", _Instant, nullable=False),
+    Column("first_event_id", Uuid, nullable=False),
+)
+
+attribute_pin = Table(
+    "attribute_pin",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text),  # null: no longer pinned
+    Column("state_at", _Instant, nullable=False),
+    Column("state_sequence", Integer, nullable=False),
+    Column("state_recorded_at", _Instant, nullable=False),
+    Column("state_event_id", Uuid, nullable=False),
 )
 
 product = Table(

@@ -16,6 +16,7 @@ from uuid import UUID
 from msgspec import Meta, Raw, Struct
 
 from tidemill.vocabulary import (
+    AttributeKind,
     CollectionMethod,
     Confidence,
     DiscountDuration,
@@ -33,9 +34,12 @@ __all__ = [
     "CATALOGUE_TYPES",
     "EVENT_TYPES",
     "Amount",
+    "AttributePinned",
+    "Attributes",
     "Country",
     "Currency",
     "Customer",
+    "CustomerAttributes",
     "CustomerMerged",
     "CustomerRef",
     "Day",
@@ -98,6 +102,10 @@ _NotNegative = Annotated[
     Meta(ge=0, le=_LARGEST, description="a whole number of minor units, not negative, below 10^15"),
 ]
 _Times = Annotated[int, Meta(ge=1, le=3660, description="a whole number from 1 to 3660")]
+Attributes = Annotated[
+    dict[Identifier, str | int | float | bool | None],
+    Meta(description="an object of texts, numbers and booleans"),
+]
 _Attempt = Annotated[int, Meta(ge=0, le=_INT32, description="a whole number, not negative")]
 
 
@@ -131,10 +139,24 @@ class Customer(Payload, frozen=True, omit_defaults=True, kw_only=True):
     country: Country | None = None
     currency: Currency | None = None
     created_at: Instant | None = None
-    attributes: Annotated[
-        dict[Identifier, str | int | float | bool | None] | None,
-        Meta(description="an object of texts, numbers and booleans"),
-    ] = None
+    attributes: Attributes | None = None
+
+
+class CustomerAttributes(Payload, frozen=True, omit_defaults=True, kw_only=True):
+    """``customer.attributes_set``: what the business itself knows of a customer, key by key.
+
+    A key stands before the billing system's own of that name until it is set to null.
+    """
+
+    id: Identifier
+    attributes: Attributes
+
+
+class AttributePinned(Payload, frozen=True, omit_defaults=True, kw_only=True):
+    """``attribute.pinned``: what kind the attribute `id` is of; null goes by its values again."""
+
+    id: Identifier
+    kind: AttributeKind | None
 
 
 class Product(Payload, frozen=True, omit_defaults=True, kw_only=True):
@@ -284,6 +306,7 @@ class Expense(Payload, frozen=True, omit_defaults=True, kw_only=True):
 _CHANGES = ("created", "updated", "deleted")
 _FAMILIES: tuple[tuple[str, type[Payload], tuple[str, ...]], ...] = (
     ("customer", CustomerMerged, ("merged",)),
+    ("customer", CustomerAttributes, ("attributes_set",)),
     ("customer", Customer, _CHANGES),
     ("product", Product, _CHANGES),
     ("plan", Plan, _CHANGES),
@@ -304,6 +327,7 @@ _FAMILIES: tuple[tuple[str, type[Payload], tuple[str, ...]], ...] = (
     ("payment", Payment, ("succeeded", "failed", "refunded", "disputed")),
     ("fx_rate", FxRate, ("published",)),
     ("expense", Expense, ("recorded",)),
+    ("attribute", AttributePinned, ("pinned",)),
 )  # fmt: skip
 
 EVENT_TYPES: Mapping[str, type[Payload]] = MappingProxyType(
@@ -311,8 +335,9 @@ EVENT_TYPES: Mapping[str, type[Payload]] = MappingProxyType(
 )
 """Event type → the payload it carries."""
 
+_OF_NOBODY = {"attribute", "expense", "fx_rate", "plan", "product"}
 CATALOGUE_TYPES: frozenset[str] = frozenset(
-    name for name in EVENT_TYPES if name.split(".")[0] in {"product", "plan", "fx_rate", "expense"}
+    name for name in EVENT_TYPES if name.split(".")[0] in _OF_NOBODY
 )
 """Types that belong to no customer."""
 

@@ -15,13 +15,14 @@ Rules that hold for every provider:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import FromClause, Select, and_, case, exists, false, func, or_, select, true
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill import models
+from tidemill.attribute_rows import attribute_rows, no_attributes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,6 +33,8 @@ __all__ = ["COLUMNS", "Relations", "core_relations"]
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "customers": ("customer_id", "source_id", "external_id", "name", "email", "country"),
+    # One value a customer and attribute, as each kind it can be read as.
+    "customer_attributes": ("customer_id", "attribute", "text", "number", "flag", "moment"),
     # Which customer's books a customer belongs to; a customer that was never merged has no row.
     "identities": ("customer_id", "canonical_id"),
     "sources": ("source_id", "name"),
@@ -142,6 +145,7 @@ class Relations:
     payments: FromClause
     fx_rates: FromClause
     base_currency: str
+    customer_attributes: FromClause = field(default_factory=no_attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,7 @@ def core_relations(
         payments=_payments(scope),
         fx_rates=_fx_rates(known_at),
         base_currency=base_currency,
+        customer_attributes=attribute_rows(known_at),
     )
 
 

@@ -21,6 +21,9 @@ __all__ = ["Parse", "Replayed", "rebuild", "rebuild_facts", "replay"]
 # Everything that is made from the log alone.
 _MADE: Final[tuple[Table, ...]] = (
     models.customer,
+    models.customer_attribute,
+    models.attribute,
+    models.attribute_pin,
     models.customer_merge,
     models.product,
     models.plan,

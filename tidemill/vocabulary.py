@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "AttributeKind",
     "Cause",
     "ChurnReason",
     "CollectionMethod",
@@ -262,6 +263,19 @@ class Confidence(StrEnum):
     """Put together afterwards from dated records, such as invoices."""
     INFERRED = "inferred"
     """Assumed, for lack of records."""
+
+
+class AttributeKind(StrEnum):
+    """What the values of an attribute are."""
+
+    STRING = "string"
+    """Texts."""
+    NUMBER = "number"
+    """Numbers, exact."""
+    BOOL = "bool"
+    """True or false."""
+    INSTANT = "instant"
+    """Instants; a day alone is its midnight in UTC."""
 
 
 class ExpenseCategory(StrEnum):

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "validation",
         "vocabulary",
     ),
-    ("bus", "database", "embedded", "fx", "migrations", "models", "relations"),
+    ("attribute_rows", "bus", "database", "embedded", "fx", "migrations", "models", "relations"),
     ("connectors", "ledger"),
     ("attributes", "metrics", "quarantine", "segments", "state"),
     (

@@ -168,7 +168,9 @@ def test_every_question_is_described(api: httpx.Client) -> None:
     params = {each["name"]: each for each in series["parameters"]}
     assert params["start"]["schema"] == {"type": "string", "format": "date"}
     assert params["grain"]["schema"]["enum"] == ["day", "week", "month", "quarter", "year"]
-    assert "plan" in params["dimensions"]["schema"]["items"]["enum"]
+    named, attribute = params["dimensions"]["schema"]["items"]["anyOf"]
+    assert "plan" in named["enum"]
+    assert attribute["pattern"] == r"^attribute\."
     assert list(series["responses"]["400"]["content"]) == ["application/problem+json"]
     assert "ResultDocument" in str(series["responses"]["200"])
     for metric in api.get("/api/metrics").json()["metrics"]:

@@ -64,7 +64,7 @@ def _statement(policy: Policy) -> Select[Any]:
         policy=policy,
         cube=Churn.cube,
         question=Churn.questions()["series"],
-        bound=Bound({}, (), (), ()),
+        bound=Bound({}, (), (), (), Churn.cube),
     )
     retained = Retained(q, Windows.of(q, START, END, "month"))
     made = (

@@ -51,6 +51,8 @@ SUBSCRIPTION: dict[str, Any] = {
 
 PAYLOADS: dict[str, dict[str, Any]] = {
     "customer.merged": {"id": "c1", "into": {"source": "lago", "customer": "x"}},
+    "customer.attributes_set": {"id": "c1", "attributes": {"tier": "gold", "seats": None}},
+    "attribute": {"id": "tier", "kind": "string"},
     "customer": {"id": "c1", "name": "A", "email": "a@example.org", "country": "cz",
                  "currency": "CZK", "created_at": "2025-01-01T00:00:00Z",
                  "attributes": {"tier": "gold", "seats": 5, "rate": 0.5, "vip": True}},
@@ -120,10 +122,10 @@ def test_every_type_of_the_contract_is_read(type: str) -> None:
 def test_the_types_are_those_of_the_contract() -> None:
     families = {name.split(".")[0] for name in EVENT_TYPES}
     assert families == {"customer", "product", "plan", "subscription", "invoice", "payment",
-                        "fx_rate", "expense"}  # fmt: skip
-    assert len(EVENT_TYPES) == 10 + 16 + 6 + 4 + 2
+                        "fx_rate", "expense", "attribute"}  # fmt: skip
+    assert len(EVENT_TYPES) == 11 + 16 + 6 + 4 + 3
     assert {name.split(".")[0] for name in CATALOGUE_TYPES} == {
-        "product", "plan", "fx_rate", "expense",
+        "product", "plan", "fx_rate", "expense", "attribute",
     }  # fmt: skip
 
 

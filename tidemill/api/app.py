@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import RedirectResponse, Response
 
 from tidemill.api.answers import answer
+from tidemill.api.attributes import attribute_routes
 from tidemill.api.errors import MEDIA_TYPE, problem, problem_of, status_of
 from tidemill.api.routes import metric_routes
 from tidemill.database import SchemaState, schema_state
@@ -55,6 +56,7 @@ def create_app(tidemill: Tidemill, *, hosts: Sequence[str] = LOOPBACK_NAMES) -> 
     app.add_exception_handler(HTTPException, _not_there)
     app.add_exception_handler(Exception, _defect)
     _health(app, tidemill)
+    app.include_router(attribute_routes(tidemill))
     app.include_router(metric_routes(tidemill))
     app.get("/", include_in_schema=False)(_welcome)
     return app

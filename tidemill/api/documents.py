@@ -5,11 +5,14 @@ Answers are made by the results themselves; a test holds the two equal.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tidemill.api.errors import MEDIA_TYPE
+
 __all__ = [
+    "PROBLEMS",
     "ColumnDocument",
     "FreshnessDocument",
     "PolicyDocument",
@@ -91,3 +94,13 @@ class ProblemDocument(_Document):
     detail: str
     hint: str
     errors: list[ProblemItem]
+
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {
+        "model": ProblemDocument,
+        "description": "What is wrong, with every problem and what to do about it.",
+        "content": {MEDIA_TYPE: {}},
+    }
+}
+"""How a route that can refuse describes it in the OpenAPI document."""

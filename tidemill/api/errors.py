@@ -21,6 +21,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
         "unknown_metric": HTTPStatus.NOT_FOUND,
         "unknown_question": HTTPStatus.NOT_FOUND,
         "unknown_quarantined": HTTPStatus.NOT_FOUND,
+        "unknown_attribute": HTTPStatus.NOT_FOUND,
         "ingest_error": HTTPStatus.BAD_REQUEST,
         # The question is fine, the data do not suffice for a whole answer.
         "missing_rate": HTTPStatus.CONFLICT,

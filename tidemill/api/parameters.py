@@ -183,6 +183,9 @@ def _wanted(
 
 # --- as OpenAPI describes them --------------------------------------------------------------------
 
+# Which attributes there are changes with the books: see /api/attributes.
+_ATTRIBUTE: Final = {"type": "string", "pattern": "^attribute\\."}
+
 
 def described(questions: Iterable[QuestionInfo]) -> list[dict[str, Any]]:
     """The parameters of one question, or of any of several, for the OpenAPI document."""
@@ -195,7 +198,7 @@ def described(questions: Iterable[QuestionInfo]) -> list[dict[str, Any]]:
         _parameter(
             "dimensions",
             "Dimensions to group by, separated by commas or repeated.",
-            {"type": "array", "items": {"type": "string", "enum": dimensions}},
+            {"type": "array", "items": {"anyOf": [{"enum": dimensions}, _ATTRIBUTE]}},
             explode=False,
         ),
         _parameter(

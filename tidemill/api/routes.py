@@ -9,8 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidemill.api.answers import answer
-from tidemill.api.documents import ProblemDocument, ResultDocument
-from tidemill.api.errors import MEDIA_TYPE
+from tidemill.api.documents import PROBLEMS, ResultDocument
 from tidemill.api.parameters import (
     CUSTOMER,
     TIMELINE,
@@ -32,15 +31,10 @@ from tidemill.problems import Problem
 
 __all__ = ["metric_routes"]
 
-_PROBLEM: Final[dict[str, Any]] = {
-    "model": ProblemDocument,
-    "description": "What is wrong, with every problem and what to do about it.",
-    "content": {MEDIA_TYPE: {}},
-}
 _RESULT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"model": ResultDocument, "description": "The answer."},
-    400: _PROBLEM,
-    409: _PROBLEM | {"description": "Data incomplete for the question."},
+    **PROBLEMS,
+    409: PROBLEMS[400] | {"description": "Data incomplete for the question."},
 }
 
 

@@ -29,6 +29,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "metrics": ("catalogue", _CATALOGUE),
     "policies": ("catalogue", _CATALOGUE),
     "sources": ("sources", _CATALOGUE),
+    "attributes": ("attributes", _CATALOGUE),
     "demo": ("demo", _DATA),
     "import": ("importing", _DATA),
     "sync": ("syncing", _DATA),

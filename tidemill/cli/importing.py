@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from tidemill.bookkeeping import DEMO, clear, source_kinds
+from tidemill.cli import importing_csv
 from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, complain, note, printable, say
 from tidemill.cli.progress import counting
@@ -69,6 +70,21 @@ def _stripe_events(
         how,
         "stripe",
         lambda file: read_stripe_events(file, source=source, test_mode=test_mode),
+    )
+
+
+@app.command("csv")
+def _csv(
+    context: typer.Context,
+    kind: importing_csv.Kind,
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="CSV; - reads stdin.")],
+    source: importing_csv.Source,
+    at: importing_csv.At = None,
+    how: Printed = "table",
+) -> None:
+    """Tables with a header line; a file with anything wrong in it is refused whole."""
+    _import(
+        context, files, how, "files", lambda file: importing_csv.reading(kind, file, source, at)
     )
 
 

@@ -87,7 +87,7 @@ class Asker:
         """The movements of a range, filtered as the question is."""
         listing = Mrr.questions()["movements"]
         start, end = behind.start, behind.end
-        bound = Bound({"start": start, "end": end}, (), asked.bound.conditions, asked.bound.filters)
+        bound = replace(asked.bound, params={"start": start, "end": end}, dimensions=())
         rows = replace(asked, info=replace(asked.info, name="mrr"), question=listing, bound=bound)
         return self._result(rows, movement_rows(self._query(rows), start, end), rows_max=rows_max)
 
@@ -188,7 +188,7 @@ class Asker:
             rows=rows,
             relations=relations,
             policy=asked.policy,
-            cube=asked.info.kind.cube,
+            cube=asked.bound.cube,
             question=asked.question,
             bound=asked.bound,
             measure=measure,

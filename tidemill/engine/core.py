@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property, partial
 from typing import Any, Final
 
+from tidemill.attributes import attribute_names, known_attributes, with_attributes
 from tidemill.database import Database
 from tidemill.engine.answering import Asked, Asker, asking, require_honoured
 from tidemill.engine.compare import CUSTOMERS_MAX, compare
@@ -27,6 +28,7 @@ from tidemill.errors import InvalidQuery, UnknownCustomer
 from tidemill.metrics import METRICS
 from tidemill.metrics.binding import bind
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
+from tidemill.metrics.cube import Cube
 from tidemill.metrics.result import Freshness, Result
 from tidemill.metrics.spec import Filter, QuerySpec
 from tidemill.money import currency_code
@@ -295,8 +297,17 @@ class MetricsEngine:
         info = self._catalogue.metric(metric)
         declared = info.declared(info.question(question).name)
         today = day_of(under.as_of, under.policy.tz)
-        bound = bind(info.kind, declared, params, spec or QuerySpec(), today)
+        spec = spec or QuerySpec()
+        cube = self._cube(info.kind.cube, spec, under.policy)
+        bound = bind(info.kind, declared, params, spec, today, cube)
         return Asked(info, declared, bound, under.policy, under.known_at, under.as_of)
+
+    def _cube(self, cube: Cube, spec: QuerySpec, policy: Policy) -> Cube:
+        """The cube with the attributes there are, where the question speaks of any."""
+        if not attribute_names(spec):
+            return cube
+        with self.database.snapshot() as connection:
+            return with_attributes(cube, known_attributes(connection), policy.tz)
 
     def _explain(self, asked: Asked, customer: str | None = None) -> Explanation:
         with self._asker(asked) as asker:

@@ -12,6 +12,7 @@ from tidemill import database
 from tidemill.bookkeeping import FACTS, settle
 from tidemill.bus import PostgresBus
 from tidemill.companies import Named, Suggestion, merge, suggestions, unmerge
+from tidemill.engine.attributes import Attributes
 from tidemill.engine.compare import CUSTOMERS_MAX
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
@@ -182,6 +183,11 @@ class Tidemill:
         customer = Named.read(merged)
         return unmerge(self.database, *self._desk(), customer, datetime.now(UTC))
 
+    @property
+    def attributes(self) -> Attributes:
+        """What the business knows of its customers: list, values, set, pin."""
+        return Attributes(self.database, self.engine.base_currency, self._desk)
+
     def catalogue(self) -> Catalogue:
         """Every metric, question, parameter, column and dimension."""
         return self.engine.catalogue()
@@ -209,9 +215,10 @@ class Tidemill:
 
     def _desk(self) -> tuple[PostgresBus, Books]:
         """What writes; the facts are those of the configured policy then."""
-        bus = PostgresBus(self.database)
+        store = self.database.writable()
+        bus = PostgresBus(store)
         books = Books(FACTS, self.engine.policy, self.engine.base_currency)
-        settle(self.database, bus, books)
+        settle(store, bus, books)
         return bus, books
 
     def _engine_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@
     ├── QueryError                    the question cannot be answered as asked
     │   ├── InvalidQuery              several problems at once
     │   ├── UnknownMetric · UnknownQuestion · UnknownMeasure · UnknownDimension · UnknownSegment
+    │   ├── UnknownAttribute          no customer has ever had it
     │   ├── UnknownCommand            the command line has no command of this name
     │   ├── UnknownSource             no connected source has this name
     │   ├── UnknownCustomer           no source knows a customer of this id
@@ -99,6 +100,7 @@ from tidemill.errors.query import (
     NotOneValue,
     QueryError,
     StatementTimedOut,
+    UnknownAttribute,
     UnknownCommand,
     UnknownCurrency,
     UnknownCustomer,
@@ -182,6 +184,7 @@ __all__ = [
     "SyncUnderway",
     "TidemillError",
     "Transient",
+    "UnknownAttribute",
     "UnknownCommand",
     "UnknownCurrency",
     "UnknownCustomer",

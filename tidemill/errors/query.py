@@ -19,6 +19,7 @@ __all__ = [
     "NotOneValue",
     "QueryError",
     "StatementTimedOut",
+    "UnknownAttribute",
     "UnknownCommand",
     "UnknownCurrency",
     "UnknownCustomer",
@@ -80,6 +81,14 @@ class UnknownDimension(UnknownName, QueryError):
 
     code = "unknown_dimension"
     kind = "dimension"
+
+
+class UnknownAttribute(UnknownName, QueryError):
+    """No customer has ever had an attribute of this name."""
+
+    code = "unknown_attribute"
+    kind = "attribute"
+    otherwise = "See `tidemill attributes`."
 
 
 class UnknownSegment(UnknownName, QueryError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from tidemill.errors import InvalidDay, InvalidQuery, Issue, did_you_mean
 from tidemill.metrics.base import Grain, Metric, Param, Question, RelativeDay
-from tidemill.metrics.cube import Dimension
+from tidemill.metrics.cube import Cube, Dimension
 from tidemill.metrics.spec import Filter, Operator, QuerySpec
 from tidemill.periods import EARLIEST, LATEST, parse_day
 
@@ -42,6 +42,8 @@ class Bound:
     dimensions: tuple[Dimension, ...]
     conditions: tuple[Condition, ...]
     filters: tuple[str, ...]
+    #: What it is cut by: the metric's own cube, with the attributes it was asked about.
+    cube: Cube
 
 
 @dataclass
@@ -49,6 +51,7 @@ class _Binder:
     metric: type[Metric]
     question: Question
     today: date
+    cube: Cube
     issues: list[Issue] = field(default_factory=list)
 
     def refuse(self, path: str, problem: str, hint: str = "") -> None:
@@ -61,13 +64,15 @@ def bind(
     params: Mapping[str, Any],
     spec: QuerySpec,
     today: date,
+    cube: Cube | None = None,
 ) -> Bound:
     """The question with its parameters and its spec, checked.
 
     today: the calendar day, in the policy's zone, on which the question is asked.
+    cube:  another cube than the metric's own, such as one with more dimensions.
     Raises: InvalidQuery with every problem found.
     """
-    binder = _Binder(metric, question, today)
+    binder = _Binder(metric, question, today, cube or metric.cube)
     if spec.segment is not None or spec.compare:
         binder.refuse("segment", "saved segments are not available yet", "Use filters.")
     asked = {name: value for name, value in params.items() if value is not None}
@@ -81,7 +86,7 @@ def bind(
     if binder.issues:
         raise InvalidQuery(binder.issues)
     ordered = {param.name: typed[param.name] for param in question.params}
-    return Bound(ordered, dimensions, conditions, tuple(str(each) for each in filters))
+    return Bound(ordered, dimensions, conditions, tuple(str(each) for each in filters), binder.cube)
 
 
 # --- parameters ---------------------------------------------------------------------------------
@@ -199,9 +204,9 @@ def _conditions(binder: _Binder, filters: list[Filter]) -> tuple[Condition, ...]
 
 
 def _known(binder: _Binder, name: str, path: str) -> Dimension | None:
-    cube = binder.metric.cube
+    cube = binder.cube
     usable = [each.name for each in cube.dimensions if each.kind in binder.question.kinds]
-    dimension = cube.dimension(name.replace("-", "_"))
+    dimension = cube.dimension(name) or cube.dimension(name.replace("-", "_"))
     if dimension is None:
         hint = did_you_mean(name, usable, otherwise=f"Known: {', '.join(usable)}.")
         binder.refuse(path, f"no dimension is named {name!r}", hint)

@@ -34,6 +34,7 @@ UNKNOWN: Final = "unknown"
 
 KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "customers": (("customer_id",),),
+    "customer_attributes": (("customer_id", "attribute"),),
     "sources": (("source_id",),),
     "plans": (("source_id", "plan"),),
     "products": (("source_id", "product"),),

@@ -19,6 +19,7 @@ from tidemill.bus.refusal import refusal
 from tidemill.errors import Problem
 from tidemill.events import Event
 from tidemill.models import source
+from tidemill.state.attributes import apply_attributes, apply_pins
 from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
 from tidemill.state.customers import apply_customers
 from tidemill.state.facts import refresh
@@ -37,6 +38,7 @@ LOGGED: Final = "log:"
 def _apply_customers(connection: Connection, rows: FromClause) -> None:
     apply_customers(connection, rows)
     apply_merges(connection, rows)
+    apply_attributes(connection, rows)
 
 
 # Who writes the events about a subject. Those about nothing in here are kept in the log alone:
@@ -49,6 +51,7 @@ _WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
     "subscription": apply_subscriptions,
     "invoice": apply_invoices,
     "payment": apply_payments,
+    "attribute": apply_pins,
 }
 
 
