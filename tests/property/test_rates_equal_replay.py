@@ -7,9 +7,10 @@ than running it on a small book.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tests.support.emptied import emptied
 from tests.support.ledger import BASE, keep_books
 from tests.support.replay import Replay, replay
 from tests.support.replay_book import read_book
+from tests.support.replay_ratios import Ratio
 from tidemill.database import Database
 from tidemill.ledger import derive
 from tidemill.metrics.binding import Bound
@@ -46,6 +48,9 @@ START, END = date(2025, 2, 1), date(2025, 6, 30)
 RATES = ("logo_churn", "nrr", "grr", "quick_ratio")
 # Divisions in SQL keep some twenty digits; the replay's fractions keep all.
 TOLERANCE = Fraction(1, 10**6)
+COMMON = settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +60,9 @@ def shared(new_database: NewDatabase) -> Iterator[Database]:
         yield database
 
 
-@cache
-def _statement(policy: Policy) -> Select[Any]:
+def _query(policy: Policy) -> Query:
     relations = core_relations(base_currency=BASE)
-    q = Query(
+    return Query(
         rows=derive(relations, policy).cte("derived_movement"),
         relations=relations,
         policy=policy,
@@ -66,6 +70,11 @@ def _statement(policy: Policy) -> Select[Any]:
         question=Churn.questions()["series"],
         bound=Bound({}, (), (), (), Churn.cube),
     )
+
+
+@cache
+def _statement(policy: Policy) -> Select[Any]:
+    q = _query(policy)
     retained = Retained(q, Windows.of(q, START, END, "month"))
     made = (
         retained.presence.logo_churn(),
@@ -74,6 +83,68 @@ def _statement(policy: Policy) -> Select[Any]:
         retained.quick_ratio(),
     )
     return rate_table(q, retained.windows, zip(RATES, made, strict=True)).statement
+
+
+LATE = (date(2026, 1, 1), date(2026, 4, 30))
+YEARS = [
+    f"{text};nrr_window={window}"
+    for text in ("default", "chartmogul", "default;window=rolling_30d;fx=at_movement")
+    for window in ("12m_cohort", "chained")
+]
+
+
+@cache
+def _yearly(policy: Policy) -> Select[Any]:
+    """Net revenue retention beside rates that look at the months themselves."""
+    q = _query(policy)
+    retained = Retained(q, Windows.of(q, *LATE, "month", nrr=True))
+    rates = [("nrr", retained.nrr()), ("logo_churn", retained.presence.logo_churn())]
+    return rate_table(q, retained.windows, rates).statement
+
+
+def _over_a_year(judge: Replay, window: str, month: date) -> Ratio | None:
+    """What twelve months made of the opening MRR; one after another, where they are chained."""
+    last = [each - timedelta(days=1) for each in _firsts(month)]
+    if window == "12m_cohort":
+        return judge.rates_between(last[0], last[-1])["nrr"]
+    found = [judge.rates_between(*pair)["nrr"] for pair in pairwise(last)]
+    if found[0] is None:
+        return None
+    top = Fraction(found[0][1])
+    for each in found:
+        if each is None:
+            return None
+        top = top * each[0] / each[1]
+    return top, found[0][1]
+
+
+def _firsts(month: date) -> list[date]:
+    """The first days of a month, of the eleven before it and of the one after it, in order."""
+    places = [month.year * 12 + month.month - 1 + step for step in range(-11, 2)]
+    return [date(place // 12, place % 12 + 1, 1) for place in places]
+
+
+@settings(COMMON, max_examples=15)
+@given(events=books())
+def test_net_revenue_retention_over_a_year(shared: Database, events: list[dict[str, Any]]) -> None:
+    keep_books(emptied(shared), events)
+    for text in YEARS:
+        policy = Policy.parse(text)
+        knobs = {each: policy.overrides[each] for each in policy.overrides if each != "nrr_window"}
+        judge = replay(events, preset_policy(policy.preset, knobs), base_currency=BASE)
+        with shared.connect() as connection:
+            rows = [dict(row) for row in connection.execute(_yearly(policy)).mappings()]
+        assert len(rows) == 4
+        for row in rows:
+            wanted = _over_a_year(judge, policy.nrr_window, row["period"])
+            if wanted is None or not wanted[1]:
+                assert row["nrr"] is None, (text, row)
+                continue
+            assert abs(Fraction(row["nrr_denominator"]) - wanted[1]) <= TOLERANCE, (text, row)
+            assert abs(Fraction(row["nrr_numerator"]) - wanted[0]) <= TOLERANCE, (text, row)
+            churn = judge.rates(row["period"].strftime("%Y-%m"))["logo_churn"]
+            assert (row["logo_churn"] is None) == (churn is None), (text, row)
+            assert churn is None or row["logo_churn_numerator"] == churn[0], (text, row)
 
 
 def _differences(rows: list[dict[str, Any]], judge: Replay) -> list[object]:
@@ -103,11 +174,6 @@ def _check(database: Database, events: list[dict[str, Any]], policies: list[str]
         with database.connect() as connection:
             rows = [dict(row) for row in connection.execute(_statement(policy)).mappings()]
         assert not _differences(rows, judge), text
-
-
-COMMON = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 
 
 @settings(COMMON, max_examples=25)

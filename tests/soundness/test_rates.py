@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tests.support.telling import Exact, Told, rate, subscribed
+from tidemill.engine import MetricsEngine
+from tidemill.policy import Policy
 
 JUNE = {"start": "2025-06-01", "end": "2025-06-30"}
 RATES = (
@@ -149,3 +152,60 @@ def test_nothing_to_lose_is_undefined(told: Told) -> None:
     assert set(rates(told, **JUNE).values()) == {None}
     (said,) = told.ask("retention", "nrr", **JUNE).warnings
     assert said == "nrr is undefined: there was no MRR when the window opened."
+
+
+def test_2_percent_after_10_of_30_days_is_6_percent_of_the_month(told: Told) -> None:
+    """Worked by hand: linear 0.06, compound 0.058808; nothing is scaled once the month is over."""
+    told.hear(*(subscribed(f"c{number}", "2025-05-10") for number in range(50)))
+    told.hear(subscribed("c0", "2025-06-05", status="canceled"))
+    june: dict[str, Any] = {"start": "2025-06-01", "end": "2025-06-30"}
+    then = MetricsEngine(
+        told.database, base_currency="USD", as_of=datetime(2025, 6, 10, 9, tzinfo=UTC)
+    )
+    for how, lost in (("none", "0.02"), ("linear", "0.06"), ("compound", "0.058808")):
+        policy = Policy.of("default", {"partial_period": how})
+        for metric, question, name in RATES:
+            asked = then.query(metric, question, policy=policy, **june)
+            (row,) = asked.rows
+            share = 1 - Decimal(lost) if metric == "retention" else Decimal(lost)
+            assert round(row[name], 6) == share, (how, name)
+            assert row[f"{name}_denominator"] in (50, 500_000)
+            assert any("partial_period" in said for said in asked.warnings) == (how != "none")
+            # Up to now the range is as long as what was looked at; later it is over.
+            (row,) = then.query(
+                metric, question, policy=policy, start="2025-06-01", end="2025-06-10"
+            ).rows
+            assert row[name] in (Decimal("0.02"), Decimal("0.98"))
+            (row,) = told.engine.query(metric, question, policy=policy, **june).rows
+            assert row[name] in (Decimal("0.02"), Decimal("0.98"))
+        # In a series the month is what the calendar says, wherever the range ends.
+        (row,) = then.query(
+            "churn", "series", policy=policy, start="2025-06-01", end="2025-06-10"
+        ).rows
+        assert round(row["logo_churn"], 6) == Decimal(lost)
+
+
+def test_nrr_over_a_year_is_not_the_product_of_its_months(told: Told) -> None:
+    """A loses half in the twelfth month; B, who joined before, grows and hides it in a product."""
+    told.hear(
+        subscribed("ann", "2024-06-10", 10_000),
+        subscribed("bob", "2025-04-10", 10_000),
+        subscribed("ann", "2025-06-10", 5_000),
+        subscribed("bob", "2025-06-20", 15_000),
+    )
+    june = {"start": "2025-06-01", "end": "2025-06-30"}
+
+    def nrr(window: str) -> tuple[Any, Any, Any]:
+        (row,) = told.ask("retention", "nrr", **june, nrr_window=window).rows
+        return row["nrr_numerator"], row["nrr_denominator"], row["nrr"]
+
+    assert nrr("month") == (20_000, 20_000, 1)
+    assert nrr("12m_cohort") == (5_000, 10_000, Decimal("0.5"))
+    assert nrr("chained") == (10_000, 10_000, 1)
+    span = {"start": "2025-05-01", "end": "2025-06-30"}
+    rows = told.ask("retention", "series", **span, nrr_window="12m_cohort").rows
+    # Nobody was there when the twelve months to May began.
+    assert [row["nrr"] for row in rows] == [None, Decimal("0.5")]
+    assert [row["grr"] for row in rows] == [1, Decimal("0.75")]
+    rows = told.ask("retention", "series", "currency", **span, nrr_window="chained").rows
+    assert [row["nrr"] for row in rows] == [None, 1]

@@ -141,7 +141,10 @@ class Replay:
 
     def rates(self, month: str) -> dict[str, ratios.Ratio | None]:
         """Logo churn, NRR, GRR and quick ratio of a month; None where nothing can be divided."""
-        opening, last = ratios.window(self.rules, month)
+        return self.rates_between(*ratios.window(self.rules, month))
+
+    def rates_between(self, opening: date, last: date) -> dict[str, ratios.Ratio | None]:
+        """The same of any days: those after the close of `opening`, up to `last`."""
         after_opening = opening + timedelta(days=1)
         window = ratios.Window(
             rules=self.rules,

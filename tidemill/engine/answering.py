@@ -29,7 +29,7 @@ from tidemill.metrics.mrr import Mrr
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
 from tidemill.models import metric_mrr_movement
-from tidemill.periods import Period
+from tidemill.periods import Period, day_of
 from tidemill.policy import Policy
 from tidemill.relations import core_relations
 from tidemill.state.in_force import same_ledger
@@ -192,6 +192,7 @@ class Asker:
             question=asked.question,
             bound=asked.bound,
             measure=measure,
+            today=day_of(_known(asked), asked.policy.tz),
         )
 
 
@@ -217,9 +218,14 @@ def require_honoured(info: MetricInfo, policy: Policy) -> None:
             raise KnobNotSupported(knob, value, supported)
 
 
+def _known(asked: Asked) -> datetime:
+    """The instant up to which an answer knows anything."""
+    return min(asked.as_of, asked.known_at or asked.as_of)
+
+
 def _unfinished(periods: Sequence[Period], asked: Asked) -> tuple[str, ...]:
     """A warning that names the periods that can still change; none when all are over."""
-    known = min(asked.as_of, asked.known_at or asked.as_of)
+    known = _known(asked)
     open_ones = [period for period in periods if period.complete_at > known]
     if not open_ones:
         return ()

@@ -22,8 +22,8 @@ __all__ = ["dividend", "half_up", "short"]
 
 _DIVIDED: Final = 50
 _RELIED_ON: Final = 40
-# As many as a quotient has that nobody rounds.
-_KEPT: Final = 20
+# As many as a quotient of whole amounts has that nobody rounds, so that ratios of either are alike.
+_KEPT: Final = 16
 
 
 def dividend(amount: ColumnElement[Decimal], policy: Policy) -> ColumnElement[Decimal]:

@@ -58,7 +58,7 @@ class Presence:
         bottom = there.of("customers")
         if self.q.policy.logo_denominator == "start_plus_new":
             bottom = bottom + passing.of("joined")
-        return Rate(passing.of("lost"), bottom, (there, passing))
+        return Rate(passing.of("lost"), bottom, (there, passing), "lost")
 
     def lost_of(self, visit: FromClause) -> ColumnElement[int]:
         """How often a visit (see `visits`) is counted as lost, by logo_numerator."""
@@ -118,7 +118,7 @@ class Presence:
         total = func.sum(grouped.c.delta)
         rows = (
             select(*line, window.c.place, cast(total, BigInteger).label("customers"))
-            .join_from(grouped, window, window.c.place > grouped.c.opened)
+            .join_from(grouped, window, window.c.opens > grouped.c.opened)
             .group_by(*line, window.c.place)
             .having(total != 0)
         )

@@ -55,6 +55,8 @@ class Query:
     bound: Bound
     #: What `rows` measure: MRR, or a year's value for ARR of another basis.
     measure: Measure = "mrr"
+    #: The calendar day up to which anything is known; None when that makes no difference.
+    today: date | None = None
 
     @property
     def base_currency(self) -> str:

@@ -12,7 +12,19 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, FromClause, Select, and_, case, func, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Numeric,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+)
 
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import RateNeed
@@ -42,18 +54,75 @@ class Retained:
 
         Formula: start_cohort: MRR at the end over MRR at the opening, of those there at the
                  opening. all_movements: (opening + expansion + contraction + churn) / opening, with
-                 reactivation_in_nrr = yes also + reactivation; losses are negative.
+                 reactivation_in_nrr = yes also + reactivation; losses are negative. By nrr_window
+                 over the period, over the twelve months to its end, or the product of the rates of
+                 these months; the product's numerator is what the first opening would have become.
         """
+        if not self.windows.further:  # net churn looks at the windows of churn, whatever NRR does
+            return self._nrr
+        if self.q.policy.nrr_window == "12m_cohort":
+            return self._over_twelve_months()
+        return self._chained()
+
+    @cached_property
+    def _nrr(self) -> Rate:
         if self.q.policy.rate_population == "start_cohort":
             opening, cohort = self._cohort_opening, self._cohort
             whole = opening.of("opening")
-            return Rate(whole + cohort.of("change"), whole, (opening, cohort))
+            return Rate(whole + cohort.of("change"), whole, (opening, cohort), "kept")
         opening, moved = self._opening, self._all_moved
         types = [MovementType.EXPANSION, *_LOSSES]
         if self.q.policy.reactivation_in_nrr == "yes":
             types.append(MovementType.REACTIVATION)
         whole = opening.of("opening")
-        return Rate(whole + _total(moved, *types), whole, (opening, moved))
+        return Rate(whole + _total(moved, *types), whole, (opening, moved), "kept")
+
+    def _over_twelve_months(self) -> Rate:
+        """The rates of the further windows, each at the place of its period."""
+        rates, count = self._nrr_of_windows, len(self.windows.calendar.periods)
+        line = self.q.group_columns(rates)
+        moved = select(*line, (rates.c.place - count).label("place"), rates.c.top, rates.c.bottom)
+        part = Part(moved.where(rates.c.place > count).cte("year_rate"), self._nrr_needs)
+        return Rate(part.of("top"), part.of("bottom"), (part,))
+
+    def _chained(self) -> Rate:
+        """The product of twelve monthly rates; undefined when one of them is."""
+        rates, step = self._nrr_of_windows, self.windows.chain
+        quotient = cast(rates.c.top, Numeric) / func.nullif(rates.c.bottom, 0)
+        line = self.q.group_columns(rates)
+        product: ColumnElement[Any] = cast(literal(1), Numeric)
+        for number in range(1, 13):
+            product = product * func.max(quotient).filter(step.c.step == number)
+        first = func.max(rates.c.bottom).filter(step.c.step == 1)
+        chained = (
+            select(*line, step.c.place, (product * first).label("top"), first.label("bottom"))
+            .join_from(rates, step, step.c.window == rates.c.place)
+            .group_by(*line, step.c.place)
+            .subquery("chained")
+        )
+        # Where a month's rate is undefined, so is the product: nothing can be divided by.
+        bottom = case((chained.c.top.is_(None), 0), else_=chained.c.bottom)
+        keys = [*self.q.group_columns(chained), chained.c.place]
+        top = func.coalesce(chained.c.top, 0).label("top")
+        part = Part(select(*keys, top, bottom.label("bottom")).cte("chained_rate"), self._nrr_needs)
+        return Rate(part.of("top"), part.of("bottom"), (part,))
+
+    @property
+    def _nrr_needs(self) -> tuple[RateNeed, ...]:
+        return tuple(need for part in self._nrr.parts for need in part.needs)
+
+    @cached_property
+    def _nrr_of_windows(self) -> CTE:
+        """Both sides of NRR in every window: group columns, place, top, bottom."""
+        rate = self._nrr
+        opening, moved = (part.rows for part in rate.parts)
+        line = [*self.q.group_columns(opening), opening.c.place]
+        same = and_(opening.c.place == moved.c.place, self.q.same_group(opening, moved))
+        return (
+            select(*line, rate.top.label("top"), rate.bottom.label("bottom"))
+            .select_from(opening.outerjoin(moved, same))
+            .cte("nrr_of_window")
+        )
 
     def grr(self) -> Rate:
         """Gross revenue retention.
@@ -65,13 +134,13 @@ class Retained:
         if self.q.policy.grr_method == "cohort_min":
             opening, cohort = self._cohort_opening, self._cohort
             whole = opening.of("opening")
-            return Rate(whole + cohort.of("shrinkage"), whole, (opening, cohort))
+            return Rate(whole + cohort.of("shrinkage"), whole, (opening, cohort), "kept")
         if self.q.policy.rate_population == "start_cohort":
             opening, moved = self._cohort_opening, self._cohort_moved
         else:
             opening, moved = self._opening, self._all_moved
         whole = opening.of("opening")
-        return Rate(whole + _total(moved, *_LOSSES), whole, (opening, moved))
+        return Rate(whole + _total(moved, *_LOSSES), whole, (opening, moved), "kept")
 
     def quick_ratio(self) -> Rate:
         """MRR gained over MRR lost; by quick_ratio_reactivation what returned is gained too."""
@@ -109,14 +178,14 @@ class Retained:
                 windows.opened_before(q.rows.c.day).label("opened"),
                 worth.amount.label("moved"),
             ],
-        ).where(q.rows.c.day <= windows.eves[-1])
+        ).where(q.rows.c.day <= windows.openings[-1])
         early = _summed(moved.subquery("early_move"), "moved").subquery("early_level")
         window, line = windows.cte, q.group_columns(early)
         keys = [*line, window.c.place, window.c.eve, early.c.native_currency]
         total = func.sum(early.c.moved)
         level = (
             select(*keys, total.label("level"))
-            .join_from(early, window, window.c.place > early.c.opened)
+            .join_from(early, window, window.c.opens > early.c.opened)
             .group_by(*keys)
             .having(total != 0)
             .cte(f"{prefix}opening_level")

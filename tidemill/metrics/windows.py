@@ -2,16 +2,17 @@
 
 A rate compares what was there at the close of the day before the window (its *eve*) with what
 became of it by the window's last day. By the knob `window` that is the asked period itself, or the
-30 days that end with it, whatever the period's length; such windows may overlap.
+30 days that end with it, whatever the period's length; such windows may overlap. Net revenue
+retention may look further back (the knob `nrr_window`): windows of its own come after the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     CTE,
@@ -34,7 +35,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from tidemill.metrics.base import Behind, Grain, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.query import Query
-from tidemill.periods import Period
+from tidemill.metrics.years import months_to, nrr_windows
+from tidemill.periods import Period, next_period_start
 
 __all__ = ["Part", "Rate", "Windows", "rate_table"]
 
@@ -49,22 +51,35 @@ class Windows:
 
     calendar: Calendar
     rolling: bool
+    #: Windows beside those of the periods, as eve and last day, for rates that look elsewhere.
+    further: tuple[tuple[date, date], ...] = ()
 
     @classmethod
-    def of(cls, q: Query, start: date, end: date, grain: Grain | None) -> Windows:
-        """The windows that a query's policy gives the periods of an inclusive range of days."""
+    def of(
+        cls, q: Query, start: date, end: date, grain: Grain | None, *, nrr: bool = False
+    ) -> Windows:
+        """The windows that a query's policy gives the periods of an inclusive range of days.
+
+        nrr: with those that net revenue retention looks at, where they are others.
+        """
         calendar = Calendar.of(start, end, grain, q.policy.tz)
-        return cls(calendar, rolling=q.policy.window == "rolling_30d")
+        further = nrr_windows(calendar, q.policy) if nrr else ()
+        return cls(calendar, rolling=q.policy.window == "rolling_30d", further=further)
 
     @cached_property
     def eves(self) -> tuple[date, ...]:
         """For every window, the day at whose close it opens."""
         return tuple(self._eve(period) for period in self.calendar.periods)
 
+    @cached_property
+    def openings(self) -> tuple[date, ...]:
+        """The eves of all windows in the order of time; many may open on one."""
+        return tuple(sorted((*self.eves, *(eve for eve, _ in self.further))))
+
     @property
     def first_day(self) -> date:
         """The first day that any window looks at."""
-        return self.eves[0] + _DAY
+        return self.openings[0] + _DAY
 
     @property
     def end(self) -> date:
@@ -74,18 +89,36 @@ class Windows:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Says so where the days looked at are not the ones that were asked for."""
+        said = "By nrr_window net revenue retention looks at the twelve months to the period's end."
+        return (*self._rolled, *([said] if self.further else []))
+
+    @property
+    def _rolled(self) -> tuple[str, ...]:
         asked = [period.start - _DAY for period in self.calendar.periods]
         if asked == list(self.eves):
             return ()
         if len(asked) == 1:
-            return (f"By window = rolling_30d the rate looks at {self.first_day} to {self.end}.",)
+            first = self.eves[0] + _DAY
+            return (f"By window = rolling_30d the rate looks at {first} to {self.end}.",)
         return ("By window = rolling_30d each rate looks at the 30 days to its period's end.",)
 
     @cached_property
     def cte(self) -> CTE:
-        """One row a window: place (from 1), key (the period's), eve, last (its last day)."""
+        """One row a window: place (from 1), key (the period's), eve, last (its last day), opens.
+
+        `opens` is its place by eve, beside which `opened_before` is to be held.
+        """
         periods = self.calendar.periods
-        lists = ([each.key for each in periods], self.eves, [each.end for each in periods])
+        all_ = [
+            *zip(
+                (each.key for each in periods),
+                self.eves,
+                (each.end for each in periods),
+                strict=True,
+            ),
+            *((last, eve, last) for eve, last in self.further),
+        ]
+        lists = tuple(zip(*all_, strict=True))
         listed = func.unnest(*(cast(literal(list(days), _DATES), _DATES) for days in lists))
         rows = listed.table_valued(
             column("key", Date),
@@ -94,7 +127,8 @@ class Windows:
             with_ordinality="place",
             name="listed",
         ).render_derived()
-        return select(rows.c.place, rows.c.key, rows.c.eve, rows.c.last).cte("rate_window")
+        opens = self.opened_before(rows.c.eve + 1).label("opens")
+        return select(rows.c.place, rows.c.key, rows.c.eve, rows.c.last, opens).cte("rate_window")
 
     @cached_property
     def days(self) -> CTE:
@@ -109,9 +143,28 @@ class Windows:
         on_each = window.join(each, literal(True))
         return select(window.c.place, window.c.eve, day).select_from(on_each).cte("window_day")
 
+    @cached_property
+    def chain(self) -> CTE:
+        """Which further windows follow one another to a period's end: place, step (1-12), window.
+
+        Only for windows of `nrr_window = chained`.
+        """
+        count = len(self.calendar.periods)
+        number = {month: count + place for place, month in enumerate(self.further, start=1)}
+        links = [
+            (place, step, number[month])
+            for place, period in enumerate(self.calendar.periods, start=1)
+            for step, month in enumerate(months_to(period.end), start=1)
+        ]
+        integers = ARRAY(Integer)
+        lists = (cast(literal(list(each), integers), integers) for each in zip(*links, strict=True))
+        names = (column(name, Integer) for name in ("place", "step", "window"))
+        rows = func.unnest(*lists).table_valued(*names, name="link").render_derived()
+        return select(rows.c.place, rows.c.step, rows.c.window).cte("nrr_chain")
+
     def opened_before(self, day: ColumnElement[Any]) -> ColumnElement[int]:
         """How many windows had opened when a day began: what happens then is past for the rest."""
-        firsts = [eve + _DAY for eve in self.eves]
+        firsts = [eve + _DAY for eve in self.openings]
         return func.width_bucket(day, cast(literal(firsts, _DATES), _DATES))
 
     def closed_before(self, day: ColumnElement[Any]) -> ColumnElement[int]:
@@ -122,6 +175,17 @@ class Windows:
     def within(self, day: ColumnElement[Any]) -> ColumnElement[bool]:
         """That a day lies between the first window's opening and the last one's end."""
         return and_(day >= self.first_day, day <= self.end)
+
+    @property
+    def whole_ends(self) -> tuple[date, ...]:
+        """For every period's window, its last day, also where the range ends before."""
+        grain = self.calendar.grain
+        return tuple(
+            period.end
+            if self.rolling or grain is None
+            else next_period_start(period.key, grain) - _DAY
+            for period in self.calendar.periods
+        )
 
     def _eve(self, period: Period) -> date:
         return period.end - _ROLLING if self.rolling else period.start - _DAY
@@ -147,18 +211,82 @@ class Rate:
     top: ColumnElement[Any]
     bottom: ColumnElement[Any]
     parts: tuple[Part, ...]
+    #: What share of the opening it is, for rates that grow with the days of their window.
+    share: Literal["kept", "lost"] | None = None
+
+    @property
+    def value(self) -> ColumnElement[Any]:
+        """The quotient, null where nothing can be divided by."""
+        return cast(self.top, Numeric) / func.nullif(self.bottom, 0)
 
     def lost(self) -> Rate:
         """What is missing from the whole: 1 less this rate."""
-        return Rate(self.bottom - self.top, self.bottom, self.parts)
+        flipped: Literal["lost"] | None = None if self.share is None else "lost"
+        return Rate(self.bottom - self.top, self.bottom, self.parts, flipped)
 
-    def columns(self, name: str) -> list[ColumnElement[Any]]:
-        """The rate, null where nothing can be divided by, with both of its sides."""
+    def columns(self, name: str, value: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        """The rate as shown, with both of its sides as counted."""
         return [
-            (cast(self.top, Numeric) / func.nullif(self.bottom, 0)).label(name),
+            value.label(name),
             self.top.label(f"{name}_numerator"),
             self.bottom.label(f"{name}_denominator"),
         ]
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """The knob `partial_period`: what a rate of an unfinished window would be over all its days.
+
+    Formula: with x the share lost in d of D days, linear: x D / d; compound: 1 - (1 - x)^(D / d).
+             What is kept is 1 less what is lost. More than all cannot be lost again and again: a
+             rate above 1 is not compounded.
+    """
+
+    how: str
+    #: Place of a window → days looked at, and days it will have had.
+    spans: Mapping[int, tuple[int, int]]
+    keys: Mapping[int, date]
+
+    @classmethod
+    def of(cls, q: Query, windows: Windows) -> _Partial:
+        """The windows of a query that are not over on the day on which it is asked."""
+        how, today = q.policy.partial_period, q.today
+        if how == "none" or today is None:
+            return cls(how, {}, {})
+        spans, keys = {}, {}
+        for place, last in enumerate(windows.whole_ends, start=1):
+            period, eve = windows.calendar.periods[place - 1], windows.eves[place - 1]
+            looked, whole = min(period.end, today) - eve, last - eve
+            if last >= today > eve and looked < whole:
+                spans[place] = looked.days, whole.days
+                keys[place] = period.key
+        return cls(how, spans, keys)
+
+    def rate(self, rate: Rate, window: FromClause) -> ColumnElement[Any]:
+        """The rate in each window, scaled where its window is not over."""
+        if rate.share is None or not self.spans:
+            return rate.value
+        one = cast(literal(1), Numeric)
+        lost = rate.value if rate.share == "lost" else one - rate.value
+        scaled = []
+        for place, (looked, whole) in self.spans.items():
+            all_days = lost * whole / looked
+            if self.how == "compound":
+                power = cast(literal(whole), Numeric) / looked
+                all_days = case((lost > 1, lost), else_=one - func.power(one - lost, power))
+            shown = all_days if rate.share == "lost" else one - all_days
+            scaled.append((window.c.place == place, shown))
+        return case(*scaled, else_=rate.value)
+
+    def warnings(self, rates: Iterable[Rate]) -> tuple[str, ...]:
+        """Says what was scaled; numerators and denominators never are."""
+        if not any(rate.share for rate in rates):
+            return ()
+        return tuple(
+            f"By partial_period = {self.how} rates of {self.keys[place]} are those of {whole} days,"
+            f" made from the {looked} looked at; numerators and denominators are as counted."
+            for place, (looked, whole) in self.spans.items()
+        )
 
 
 def rate_table(
@@ -175,7 +303,8 @@ def rate_table(
     """
     named = list(rates)
     parts = list(dict.fromkeys(part for _, rate in named for part in rate.parts))
-    window = windows.cte
+    asked = windows.cte.c.place <= len(windows.calendar.periods)
+    window = select(windows.cte).where(asked).subquery("asked_window")
     line = _lines(q, parts)
     source: FromClause = window if line is None else line.join(window, literal(True))
     for part in parts:
@@ -187,8 +316,16 @@ def rate_table(
     order = [] if line is None else q.group_order(line)
     if windows.calendar.grain is not None:
         shown.append(window.c.key.label("period"))
+    partial = _Partial.of(q, windows)
     statement = (
-        select(*shown, *(each for name, rate in named for each in rate.columns(name)))
+        select(
+            *shown,
+            *(
+                each
+                for name, rate in named
+                for each in rate.columns(name, partial.rate(rate, window))
+            ),
+        )
         .select_from(source)
         .order_by(*order, window.c.place)
     )
@@ -197,7 +334,7 @@ def rate_table(
         periods=windows.calendar.periods,
         behind=behind or Behind(windows.first_day, windows.end),
         needs=tuple(need for part in parts for need in part.needs),
-        warnings=(*windows.warnings, *warnings),
+        warnings=(*windows.warnings, *partial.warnings(rate for _, rate in named), *warnings),
     )
 
 

@@ -69,6 +69,7 @@ _ALL_KINDS: Final = ("customer", "item", "movement")
         "rate_population": ("start_cohort", "all_movements"),
         "grr_method": ("cohort_min", "movements"),
         "reactivation_in_nrr": ("yes", "no"),
+        "partial_period": ("none", "linear", "compound"),
     },
 )
 class Churn(Metric):

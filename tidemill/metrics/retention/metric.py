@@ -46,7 +46,8 @@ _GRR: Final = ratio(
         "rate_population": ("start_cohort", "all_movements"),
         "grr_method": ("cohort_min", "movements"),
         "reactivation_in_nrr": ("yes", "no"),
-        "nrr_window": ("month",),
+        "nrr_window": ("month", "12m_cohort", "chained"),
+        "partial_period": ("none", "linear", "compound"),
     },
 )
 class Retention(Metric):
@@ -63,7 +64,7 @@ class Retention(Metric):
             start: the first day of the range.
             end: the last day of the range, included.
         """
-        windows = Windows.of(q, start, end, None)
+        windows = Windows.of(q, start, end, None, nrr=True)
         return rate_table(q, windows, [("nrr", Retained(q, windows).nrr())])
 
     @question(*_GRR)
@@ -88,6 +89,6 @@ class Retention(Metric):
             end: the last day of the range, included.
             grain: how long a period is.
         """
-        windows = Windows.of(q, start, end, grain)
+        windows = Windows.of(q, start, end, grain, nrr=True)
         retained = Retained(q, windows)
         return rate_table(q, windows, [("nrr", retained.nrr()), ("grr", retained.grr())])
