@@ -21,6 +21,7 @@ from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.relations import core_relations
 from tidemill.state import Books
 from tidemill.state.in_force import differing_knobs, kept_document
+from tidemill.sync.reconciliations import latest
 from tidemill.worker import CONSUMER
 
 __all__ = ["Finding", "Level", "Rates", "Source", "check", "rates", "sources"]
@@ -90,6 +91,7 @@ def check(database: Database, bus: PostgresBus, books: Books) -> Iterator[Findin
         yield from _log(connection, bus)
         yield from _quarantine(connection)
         yield from _contradictions(connection)
+        yield from _reconciliations(connection)
         yield from _rates(connection, books)
         yield from _facts(connection, books)
 
@@ -222,6 +224,19 @@ def _contradictions(connection: Connection) -> Iterator[Finding]:
         f"events disagree about {named}{more}",
         "The event recorded later counts; give them different sequences to decide it.",
     )
+
+
+def _reconciliations(connection: Connection) -> Iterator[Finding]:
+    """What the latest comparison with each billing system found."""
+    for each in latest(connection):
+        about = f"comparison {each['source']}"
+        when = f"{each['compared_at']:%Y-%m-%d %H:%M} UTC"
+        if each["differences"]:
+            found = f"{each['differences']:,} of {each['subscriptions']:,} subscriptions differed"
+            hint = "`tidemill reconcile stripe` lists them; with --fix it mends the books."
+            yield Finding(about, "warning", f"{found} on {when}", hint)
+        else:
+            yield Finding(about, "ok", f"{each['subscriptions']:,} subscriptions agreed on {when}")
 
 
 def _rates(connection: Connection, books: Books) -> Iterator[Finding]:

@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         "own. Stripe allows 100 a second in live mode and 25 in a sandbox, for everybody who uses "
         "the account.",
     )
+    stripe_reconcile_nightly: bool = Field(
+        default=True,
+        description="Whether `tidemill worker` compares the books with Stripe every night, when a "
+        "key is configured. Nothing is changed by it; differences are said beside every number.",
+    )
     stripe_webhook_secret: SecretStr | None = Field(
         default=None,
         validation_alias=_from_environment("STRIPE_WEBHOOK_SECRET"),

@@ -153,7 +153,7 @@ def test_alive(api: httpx.Client, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/readyz", "/health/ready"])
 def test_ready(api: httpx.Client, path: str) -> None:
-    assert api.get(path).json() == {"status": "ready"}
+    assert api.get(path).json() == {"status": "ready", "comparisons": []}
 
 
 def test_not_ready_without_a_schema(empty_database: Database) -> None:

@@ -24,7 +24,9 @@ from tidemill.api.routes import metric_routes
 from tidemill.database import SchemaState, schema_state
 from tidemill.engine import Tidemill
 from tidemill.errors import SchemaTooNew, SchemaTooOld, TidemillError
+from tidemill.metrics.result import utc_text
 from tidemill.problems import Problem
+from tidemill.sync.reconciliations import latest
 
 __all__ = ["LOOPBACK_NAMES", "create_app"]
 
@@ -106,7 +108,12 @@ def _health(app: FastAPI, tidemill: Tidemill) -> None:
             raise SchemaTooOld(None, "the newest")
         if state is SchemaState.AHEAD:
             raise SchemaTooNew("unknown", "the newest")
-        return answer({"status": "ready"})
+        with tidemill.database.connect() as connection:
+            compared = [
+                {**each, "compared_at": utc_text(each["compared_at"])}
+                for each in latest(connection)
+            ]
+        return answer({"status": "ready", "comparisons": compared})
 
     for path in ("/healthz", "/health", "/health/live"):
         app.get(path, tags=["health"], include_in_schema=path == "/healthz")(alive)

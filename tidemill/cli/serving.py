@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidemill.api.serving import listen, serve, url_of
 from tidemill.bookkeeping import bus_of, differing
 from tidemill.bus import PostgresBus
+from tidemill.cli.nightly import compare_nightly
 from tidemill.cli.output import complain, note, printable, say
 from tidemill.cli.session import Desk, Session, session_of
 from tidemill.engine import Tidemill
@@ -71,7 +72,7 @@ def _worker(
                 _told(drain(bus, desk.books))
                 say("Everything in the log is applied.")
             else:
-                _follow_until_ended(Desk(store, bus, desk.books))
+                _follow_until_ended(Desk(store, bus, desk.books), session)
         finally:
             bus.close()
 
@@ -82,9 +83,11 @@ def _skip(bus: PostgresBus) -> None:
         note(f"Partition {partition}: {stood} came next and is not there; going on at {goes_on}.")
 
 
-def _follow_until_ended(desk: Desk) -> None:
+def _follow_until_ended(desk: Desk, session: Session) -> None:
     """Work until a signal comes; the batch at hand is finished first."""
     stop = Event()
+    comparing = Thread(target=compare_nightly, args=(session, stop), daemon=True)
+    comparing.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: _end(stop, number))
     said = Drained()

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.knobs import KNOBS, LEDGER_LAYERS
 from tidemill.metrics.result import Freshness, utc_text
-from tidemill.models import event_log, policy_in_use, quarantine, source
+from tidemill.models import event_log, policy_in_use, quarantine, reconciliation, source
 from tidemill.policy import Policy
 from tidemill.state.in_force import differing_knobs
 
@@ -31,6 +32,8 @@ class Notices:
     #: The policy document the facts were derived under, with the books' base currency; None when
     #: nobody has noted it.
     facts_policy: Mapping[str, Any] | None
+    #: Subscriptions that differed when the books were last compared with their billing systems.
+    differing_count: int = 0
     #: The knowledge date of the freshness; None = now.
     known_at: datetime | None = None
 
@@ -46,6 +49,9 @@ class Notices:
         if self.test_event_count:
             what = _counted(self.test_event_count, "test-mode event is", "test-mode events are")
             said.append(f"{what} not counted.")
+        if self.differing_count:
+            what = _counted(self.differing_count, "subscription", "subscriptions")
+            said.append(f"{what} differed from Stripe when last compared; see `tidemill doctor`.")
         return tuple(said)
 
     def stale(self, policy: Policy, base_currency: str) -> tuple[str, ...]:
@@ -73,7 +79,14 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         .limit(1)
         .scalar_subquery()
     )
-    counted = connection.execute(select(refused, tested, kept)).one()
+    compared = (
+        select(reconciliation.c.source, reconciliation.c.difference_count)
+        .ext(distinct_on(reconciliation.c.source))
+        .order_by(reconciliation.c.source, reconciliation.c.compared_at.desc())
+        .subquery()
+    )
+    differing = select(func.coalesce(func.sum(compared.c.difference_count), 0)).scalar_subquery()
+    counted = connection.execute(select(refused, tested, kept, differing)).one()
     latest = select(func.max(event_log.c.occurred_at)).where(
         event_log.c.source_id == source.c.id,
         event_log.c.livemode,
@@ -87,6 +100,7 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         quarantined_count=counted[0],
         test_event_count=counted[1],
         facts_policy=counted[2],
+        differing_count=int(counted[3]),
         known_at=known_at,
     )
 

@@ -3,5 +3,18 @@
 from __future__ import annotations
 
 from tidemill.sync.reading import Asked, Into, Progress, Synced, count_only, sync_stripe
+from tidemill.sync.reconciliations import due, latest
+from tidemill.sync.reconciling import Reconciled, reconcile_stripe
 
-__all__ = ["Asked", "Into", "Progress", "Synced", "count_only", "sync_stripe"]
+__all__ = [
+    "Asked",
+    "Into",
+    "Progress",
+    "Reconciled",
+    "Synced",
+    "count_only",
+    "due",
+    "latest",
+    "reconcile_stripe",
+    "sync_stripe",
+]

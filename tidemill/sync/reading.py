@@ -43,7 +43,16 @@ from tidemill.sync import runs
 from tidemill.sync.runs import Run
 from tidemill.sync.telling import tell, teller_for
 
-__all__ = ["KIND", "Asked", "Into", "Progress", "Synced", "count_only", "sync_stripe"]
+__all__ = [
+    "KIND",
+    "Asked",
+    "Into",
+    "Progress",
+    "Synced",
+    "alone",
+    "count_only",
+    "sync_stripe",
+]
 
 KIND: Final = "stripe"
 """The connector's name, kept with a source that is read."""
@@ -128,7 +137,7 @@ def sync_stripe(
     """
     client.check_mode(asked.source, test_mode=asked.test_mode)
     sync = _Sync(into, client, asked, progress or (lambda _: None), clock)
-    with _alone(into.database, asked.source):
+    with alone(into.database, asked.source):
         return sync.tell(sync.read(sync.run()))
 
 
@@ -157,7 +166,7 @@ def count_only(client: StripeClient, asked: Asked, now: datetime) -> dict[str, i
 
 
 @contextmanager
-def _alone(database: Database, name: str) -> Iterator[None]:
+def alone(database: Database, name: str) -> Iterator[None]:
     """Hold the source for this process; one that was just killed lets go within moments."""
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     key = zlib.crc32(name.encode()) - 2**31
@@ -218,6 +227,7 @@ class _Sync:
             run = runs.begin(connection, asked.source, now, since=asked.since, whole=whole)
             place = {
                 "mode": mode,
+                "test_mode": asked.test_mode,
                 "events_from": kept,
                 "since": None if since is None else _midnight(since),
             }

@@ -32,6 +32,7 @@ __all__ = [
     "staged",
     "staged_of",
     "staged_one",
+    "takes_test_mode",
     "unfinished",
     "unlisted_customers",
 ]
@@ -69,6 +70,12 @@ def last_finished(connection: Connection, name: str, *, whole: bool = False) -> 
         query = query.where(sync_run.c.whole)
     row = connection.execute(query.order_by(sync_run.c.started_at.desc()).limit(1)).one_or_none()
     return None if row is None else _run(row)
+
+
+def takes_test_mode(connection: Connection, name: str) -> bool:
+    """Whether a source takes test mode for the books, by how it was read last; else live mode."""
+    run = last_finished(connection, name)
+    return run is not None and run.place.get("test_mode") is True
 
 
 def begin(

@@ -1,0 +1,79 @@
+"""`tidemill reconcile`: whether the books agree with the billing system."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from tidemill.cli.options import Printed
+from tidemill.cli.output import as_json, as_table, say
+from tidemill.cli.session import session_of
+from tidemill.cli.syncing import reader
+from tidemill.sync import Asked, Into, Reconciled, reconcile_stripe
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="reconcile",
+    help="Compare the books with the billing system.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+_SHOWN_MAX: Final = 50
+
+
+@app.callback()
+def _reconcile() -> None:
+    """Compare the books with the billing system."""
+
+
+@app.command("stripe")
+def _stripe(
+    context: typer.Context,
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Correct the books by events, dated as well as may be.")
+    ] = False,
+    source: Annotated[str, typer.Option(metavar="NAME", help="Name of this source.")] = "stripe",
+    test_mode: Annotated[
+        bool, typer.Option("--test-mode", help="Take Stripe's test mode for the books.")
+    ] = False,
+    how: Printed = "table",
+) -> None:
+    """Every subscription as Stripe shows it now against the books; exit code 1 when they differ."""
+    session = session_of(context)
+    with reader(session) as client, session.store() as store:
+        desk = session.desk(store)
+        asked = Asked(source, test_mode=test_mode)
+        done = reconcile_stripe(Into(store, desk.bus, desk.books), client, asked, fix=fix)
+    say(as_json(done.document()) if how == "json" else _in_words(done))
+    if done.left:
+        raise typer.Exit(1)
+
+
+def _in_words(done: Reconciled) -> str:
+    if not done.differences:
+        return f"The books agree with Stripe on all {done.subscriptions:,} subscriptions."
+    differing = len({each.subscription for each in done.differences})
+    rows = [
+        (each.subscription, each.customer, each.field, each.ours, each.theirs)
+        for each in done.differences[:_SHOWN_MAX]
+    ]
+    names = ("subscription", "customer", "about", "the books", "Stripe")
+    lines = [
+        f"{differing:,} of {done.subscriptions:,} subscriptions differ.",
+        "",
+        as_table(names, rows),
+    ]
+    hidden = len(done.differences) - _SHOWN_MAX
+    if hidden > 0:
+        lines.append(f"… and {hidden:,} more; --format json lists them.")
+    if done.taken is not None:
+        left = f" {len(done.left):,} are left; see why in the last column." if done.left else ""
+        lines += ["", f"{done.taken.applied:,} corrections were applied.{left}"]
+    else:
+        lines += ["", "`tidemill reconcile stripe --fix` corrects the books."]
+    return "\n".join(lines)

@@ -1,0 +1,217 @@
+"""`tidemill reconcile stripe`: whether the books agree with what Stripe says now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Text, case, cast, insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from tidemill import worker
+from tidemill.connectors.base import Item
+from tidemill.connectors.fields import Fields
+from tidemill.connectors.stripe.backfill import (
+    EVENTS_KEPT_S,
+    basic_units,
+    read_unit,
+    staged,
+    subscription_unit,
+)
+from tidemill.connectors.stripe.client import Json, StripeClient
+from tidemill.connectors.stripe.known import Known
+from tidemill.connectors.stripe.reconcile import Difference, compare
+from tidemill.connectors.stripe.shapes import customer_key
+from tidemill.connectors.stripe.told import Teller, items_of, learn, wrapped
+from tidemill.connectors.stripe.translate import Setting, translate
+from tidemill.events import Event
+from tidemill.ingest import Ingested, ingest
+from tidemill.intake import Rejected
+from tidemill.models import event_log, reconciliation, source, subscription, subscription_version
+from tidemill.sync.reading import KIND, Asked, Into, alone
+
+__all__ = ["Reconciled", "reconcile_stripe"]
+
+_KEPT_MAX: Final = 1_000
+_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a comparison found.
+
+    differences: between the books and Stripe when they were compared.
+    taken:       what became of the corrections; None when none were asked for.
+    """
+
+    source: str
+    compared_at: datetime
+    subscriptions: int
+    differences: tuple[Difference, ...]
+    taken: Ingested | None = None
+
+    @property
+    def left(self) -> tuple[Difference, ...]:
+        """What differs still: what could not be mended, or everything."""
+        if self.taken is None:
+            return self.differences
+        return tuple(each for each in self.differences if each.field == "unresolved")
+
+    def document(self) -> dict[str, Any]:
+        """The outcome as a JSON object."""
+        return {
+            "source": self.source,
+            "compared_at": self.compared_at.isoformat(),
+            "subscriptions": self.subscriptions,
+            "differences": [each.document() for each in self.differences[:_KEPT_MAX]],
+            "corrections": None if self.taken is None else self.taken.document(),
+        }
+
+
+def reconcile_stripe(
+    into: Into,
+    client: StripeClient,
+    asked: Asked,
+    *,
+    fix: bool = False,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Reconciled:
+    """Compare every subscription with the books, keep the outcome, and mend them if `fix`.
+
+    A correction is an event like any other: the whole state as Stripe shows it, dated by its end
+    where it has ended, and by the comparison where nothing tells when it changed.
+
+    Raises: as `sync_stripe`.
+    """
+    client.check_mode(asked.source, test_mode=asked.test_mode)
+    with alone(into.database, asked.source):
+        worker.drain(into.bus, into.books)
+        compared_at = clock()
+        comparison = _Comparison(into, client, asked, compared_at)
+        found = list(comparison.differences())
+        taken = None
+        if fix and comparison.corrections:
+            taken = ingest(
+                into.database, into.bus, comparison.corrections, into.books, source_kind=KIND
+            )
+        done = Reconciled(asked.source, compared_at, comparison.count, tuple(found), taken)
+        with into.database.begin() as connection:
+            _note(connection, done)
+    return done
+
+
+def _note(connection: Connection, done: Reconciled) -> None:
+    connection.execute(
+        insert(reconciliation).values(
+            source=done.source,
+            compared_at=done.compared_at,
+            subscription_count=done.subscriptions,
+            difference_count=len({each.subscription for each in done.left}),
+            report=done.document(),
+        )
+    )
+
+
+class _Comparison:
+    """The comparison of one account, page by page."""
+
+    def __init__(
+        self, into: Into, client: StripeClient, asked: Asked, compared_at: datetime
+    ) -> None:
+        self._into = into
+        self._client = client
+        self._asked = asked
+        self._at = compared_at
+        self._known = Known()
+        self.count = 0
+        self.corrections: list[Item] = []
+
+    def differences(self) -> Iterator[Difference]:
+        """Every difference; what would mend them is in `corrections` afterwards."""
+        for unit in basic_units():
+            if unit.kind in {"price", "coupon"}:
+                for reading in read_unit(self._client, unit, None):
+                    for each in reading.objects:
+                        learn(self._known, each)
+        for reading in read_unit(self._client, subscription_unit(), None):
+            for each in reading.objects:
+                learn(self._known, each)
+            self.count += len(reading.objects)
+            objects = [each.value() for each in reading.objects]
+            with self._into.database.connect() as connection:
+                ours = _states(connection, self._asked.source, [str(e["id"]) for e in objects])
+            for raw in objects:
+                yield from self._of(raw, ours.get(str(raw["id"])))
+
+    def _of(self, raw: Json, ours: tuple[dict[str, Any], datetime] | None) -> Iterator[Difference]:
+        key, payer = str(raw["id"]), customer_key(Fields(raw)) or ""
+        event = self._told(raw)
+        items = list(items_of(event, translate(event, self._setting()), self._asked.source))
+        theirs = next((each for each in items if isinstance(each, Event)), None)
+        refused = next((each for each in items if isinstance(each, Rejected)), None)
+        if refused is not None:
+            problems = " ".join(map(str, refused.problems))
+            yield Difference(key, payer, "unresolved", "known" if ours else "missing", problems)
+            return
+        if theirs is None:
+            return
+        said = _DECODER.decode(theirs.data)
+        if ours is None:
+            yield Difference(key, payer, "missing", "not in the books", str(said["status"]))
+            self.corrections += self._past(raw)
+            return
+        state, recorded_at = ours
+        if recorded_at > self._at:
+            # Something has come in since; it knows better.
+            return
+        found = compare(state, said, customer=payer, now=self._at)
+        if found:
+            self.corrections += items
+        yield from found
+
+    def _setting(self) -> Setting:
+        return Setting(self._asked.source, self._asked.test_mode, self._known)
+
+    def _told(self, raw: Json) -> Json:
+        """The event that would have told of the state as it is."""
+        ended, at = raw.get("ended_at"), int(self._at.timestamp())
+        kind, sure = "customer.subscription.updated", "inferred"
+        if isinstance(ended, int) and raw.get("status") in {"canceled", "incomplete_expired"}:
+            kind, at, sure = "customer.subscription.deleted", ended, "reconstructed"
+        event = wrapped(kind, f"reconcile/{raw['id']}/{at}", at, raw)
+        return {**event, "confidence": sure}
+
+    def _past(self, raw: Json) -> list[Item]:
+        """A subscription the books do not know, with as much of its past as it tells itself."""
+        now = int(self._at.timestamp())
+        asked = self._asked
+        teller = Teller(asked.source, asked.test_mode, self._known, now - EVENTS_KEPT_S, now)
+        return list(teller.histories(list(staged("subscription", [raw])), after={}))
+
+
+def _states(
+    connection: Connection, name: str, keys: Sequence[str]
+) -> dict[str, tuple[dict[str, Any], datetime]]:
+    """The latest state the books have of subscriptions, and when it was recorded."""
+    version, named = subscription_version.c, subscription.c
+    over = case((version.status == "canceled", 1), else_=0)
+    rows = connection.execute(
+        select(named.external_id, cast(event_log.c.data, Text), version.recorded_at)
+        .ext(distinct_on(named.external_id))
+        .join(subscription, named.id == version.subscription_id)
+        .join(source, source.c.id == named.source_id)
+        .join(event_log, event_log.c.position == version.id)
+        .where(source.c.name == name, named.external_id.in_(keys))
+        .order_by(
+            named.external_id,
+            version.occurred_at.desc(),
+            version.sequence.desc(),
+            over.desc(),
+            version.recorded_at.desc(),
+            version.event_id.desc(),
+        )
+    )
+    return {row[0]: (_DECODER.decode(row[1]), row[2]) for row in rows}
