@@ -18,7 +18,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import FromClause, Select, and_, case, exists, false, func, or_, select, true
+from sqlalchemy import (
+    DateTime,
+    FromClause,
+    Select,
+    and_,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill import models
@@ -32,7 +45,17 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Relations", "core_relations"]
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "customers": ("customer_id", "source_id", "external_id", "name", "email", "country"),
+    # `signed_up_at` is when the billing system says the customer was made; if it does not say, when
+    # the customer was first heard of.
+    "customers": (
+        "customer_id",
+        "source_id",
+        "external_id",
+        "name",
+        "email",
+        "country",
+        "signed_up_at",
+    ),
     # One value a customer and attribute, as each kind it can be read as.
     "customer_attributes": ("customer_id", "attribute", "text", "number", "flag", "moment"),
     # Which customer's books a customer belongs to; a customer that was never merged has no row.
@@ -200,14 +223,30 @@ def _customers(known_at: datetime | None) -> FromClause:
     table = models.customer
     keys = [table.c.id.label("customer_id"), table.c.source_id, table.c.external_id]
     words = ("name", "email", "country")
+    # The row's key is the position of the event that first named the customer.
+    log, mention = models.event_log, models.event_log.alias("first_mention")
+    heard = mention.c.occurred_at
     if known_at is None:
-        return select(*keys, *(table.c[word] for word in words)).subquery()
-    log = models.event_log
+        signed_up = func.coalesce(table.c.created_at, heard).label("signed_up_at")
+        named = table.outerjoin(mention, mention.c.position == table.c.id)
+        return (
+            select(*keys, *(table.c[word] for word in words), signed_up)
+            .select_from(named)
+            .subquery()
+        )
     known = log.c.type.in_(("customer.created", "customer.updated"))
-    said = _said(known_at, known, log.c.customer, words)
+    said = _said(known_at, known, log.c.customer, (*words, "created_at"))
+    created = cast(said.c.created_at, DateTime(timezone=True))
     return (
-        select(*keys, said.c.name, said.c.email, func.upper(said.c.country).label("country"))
+        select(
+            *keys,
+            said.c.name,
+            said.c.email,
+            func.upper(said.c.country).label("country"),
+            func.coalesce(created, heard).label("signed_up_at"),
+        )
         .select_from(table)
+        .outerjoin(mention, mention.c.position == table.c.id)
         .outerjoin(
             said,
             and_(said.c.source_id == table.c.source_id, said.c.external_id == table.c.external_id),

@@ -69,6 +69,10 @@ def test_t22_churned_customer_is_no_longer_in_its_cohort(told: Told) -> None:
         "2025-02-01": [0, 2_000, 0, 0, 0],
     }
     check_sums(told, "2025-01-01", "2025-05-31")
+    matrix: dict[str, list[int]] = defaultdict(list)
+    for row in told.ask("retention", "cohorts", **span).rows:
+        matrix[str(row["cohort"])].append(row["value"])
+    assert matrix == {"2025-01-01": [2, 1, 1, 2, 2], "2025-02-01": [1, 0, 0, 0]}
 
 
 def test_t24_waterfall_by_a_dimension_not_everybody_has(told: Told) -> None:

@@ -158,6 +158,8 @@ def _texts(value: Any) -> list[str] | None:
     """The texts of a parameter that may have several; None when it is something else."""
     if isinstance(value, str):
         return [value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [str(value)]
     if isinstance(value, Mapping):
         pairs = [(name, _texts(chosen)) for name, chosen in value.items()]
         if any(texts is None for _, texts in pairs):
@@ -287,6 +289,8 @@ def _own(param: Param, *, required: bool) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     if param.kind == "day":
         schema["format"] = "date"
+    if param.kind == "number":
+        schema = {"type": "integer", "minimum": 0}
     if param.choices:
         schema["enum"] = list(param.choices)
     default = f" Default: {param.default_text}." if param.default_text else ""

@@ -199,7 +199,7 @@ def _question_argument(info: MetricInfo) -> Option:
 
 
 def _param_option(param: Param) -> Option:
-    metavar = "|".join(param.choices) or {"day": "DAY"}.get(param.kind, "TEXT")
+    metavar = "|".join(param.choices) or {"day": "DAY", "number": "N"}.get(param.kind, "TEXT")
     return option(
         param.name,
         *_flags(param),

@@ -50,8 +50,9 @@ CUSTOMERS_MAX: Final = 20
 
 # Counts that place a row, as a cohort's months do; they are no figures.
 _PLACES: Final = frozenset({"offset"})
-# The main figure of what goes from a level to a level.
+# The main figure of what goes from a level to a level, and of what has a size beside it.
 _CLOSING: Final = "closing"
+_VALUE: Final = "value"
 # Why a policy can be without an answer while others have one.
 _REFUSALS: Final = (KnobNotSupported, MissingRate)
 # What makes two movements the same; instants move with netting and are left out.
@@ -94,7 +95,9 @@ class _Shape:
         if not figures or any(each.unit == "instant" for each in columns):
             raise InvalidQuery([_is_a_list(asked)])
         names = [each.name for each in figures]
-        usual = next((each for each in (asked.info.name, _CLOSING) if each in names), names[0])
+        usual = next(
+            (each for each in (asked.info.name, _CLOSING, _VALUE) if each in names), names[0]
+        )
         return cls(columns, keys, figures, figures[names.index(usual)])
 
     @property

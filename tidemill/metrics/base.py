@@ -12,8 +12,8 @@ becomes the command line, the HTTP routes, the Python facade and the docs::
             return q.table(...)
 
 A question describes its answer as a `Table` (typed columns and one SELECT); it never executes and
-never knows what time it is. Parameters are days, grains, choices or texts; their documentation is
-the ``Args:`` section of the docstring.
+never knows what time it is. Parameters are days, choices, whole numbers or texts; their
+documentation is the ``Args:`` section of the docstring.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ YEAR_OF_MONTHS: Final[Any] = RelativeDay(
     lambda _, end: add_months(period_start(end, "month"), -11),
 )
 
-ParamKind = Literal["day", "choice", "text"]
+ParamKind = Literal["day", "choice", "number", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +424,8 @@ def _param(declared: inspect.Parameter, hint: Any, described: dict[str, str]) ->
 def _kind(hint: Any) -> tuple[ParamKind, tuple[str, ...]]:
     if hint is date:
         return "day", ()
+    if hint is int:
+        return "number", ()
     if hint == Grain:
         return "choice", GRAINS
     if typing.get_origin(hint) is Literal:

@@ -17,10 +17,13 @@ from tidemill.metrics.cube import Cube, Dimension
 from tidemill.metrics.spec import Filter, Operator, QuerySpec
 from tidemill.periods import EARLIEST, LATEST, parse_day
 
-__all__ = ["PERIODS_MAX", "Bound", "Condition", "bind"]
+__all__ = ["NUMBER_MAX", "PERIODS_MAX", "Bound", "Condition", "bind"]
 
 PERIODS_MAX = 5000
 """More periods than this are taken for a mistake in the range or the grain."""
+
+NUMBER_MAX = 10_000
+"""The largest number that a parameter takes."""
 
 _DAYS_OF: dict[str, int] = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
 
@@ -135,8 +138,18 @@ def _typed(binder: _Binder, param: Param, value: Any) -> Any:
             listed = f"Choose one of {', '.join(param.choices)}."
             binder.refuse(param.name, f"{value!r} is not possible", f"{hint} {listed}".strip())
             return None
+        case "number":
+            return _number(binder, param.name, value)
         case "text":
             return str(value)
+
+
+def _number(binder: _Binder, path: str, value: Any) -> int | None:
+    written = str(value).strip()
+    if written.isascii() and written.isdigit() and int(written[:9]) <= NUMBER_MAX:
+        return int(written)
+    binder.refuse(path, f"{value!r} is not a whole number", f"Write 0 to {NUMBER_MAX}.")
+    return None
 
 
 def _day(binder: _Binder, path: str, value: Any) -> date | None:

@@ -8,19 +8,24 @@ from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
     YEAR_OF_MONTHS,
+    Column,
     Day,
     Grain,
     Metric,
     Table,
+    count,
     day,
     metric,
     question,
     ratio,
 )
+from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained
+from tidemill.metrics.retention.cohorts import CohortMeasure, cohort_table
 from tidemill.metrics.windows import Windows, rate_table
+from tidemill.periods import period_start
 
 __all__ = ["Retention"]
 
@@ -36,11 +41,27 @@ _GRR: Final = ratio(
     undefined="there was no MRR when the window opened",
     share=True,
 )
+_COHORT: Final = day("cohort", "The first day of the period in which its customers joined.")
+_SIZE: Final = (
+    count("size", "How many customers joined."),
+    count("opening", "What rate divides by: the size, the new MRR, or the first period's cash."),
+)
+_VALUE: Final = (
+    count("value", "Customers, or MRR, at the period's close; or the cash of the period."),
+    Column(
+        "rate",
+        "ratio",
+        "value over opening.",
+        nullable=True,
+        undefined="the cohort began with nothing to divide by",
+        share=True,
+    ),
+)
 
 
 @metric(
     "retention",
-    title="Revenue retention",
+    title="Retention",
     knobs={
         "window": ("calendar", "rolling_30d"),
         "rate_population": ("start_cohort", "all_movements"),
@@ -48,6 +69,8 @@ _GRR: Final = ratio(
         "reactivation_in_nrr": ("yes", "no"),
         "nrr_window": ("month", "12m_cohort", "chained"),
         "partial_period": ("none", "linear", "compound"),
+        "cohort_key": ("first_paid", "signup"),
+        "cohort_activity": ("at_close", "any_in_period"),
     },
 )
 class Retention(Metric):
@@ -92,3 +115,48 @@ class Retention(Metric):
         windows = Windows.of(q, start, end, grain, nrr=True)
         retained = Retained(q, windows)
         return rate_table(q, windows, [("nrr", retained.nrr()), ("grr", retained.grr())])
+
+    @question(_COHORT, *_SIZE, count("offset", "How many periods after the first."), *_VALUE)
+    def cohorts(
+        self,
+        q: Query,
+        start: Day = YEAR_OF_MONTHS,
+        end: Day = TODAY,
+        grain: Grain = "month",
+        measure: CohortMeasure = "customers",
+    ) -> Table:
+        """What became of the customers who joined in each period, at every age.
+
+        Args:
+            start: a day of the first cohort's period.
+            end: the last day looked at, included.
+            grain: how long a cohort's period is.
+            measure: the customers left, the MRR they pay, or the cash that came from them.
+        """
+        return cohort_table(q, _calendar(q, start, end, grain), measure)
+
+    @question(_COHORT, *_SIZE, *_VALUE)
+    def at_age(
+        self,
+        q: Query,
+        age: int = 1,
+        start: Day = YEAR_OF_MONTHS,
+        end: Day = TODAY,
+        grain: Grain = "month",
+        measure: CohortMeasure = "customers",
+    ) -> Table:
+        """Cohort by cohort, what was left at one age: whether retention gets better.
+
+        Args:
+            age: how many periods after the first one.
+            start: a day of the first cohort's period.
+            end: the last day looked at, included.
+            grain: how long a cohort's period is.
+            measure: the customers left, the MRR they pay, or the cash that came from them.
+        """
+        return cohort_table(q, _calendar(q, start, end, grain), measure, age=age)
+
+
+def _calendar(q: Query, start: Day, end: Day, grain: Grain) -> Calendar:
+    """Whole periods from the first on: half a cohort would look like a small one."""
+    return Calendar.of(period_start(start, grain), end, grain, q.policy.tz)
