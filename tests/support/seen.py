@@ -207,6 +207,6 @@ def _statement(policy: Policy, metric: str, question: str) -> Select[Any]:
         policy=policy,
         cube=kind.cube,
         question=kind.questions()[question],
-        bound=Bound({}, (), (), ()),
+        bound=Bound({}, (), (), (), kind.cube),
     )
     return kind.questions()[question].ask(kind(), q, start=START, end=END, grain="month").statement
