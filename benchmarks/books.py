@@ -15,9 +15,8 @@ from tidemill.connectors.files import read_stripe_events
 from tidemill.database import Database, connect
 from tidemill.demo import fx_rates, generate
 from tidemill.ingest import Ingested, ingest
-from tidemill.replay import rebuild
+from tidemill.rebuilding import Rebuilt, rebuild
 from tidemill.settings import Settings
-from tidemill.worker import Drained
 
 __all__ = ["LAST_DAY", "Size", "Store", "write_events"]
 
@@ -73,7 +72,7 @@ class Store:
             source_kind="stripe",
         )
 
-    def rebuild(self) -> Drained:
+    def rebuild(self) -> Rebuilt:
         """Make every table below the log again."""
         return rebuild(self.database, PostgresBus(self.database), books_of(self.settings))
 

@@ -1,12 +1,12 @@
-"""Doing it again from the log, or from the quarantine, with the same outcome as the first time."""
+"""Doing it again from the quarantine, with the outcome it would have had the first time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Table, delete, select
+from sqlalchemy import Table, select
 
 from tidemill import models, quarantine, worker
 from tidemill.bus import PostgresBus
@@ -14,12 +14,11 @@ from tidemill.database import Database
 from tidemill.events import Event
 from tidemill.intake import Ignored, Rejected
 from tidemill.quarantine import Quarantined
-from tidemill.state import LOGGED, Books, apply, derive_all
+from tidemill.state import LOGGED, Books, apply
 
-__all__ = ["Parse", "Replayed", "rebuild", "rebuild_facts", "replay"]
+__all__ = ["MADE", "Parse", "Replayed", "replay"]
 
-# Everything that is made from the log alone.
-_MADE: Final[tuple[Table, ...]] = (
+MADE: Final[tuple[Table, ...]] = (
     models.customer,
     models.customer_attribute,
     models.attribute,
@@ -36,48 +35,10 @@ _MADE: Final[tuple[Table, ...]] = (
     models.payment,
     models.fx_rate,
 )
-_BATCH: Final = 50_000
+"""Everything that is made from the log alone, except for the facts."""
 
 Parse = Callable[[Quarantined], Iterable[Event | Rejected | Ignored]]
 """Reads the body of something quarantined again, by its `kind`."""
-
-
-def rebuild(
-    database: Database,
-    bus: PostgresBus,
-    books: Books,
-    *,
-    progress: Callable[[worker.Drained], None] | None = None,
-) -> worker.Drained:
-    """Make all tables below the log again from it: identical, if nothing was wrong with them.
-
-    One transaction: readers see the old tables until it commits, workers wait. Rows are deleted,
-    not truncated, because a report that began before would otherwise find the tables empty.
-    """
-    total = worker.Drained()
-    state = replace(books, facts=())
-    with database.begin() as connection:
-        bus.rewind(connection, worker.CONSUMER)
-        for table in _MADE:
-            connection.execute(delete(table))
-        while (delivery := bus.deliver(connection, worker.CONSUMER, _BATCH)) is not None:
-            applied = apply(connection, delivery.rows, state)
-            total = worker.Drained(
-                total.applied + applied.events,
-                total.quarantined + applied.quarantined,
-                total.batches + 1,
-            )
-            if progress is not None:
-                progress(total)
-        derive_all(connection, books)
-    return total
-
-
-def rebuild_facts(database: Database, bus: PostgresBus, books: Books) -> None:
-    """Derive all facts again from the core tables, for example under another policy."""
-    with database.begin() as connection:
-        bus.hold(connection, worker.CONSUMER)
-        derive_all(connection, books)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,14 @@ class Drained:
     quarantined: int = 0
     batches: int = 0
 
+    def __add__(self, other: Drained) -> Drained:
+        """Both together."""
+        return Drained(
+            self.applied + other.applied,
+            self.quarantined + other.quarantined,
+            self.batches + other.batches,
+        )
+
 
 @dataclass(slots=True)
 class Pace:
@@ -125,9 +133,5 @@ class Applier:
         self._added = added
         self.full = delivery.count == self._pace.limit
         self._pace.learn(delivery.count, time.monotonic() - started)
-        self.total = Drained(
-            self.total.applied + applied.events,
-            self.total.quarantined + applied.quarantined,
-            self.total.batches + 1,
-        )
+        self.total += Drained(applied.events, applied.quarantined, 1)
         return True

@@ -25,7 +25,7 @@ from tidemill.events import Event
 from tidemill.ingest import Ingested, ingest
 from tidemill.intake import Ignored, Rejected
 from tidemill.ledger import Fact, derive
-from tidemill.replay import rebuild, rebuild_facts
+from tidemill.rebuilding import rebuild, rebuild_facts
 from tidemill.state import Books, apply
 from tidemill.worker import Drained, Pace, drain
 

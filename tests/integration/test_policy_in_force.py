@@ -30,8 +30,8 @@ from tidemill.ingest import ingest
 from tidemill.ledger import derive
 from tidemill.models import metric_mrr_movement, policy_in_use
 from tidemill.policy import Policy
+from tidemill.rebuilding import rebuild_facts
 from tidemill.relations import core_relations
-from tidemill.replay import rebuild_facts
 from tidemill.state import Books, apply
 from tidemill.worker import drain
 

@@ -22,7 +22,8 @@ from tidemill.intake import Ignored, Rejected
 from tidemill.ledger import Fact, derive
 from tidemill.models import event_log, metric_mrr_movement
 from tidemill.quarantine import Quarantined
-from tidemill.replay import rebuild, replay
+from tidemill.rebuilding import rebuild
+from tidemill.replay import replay
 from tidemill.state import Books
 from tidemill.worker import drain
 

@@ -24,8 +24,8 @@ from tidemill.attribute_rows import readings
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.events import Event, parse_event
+from tidemill.rebuilding import rebuild
 from tidemill.relations import core_relations
-from tidemill.replay import rebuild
 from tidemill.state import Books
 from tidemill.worker import drain
 

@@ -27,8 +27,8 @@ from tidemill.ledger import derive
 from tidemill.models import metric_mrr_movement
 from tidemill.policy import Policy
 from tidemill.presets import PRESETS
+from tidemill.rebuilding import rebuild
 from tidemill.relations import core_relations
-from tidemill.replay import rebuild
 from tidemill.state import Books, apply
 from tidemill.worker import CONSUMER
 

@@ -22,8 +22,8 @@ from tidemill.events import Event, parse_event
 from tidemill.ledger import Fact, derive
 from tidemill.models import metric_mrr_movement
 from tidemill.policy import Policy
+from tidemill.rebuilding import rebuild
 from tidemill.relations import core_relations
-from tidemill.replay import rebuild
 from tidemill.state import Books, apply
 from tidemill.worker import CONSUMER
 

@@ -14,7 +14,7 @@ from tidemill.database import Database
 from tidemill.events import Event
 from tidemill.ingest import ingest
 from tidemill.policy import Policy
-from tidemill.replay import rebuild, rebuild_facts
+from tidemill.rebuilding import rebuild, rebuild_facts
 from tidemill.state import Books
 
 Moves = list[tuple[str, str, int]]

@@ -16,8 +16,8 @@ from tidemill.database import Database
 from tidemill.events import Event
 from tidemill.ledger.versions import versions_in_force
 from tidemill.policy import Policy
+from tidemill.rebuilding import rebuild
 from tidemill.relations import core_relations
-from tidemill.replay import rebuild
 from tidemill.state import Books
 from tidemill.worker import drain
 

@@ -32,6 +32,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     cast,
+    delete,
     exists,
     func,
     insert,
@@ -162,9 +163,30 @@ class PostgresBus:
 
     def rewind(self, connection: Connection, consumer: str) -> None:
         """Let a reader start again at the beginning, once nobody else reads for it."""
+        # Somebody may have removed its positions since this process last saw them.
+        self._introduced.discard(consumer)
         self.hold(connection, consumer)
         connection.execute(
             update(_position).where(_position.c.consumer == consumer).values(position=0)
+        )
+
+    def forget(self, connection: Connection, consumer: str) -> None:
+        """Remove the positions of a reader that will not come back."""
+        self._introduced.discard(consumer)
+        connection.execute(delete(_position).where(_position.c.consumer == consumer))
+
+    def go_on(self, connection: Connection, consumer: str, where: str) -> None:
+        """Let a reader go on where another one is; both stay held until the transaction ends."""
+        self.hold(connection, consumer)
+        reached = _position.alias("reached")
+        connection.execute(
+            update(_position)
+            .where(
+                _position.c.consumer == consumer,
+                reached.c.consumer == where,
+                _position.c.partition == reached.c.partition,
+            )
+            .values(position=reached.c.position)
         )
 
     def pending(self, connection: Connection, consumer: str) -> int:

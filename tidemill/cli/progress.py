@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tidemill.ingest import Ingested
 
-__all__ = ["counting"]
+__all__ = ["counting", "estimating"]
 
 
 @contextmanager
@@ -35,5 +35,35 @@ def counting(doing: str, total: int | None = None) -> Iterator[Callable[[Ingeste
             settled = done.read + done.applied + done.duplicate + done.quarantined + done.ignored
             counts = f"{done.read:,} read, {done.applied:,} applied"
             progress.update(task, completed=settled, counts=counts)
+
+        yield report
+
+
+@contextmanager
+def estimating(doing: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar that is told (done, total) and says how long the rest may take."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(doing, total=None)
+
+        def report(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
 
         yield report

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tidemill.bookkeeping import make_topics
-from tidemill.cli.output import note, say
+from tidemill.cli.output import say
+from tidemill.cli.progress import estimating
 from tidemill.cli.session import session_of
 from tidemill.errors import UnknownMetric
 from tidemill.metrics import METRICS
-from tidemill.replay import rebuild, rebuild_facts
+from tidemill.rebuilding import rebuild, rebuild_facts
 from tidemill.settings import CONFIG_FILE, Settings
-from tidemill.worker import Drained
 
 __all__ = ["app"]
 
@@ -79,12 +79,16 @@ def _rebuild(
         desk = session.desk(store, settled=False)
         if metric is not None:
             # One fact table so far, and every metric rests on it.
-            rebuild_facts(store, desk.bus, desk.books)
-            say(f"Derived again what {metric} rests on.")
+            differed = rebuild_facts(store, desk.bus, desk.books)
+            say(f"Derived again what {metric} rests on; {_differences(differed)}.")
             return
-        done = rebuild(store, desk.bus, desk.books, progress=_progress)
-    say(f"Rebuilt from {done.applied:,} events; {done.quarantined:,} are in quarantine.")
+        with estimating("Replaying the log") as progress:
+            done = rebuild(store, desk.bus, desk.books, progress=progress)
+    aside = f"; {done.quarantined:,} are in quarantine" if done.quarantined else ""
+    say(f"Rebuilt from {done.applied:,} events{aside}; {_differences(done.differed)}.")
 
 
-def _progress(done: Drained) -> None:
-    note(f"{done.applied:,} events")
+def _differences(differed: Mapping[str, int]) -> str:
+    """In how many rows the live tables were not what the log gives."""
+    found = [f"{count:,} in {table}" for table, count in differed.items() if count]
+    return f"rows that differed: {', '.join(found)}" if found else "no row differed"

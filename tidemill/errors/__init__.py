@@ -41,6 +41,7 @@
         ├── BrokerUnreachable         (Transient)
         ├── BrokerMisconfigured       its topics or rights are not as they must be
         ├── PositionsLost             a topic does not hold what comes next
+        ├── RebuildRunning            (Transient)
         ├── SchemaTooNew · SchemaTooOld · MigrationRefused
         └── EmbeddedServerError
             └── EmbeddedLockStale · EmbeddedDiskFull · EmbeddedVersionMismatch
@@ -68,6 +69,7 @@ from tidemill.errors.config import (
     MigrationRefused,
     MissingExtra,
     PositionsLost,
+    RebuildRunning,
     SchemaTooNew,
     SchemaTooOld,
 )
@@ -178,6 +180,7 @@ __all__ = [
     "PositionsLost",
     "Problem",
     "QueryError",
+    "RebuildRunning",
     "SchemaTooNew",
     "SchemaTooOld",
     "StatementTimedOut",

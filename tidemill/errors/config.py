@@ -18,6 +18,7 @@ __all__ = [
     "MigrationRefused",
     "MissingExtra",
     "PositionsLost",
+    "RebuildRunning",
     "SchemaTooNew",
     "SchemaTooOld",
 ]
@@ -155,6 +156,18 @@ class PositionsLost(ConfigError, Permanent):
             wanted=wanted,
             first=first,
             end=end,
+        )
+
+
+class RebuildRunning(ConfigError, Transient):
+    """Another process makes the tables again; two at once would be in each other's way."""
+
+    code = "rebuild_running"
+
+    def __init__(self) -> None:
+        """There is nothing to tell but that it is so."""
+        super().__init__(
+            "Another rebuild is running.", hint="Wait for it; one that was stopped is no hindrance."
         )
 
 

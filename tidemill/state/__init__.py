@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from tidemill.state.apply import LOGGED, Applied, apply
-from tidemill.state.facts import derive_all
-from tidemill.state.in_force import Books
+from tidemill.state.apply import LOGGED, Applied, apply, subjects
+from tidemill.state.facts import derive_all, fill, refresh
+from tidemill.state.in_force import Books, note
 from tidemill.state.statistics import keep_statistics
 
-__all__ = ["LOGGED", "Applied", "Books", "apply", "derive_all", "keep_statistics"]
+__all__ = [
+    "LOGGED",
+    "Applied",
+    "Books",
+    "apply",
+    "derive_all",
+    "fill",
+    "keep_statistics",
+    "note",
+    "refresh",
+    "subjects",
+]

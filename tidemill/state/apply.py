@@ -29,7 +29,7 @@ from tidemill.state.keys import make_keys
 from tidemill.state.merges import apply_merges
 from tidemill.state.subscriptions import apply_subscriptions
 
-__all__ = ["LOGGED", "Applied", "apply"]
+__all__ = ["LOGGED", "Applied", "apply", "subjects"]
 
 LOGGED: Final = "log:"
 """How the origin of a quarantined event begins that is in the log, before its position."""
@@ -80,9 +80,7 @@ def apply(connection: Connection, rows: FromClause, books: Books) -> Applied:
     books: what to keep up to date beside the core tables.
     Raises whatever is not the events' fault; the transaction must then be undone.
     """
-    about = func.split_part(rows.c.type, ".", 1)
-    counted = connection.execute(select(about, func.count()).group_by(about))
-    counts = {row[0]: row[1] for row in counted}
+    counts = subjects(connection, rows)
     events = sum(counts.values())
     try:
         with connection.begin_nested():
@@ -100,6 +98,13 @@ def apply(connection: Connection, rows: FromClause, books: Books) -> Applied:
     first = select(rows).where(rows.c.position < middle).subquery()
     second = select(rows).where(rows.c.position >= middle).subquery()
     return apply(connection, first, books) + apply(connection, second, books)
+
+
+def subjects(connection: Connection, rows: FromClause) -> dict[str, int]:
+    """What a batch is about, such as ``subscription``, and in how many events."""
+    about = func.split_part(rows.c.type, ".", 1)
+    counted = connection.execute(select(about, func.count()).group_by(about))
+    return {row[0]: row[1] for row in counted}
 
 
 def _write(connection: Connection, rows: FromClause, subjects: set[str], books: Books) -> int:

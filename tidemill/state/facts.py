@@ -15,7 +15,7 @@ from tidemill.relations import core_relations
 from tidemill.state.in_force import Books, in_force, note
 from tidemill.state.touched import TOUCHED, Reads, touch, touched
 
-__all__ = ["derive_all", "refresh"]
+__all__ = ["derive_all", "fill", "refresh"]
 
 
 def refresh(
@@ -46,6 +46,12 @@ def derive_all(connection: Connection, books: Books) -> None:
     note(connection, books)
     for fact in books.facts:
         connection.execute(delete(fact.table))
+    fill(connection, books)
+
+
+def fill(connection: Connection, books: Books) -> None:
+    """Derive the facts of all customers into tables that are empty."""
+    for fact in books.facts:
         connection.execute(_derivation(fact, books, everyone=True))
 
 

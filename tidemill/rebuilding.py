@@ -1,0 +1,192 @@
+"""Making everything again from the log, beside the live tables, while they are read and written.
+
+1. The log is replayed into tables aside (`aside`), batch by batch, each in a transaction.
+2. The facts are derived from those.
+3. In one transaction, which keeps workers waiting: what came meanwhile is applied aside, too, and
+   the live tables are made equal to those aside.
+
+Whoever is stopped goes on where it was. Whoever asks sees the tables of before or of after. The
+outcome says in how many rows they differed: none, if nothing was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import Connection, FromClause, Table, func, select
+
+from tidemill import aside, migrations, worker
+from tidemill.bus import PostgresBus
+from tidemill.database import Database
+from tidemill.errors import RebuildRunning
+from tidemill.replay import MADE
+from tidemill.state import (
+    Applied,
+    Books,
+    apply,
+    fill,
+    keep_statistics,
+    note,
+    refresh,
+    subjects,
+)
+
+__all__ = ["Rebuilt", "rebuild", "rebuild_facts"]
+
+_BATCH: Final = 50_000
+# Under which name the log is read for it.
+_READER: Final = "rebuild"
+# The first of the two keys of the advisory lock on rebuilding: "redo" in ASCII.
+_LOCK: Final = int.from_bytes(b"redo", "big")
+
+_REPLAYING: Final = "replaying"
+_DERIVED: Final = "derived"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """The outcome.
+
+    applied, quarantined: events of the log, of this run.
+    differed: rows that had to change, by table; 0 where the live table was right.
+    """
+
+    applied: int
+    quarantined: int
+    differed: Mapping[str, int]
+
+
+def rebuild(
+    database: Database,
+    bus: PostgresBus,
+    books: Books,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Rebuilt:
+    """Make all tables below the log again from it, and put the policy of the books in force.
+
+    progress: called after each batch with the events replayed, and how many there are.
+    Raises:   RebuildRunning, MigrationRefused.
+    """
+    tables = (*MADE, *(fact.table for fact in books.facts))
+    with _alone(database):
+        stage = _begun(database, bus, tables, _purpose(books, "everything"))
+        total = worker.Drained()
+        if stage == _REPLAYING:
+            total = _replay(database, bus, replace(books, facts=()), progress)
+            with database.begin() as connection, aside.looking(connection):
+                fill(connection, books)
+                aside.advance(connection, _DERIVED)
+        with database.begin() as connection:
+            bus.hold(connection, worker.CONSUMER)
+            note(connection, books)
+            for rows in _meanwhile(connection, bus):
+                total += _counted(apply(connection, rows, books))
+            # Tables of half a log must never replace whole ones, whatever went wrong before. What
+            # has not come to the log yet, with another bus, does not count.
+            left = PostgresBus.pending(bus, connection, _READER)
+            assert not left, "the log has not been read to its end"
+            differed = aside.bring_over(connection, tables)
+            bus.go_on(connection, worker.CONSUMER, _READER)
+            _finish(connection, bus)
+    return Rebuilt(total.applied, total.quarantined, differed)
+
+
+def rebuild_facts(database: Database, bus: PostgresBus, books: Books) -> Mapping[str, int]:
+    """Derive all facts again from the core tables, for example under another policy.
+
+    Returns how many rows differed, by table.
+    Raises: as `rebuild`.
+    """
+    tables = tuple(fact.table for fact in books.facts)
+    with _alone(database):
+        if _begun(database, bus, tables, _purpose(books, "facts")) == _REPLAYING:
+            with database.begin() as connection:
+                # First the positions: an event applied after this is seen again below.
+                bus.go_on(connection, _READER, worker.CONSUMER)
+                with aside.looking(connection):
+                    fill(connection, books)
+                aside.advance(connection, _DERIVED)
+        with database.begin() as connection:
+            bus.hold(connection, worker.CONSUMER)
+            note(connection, books)
+            for rows in _meanwhile(connection, bus):
+                refresh(connection, rows, subjects(connection, rows).keys(), books)
+            differed = aside.bring_over(connection, tables)
+            _finish(connection, bus)
+    return differed
+
+
+# --- how ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """Hold the one place of whoever rebuilds.
+
+    Raises: RebuildRunning.
+    """
+    with database.begin() as connection:
+        mine = connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK, 0))).scalar_one()
+        if not mine:
+            raise RebuildRunning
+        yield
+
+
+def _purpose(books: Books, what: str) -> dict[str, Any]:
+    """What must be the same for one run to go on where another stopped."""
+    return {"what": what, "schema": migrations.head(), "books": books.document()}
+
+
+def _begun(
+    database: Database, bus: PostgresBus, tables: Sequence[Table], purpose: dict[str, Any]
+) -> str:
+    """How far it is: where an earlier run stopped, or else at the start."""
+    with database.begin() as connection:
+        stage = aside.stage(connection, purpose)
+        if stage is None:
+            stage = _REPLAYING
+            aside.begin(connection, tables, purpose, stage)
+            bus.rewind(connection, _READER)
+    return stage
+
+
+def _replay(
+    database: Database,
+    bus: PostgresBus,
+    books: Books,
+    progress: Callable[[int, int], None] | None,
+) -> worker.Drained:
+    """Apply the log to the tables aside, a batch in a transaction."""
+    with database.connect() as connection:
+        waiting = bus.pending(connection, _READER)
+    total = worker.Drained()
+    while True:
+        with database.begin() as connection:
+            delivery = bus.deliver(connection, _READER, _BATCH)
+            if delivery is None:
+                return total
+            with aside.looking(connection):
+                total += _counted(apply(connection, delivery.rows, books))
+                keep_statistics(connection, books, total.applied)
+        if progress is not None:
+            progress(total.applied, max(waiting, total.applied))
+
+
+def _meanwhile(connection: Connection, bus: PostgresBus) -> Iterator[FromClause]:
+    """What came to the log after it was replayed; each batch is to be dealt with aside."""
+    while (delivery := bus.deliver(connection, _READER, _BATCH)) is not None:
+        with aside.looking(connection):
+            yield delivery.rows
+
+
+def _counted(applied: Applied) -> worker.Drained:
+    return worker.Drained(applied.events, applied.quarantined, 1)
+
+
+def _finish(connection: Connection, bus: PostgresBus) -> None:
+    aside.discard(connection)
+    bus.forget(connection, _READER)
