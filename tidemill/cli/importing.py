@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,7 +18,7 @@ from tidemill.cli.session import Desk, session_of
 from tidemill.connectors.base import Item
 from tidemill.connectors.files import read_events, read_stripe_events
 from tidemill.errors import UnreadableFile
-from tidemill.events import Event
+from tidemill.events import Event, event_line
 from tidemill.ingest import Ingested, ingest
 from tidemill.intake import Rejected
 
@@ -76,16 +77,25 @@ def _stripe_events(
 @app.command("csv")
 def _csv(
     context: typer.Context,
-    kind: importing_csv.Kind,
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="CSV; - reads stdin.")],
+    what: importing_csv.What,
     source: importing_csv.Source,
+    *,
     at: importing_csv.At = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be understood.")
+    ] = False,
     how: Printed = "table",
 ) -> None:
-    """Tables with a header line; a file with anything wrong in it is refused whole."""
-    _import(
-        context, files, how, "files", lambda file: importing_csv.reading(kind, file, source, at)
-    )
+    """Tables with a header line; when anything is wrong in a file, nothing is taken in."""
+    _all_there(what[1:])
+    events = importing_csv.reading(what, source, at)
+    if not dry_run:
+        kind = what[0] if what[0] in {"stripe", "chartmogul"} else "files"
+        _take_in(context, events, how, kind)
+    elif how == "json":
+        say(as_json({"events": [json.loads(event_line(each)) for each in events]}))
+    else:
+        say(importing_csv.understood(events))
 
 
 def _import(
@@ -95,14 +105,22 @@ def _import(
     kind: str,
     read: Callable[[str], Iterator[Item]],
 ) -> None:
+    _all_there(files)
+    _take_in(context, (item for file in files for item in read(file)), how, kind)
+
+
+def _all_there(files: Iterable[str]) -> None:
+    """Before anything is taken in: a misspelt name must not leave half an import behind."""
     for file in files:
-        # Before anything is taken in: a misspelt name must not leave half an import behind.
         if file != "-" and not Path(file).exists():
             raise UnreadableFile(file, "there is no such file")
+
+
+def _take_in(context: typer.Context, found: Iterable[Item], how: str, kind: str) -> None:
     session = session_of(context)
     with session.store() as store, counting("Importing") as progress:
         desk = session.desk(store)
-        items = _reported(item for file in files for item in read(file))
+        items = _reported(found)
         done = ingest(
             store,
             desk.bus,

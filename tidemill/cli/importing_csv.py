@@ -1,40 +1,77 @@
-"""`tidemill import csv KIND FILE`: tables of what people know, as events."""
+"""`tidemill import csv KIND FILE…`: tables of what people know, or can export, as events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from tidemill.connectors.base import Item
-from tidemill.connectors.files.attributes import read_attributes
+from tidemill.cli.output import as_table
+from tidemill.connectors.files.tables import TABLES
+from tidemill.events import Event
 from tidemill.periods import parse_instant
+from tidemill.problems import did_you_mean
 
-__all__ = ["At", "Kind", "Source", "reading"]
+__all__ = ["At", "Source", "What", "reading", "understood"]
 
-Kind = Annotated[
-    Literal["attributes"],
+_KINDS = "; ".join(f"{name}: {table.about}" for name, table in TABLES.items())
+
+What = Annotated[
+    list[str],
     typer.Argument(
-        metavar="KIND",
-        help="attributes: a column customer with the ids, and a column for each attribute.",
+        metavar="KIND FILE…", help=f"What the files hold, and the files; - reads stdin. {_KINDS}."
     ),
 ]
 Source = Annotated[
     str,
-    typer.Option("--source", metavar="NAME", help="The source whose customers the file names."),
+    typer.Option("--source", metavar="NAME", help="The source whose customers the files name."),
 ]
 At = Annotated[
     str | None,
     typer.Option(
-        "--at", metavar="INSTANT", help="When it became so.", show_default="the time of the import"
+        "--at",
+        metavar="INSTANT",
+        help="When what has no date became so.",
+        show_default="the time of the import",
     ),
 ]
 
+# So many events are shown in full by a dry run.
+_SHOWN_MAX = 10
 
-def reading(kind: str, file: str, source: str, at: str | None) -> Iterator[Item]:
-    """The events of a file, read before the first of them is taken in."""
-    assert kind == "attributes"
+
+def reading(what: Sequence[str], source: str, at: str | None) -> list[Event]:
+    """The events of the files, all of them or none.
+
+    Raises: InvalidFile with every problem of every line; typer.BadParameter for an unknown kind.
+    """
+    kind, *files = what
+    if kind not in TABLES or not files:
+        known = f"Known: {', '.join(TABLES)}."
+        hint = did_you_mean(kind, TABLES, otherwise=known) if kind not in TABLES else ""
+        said = "Name the files after the kind." if kind in TABLES else f"No kind is named {kind!r}."
+        raise typer.BadParameter(f"{said} {hint}".strip())
     moment = datetime.now(UTC) if at is None else parse_instant(at)
-    yield from read_attributes(file, source=source, at=moment)
+    return TABLES[kind].read(files, source, moment)
+
+
+def understood(events: Sequence[Event]) -> str:
+    """What would be taken in: how many events of each type, and the first of them."""
+    counted = Counter(event.type for event in events)
+    rows = [(kind, f"{number:,}") for kind, number in sorted(counted.items())]
+    shown = [
+        (f"{each.occurred_at:%Y-%m-%d %H:%M}", each.type, each.customer, each.data.decode())
+        for each in events[:_SHOWN_MAX]
+    ]
+    return "\n".join(
+        [
+            f"{len(events):,} events would be taken in.",
+            "",
+            as_table(("type", "events"), rows, right=(False, True)),
+            "",
+            as_table(("occurred at", "type", "customer", "says"), shown),
+        ]
+    )
