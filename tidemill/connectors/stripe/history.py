@@ -248,7 +248,9 @@ def _raw_item(past: _Past, item: str, point: Point) -> dict[str, Any]:
     quantity = point.quantity
     if (price.get("recurring") or price).get("usage_type") == "metered":
         quantity = None
-    return {**held, "id": item, "object": "subscription_item", "price": price, "quantity": quantity}
+    own = {"id": item, "object": "subscription_item", "price": price, "quantity": quantity}
+    # An item that is there no more does not say when it came; when it was first seen, then.
+    return {"created": point.at, **held, **own}
 
 
 # --- versions -------------------------------------------------------------------------------------
