@@ -307,6 +307,18 @@ def test_i14_arr_is_twelve_months_of_mrr(engine: MetricsEngine) -> None:
 
 
 @holding()
+def test_i15_mrr_is_what_customers_pay_on_average_times_customers(engine: MetricsEngine) -> None:
+    """Customers as the policy counts them, also those who pay nothing."""
+    (mrr,) = _asked(engine, "mrr", "current", at=END)
+    (customers,) = _asked(engine, "customers", "current", at=END)
+    (arpa,) = _asked(engine, "arpa", "current", at=END)
+    if customers["customers"]:
+        assert near(Fraction(arpa["arpa"]) * customers["customers"], mrr["mrr"])
+    else:
+        assert arpa["arpa"] is None
+
+
+@holding()
 def test_i16_no_effect_of_rates_that_did_not_move(books: Loaded, engine: MetricsEngine) -> None:
     """None with constant rates, none on what is paid in base currency."""
     for one in books[1]:
@@ -357,7 +369,7 @@ def test_i19_churn_is_voluntary_or_not_or_unknown(books: Loaded) -> None:
             assert (row.churn_reason is None) == (row.type != "churn"), one.where
             assert row.churn_reason in {None, *(each.value for each in ChurnReason)}, one.where
         # Rows of a wider bucket keep the reasons of their own instants; only their sum is netted.
-        plain = one.policy.netting in ("day", "none") and one.policy.fx != "at_movement"
+        plain = one.policy.netting == "none" and one.policy.fx != "at_movement"
         if plain and one.policy.churn_recognition != "when_scheduled":
             for month in MONTHS:
                 assert _by_reason(one, month) == _replayed_reasons(one, month), one.where
