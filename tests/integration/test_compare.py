@@ -225,20 +225,20 @@ def test_a_policy_half_way_that_has_no_answer(known: Tidemill) -> None:
 
 
 def test_from_subscriptions_to_customers_kept_at_no_value(e40: Tidemill) -> None:
-    """Between maxio and chartmogul lie policies that are refused; their parts wait."""
+    """Half-way between maxio and chartmogul both are at once; each knob has a part of its own."""
     found = e40.compare("mrr", presets=["maxio", "chartmogul"], **LAST)
     [pair] = found.pairs
     assert [each.error for each in found.sides] == [None, None]
     assert [part.knobs for part in pair.changes[0].parts] == [
         "activation",
-        "free_plans + usage + movement_level",
+        "free_plans",
+        "usage",
+        "movement_level",
         "netting",
         "reactivation",
         "fx",
     ]
-    assert all("cannot be turned by itself here" in each for each in pair.notes)
-    with pytest.raises(KnobNotSupported, match="movement_level"):
-        e40.mrr.current(preset="chartmogul", set={"movement_level": "subscription"}, **LAST)
+    assert pair.notes == ()
 
 
 def test_an_undefined_figure_half_way(known: Tidemill) -> None:

@@ -73,10 +73,7 @@ def _policy(dice: random.Random) -> Policy:
         knob.name: dice.choice([value for value in knob.values if not value.endswith(":N")])
         for knob in dice.sample(choices, 2)
     }
-    policy = Policy.of(dice.choice(list(PRESETS)), turned)
-    # Nobody is kept at no value where movements are told of subscriptions; half-way it may be so.
-    keeps_free = policy.free_plans != "never" or policy.paused == "contraction"
-    return policy.turned({"movement_level": "customer"}) if keeps_free else policy
+    return Policy.of(dice.choice(list(PRESETS)), turned)
 
 
 def _by_knob(pair: Pair) -> None:

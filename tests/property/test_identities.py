@@ -34,6 +34,7 @@ POLICIES = (
     "default;free_plans=after_paid;paused=contraction;tz=America/New_York",
     "default;movement_level=subscription;netting=month;fx=at_renewal",
     "default;window=rolling_30d;netting=window:600;trials_in_mrr=include",
+    "maxio;free_plans=always",
 )
 BOOKS, CHUNKS = 14, 15
 """Books under one policy in the default run, and how many times that in `make test-all`."""

@@ -23,20 +23,20 @@ def keeps_free(policy: Policy) -> bool:
     return policy.free_plans != "never" or policy.paused == "contraction"
 
 
-def with_first_payment(changes: FromClause, policy: Policy) -> FromClause:
-    """The changes with first_paid_at, when their unit was first worth something.
+def with_first_payment(changes: FromClause, policy: Policy, owner: str = "unit") -> FromClause:
+    """The changes with first_paid_at, when their owner was first worth something.
 
     Only needed where being active at no value depends on it.
     """
     if not keeps_free(policy):
         return changes
     level = func.sum(changes.c.amount_minor).over(
-        partition_by=changes.c.unit, order_by=changes.c.occurred_at
+        partition_by=changes.c[owner], order_by=changes.c.occurred_at
     )
     summed = select(changes, level.label("level")).subquery("summed")
     paying = case((summed.c.level > 0, summed.c.occurred_at))
-    first = func.min(paying).over(partition_by=summed.c.unit)
-    columns = [summed.c[column.name] for column in changes.c]
+    first = func.min(paying).over(partition_by=summed.c[owner])
+    columns = [summed.c[each.name] for each in changes.c if each.name != "first_paid_at"]
     return select(*columns, first.label("first_paid_at")).subquery("paid")
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from tidemill.fx import daily_rates, in_force
 from tidemill.knobs import parameter
-from tidemill.ledger.activity import balanced
+from tidemill.ledger.activity import balanced, with_first_payment
 from tidemill.ledger.buckets import bucketed, dated, month_of, with_moves
 from tidemill.ledger.carrying import carried, swapped
 from tidemill.ledger.changes import LINE
@@ -81,13 +81,16 @@ def _with_customers(states: FromClause, policy: Policy) -> CTE:
             states.c.bucket.label("customer_bucket"),
             or_(states.c.was_active, states.c.is_active).label("is_told"),
         ).cte("unit_change")
-    kept = [column.name for column in states.c if column.name not in ("was_active", "is_active")]
+    of_unit = ("was_active", "is_active", "present_before")
+    kept = [column.name for column in states.c if column.name not in of_unit]
     units = select(
         *(states.c[name] for name in kept),
         states.c.was_active.label("unit_was"),
         states.c.is_active.label("unit_is"),
     ).subquery("unit_state")
-    states_of_both = balanced(units, "customer_id", "occurred_at", policy)
+    # Who is kept at no value since the first payment: for a customer that may be another unit's.
+    paid = with_first_payment(units, policy, "customer_id")
+    states_of_both = balanced(paid, "customer_id", "occurred_at", policy)
     came_or_went = func.bool_or(states_of_both.c.was_active != states_of_both.c.is_active).over(
         partition_by=(states_of_both.c.unit, states_of_both.c.bucket)
     )

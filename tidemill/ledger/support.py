@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from tidemill.errors import KnobNotSupported
 from tidemill.knobs import KNOBS
-from tidemill.ledger.activity import keeps_free
 
 if TYPE_CHECKING:
     from tidemill.policy import Policy
@@ -30,6 +29,3 @@ def require_supported(policy: Policy) -> None:
         if knob.layer in _LEDGER_LAYERS and value in _REFUSED.get(knob.name, ()):
             supported = [each for each in knob.values if each not in _REFUSED[knob.name]]
             raise KnobNotSupported(knob.name, value, supported=supported)
-    # Who is kept at no value is known of subscriptions then, and not yet of their customers.
-    if policy.movement_level == "subscription" and keeps_free(policy):
-        raise KnobNotSupported("movement_level", policy.movement_level, supported=["customer"])
