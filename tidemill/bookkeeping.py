@@ -17,10 +17,12 @@ from tidemill.database import Database
 from tidemill.ledger import Fact, derive
 from tidemill.models import (
     consumer_position,
+    delivery,
     metadata,
     metric_mrr_movement,
     policy_in_use,
     source,
+    vendor_object,
 )
 from tidemill.quarantine import set_aside
 from tidemill.settings import Settings
@@ -128,12 +130,14 @@ def source_kinds(connection: Connection) -> dict[str, str]:
 def clear(database: Database, bus: PostgresBus) -> None:
     """Empty the books: log, quarantine and all that was made from them. In one transaction.
 
-    Meant for books in which nothing but the demo stands; the schema stays.
+    Meant for books in which nothing but the demo stands; the schema stays, and so do sources that
+    were connected meanwhile.
     """
     with database.begin() as connection:
         bus.hold(connection, CONSUMER)
         for table in reversed(metadata.sorted_tables):
             # Positions of the log only ever rise, so readers may stay where they are; and facts of
-            # nothing are facts of any policy.
-            if table not in (consumer_position, policy_in_use):
+            # nothing are facts of any policy. The demo has no inbox: what is in there is real.
+            if table not in (consumer_position, policy_in_use, delivery, vendor_object, source):
                 connection.execute(delete(table))
+        connection.execute(delete(source).where(source.c.kind == DEMO))

@@ -1,7 +1,9 @@
 """The tables Tidemill keeps, as SQLAlchemy Core.
 
-Three families, from the outside in:
+Four families, from the outside in:
 
+- **the inbox**: ``delivery`` (what a vendor sent to a webhook, byte by byte, kept before it was
+  acknowledged) and ``vendor_object`` (what was learned on the way of prices, coupons, discounts);
 - **the log**: ``event_log`` (every accepted event, once), ``consumer_position`` (how far it was
   applied) and ``quarantine`` (what was refused, with all its problems);
 - **the core tables**: who pays and what is sold (current rows), and the append-only history of
@@ -29,6 +31,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -38,6 +41,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     column,
+    false,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -49,6 +53,7 @@ __all__ = [
     "customer",
     "customer_attribute",
     "customer_merge",
+    "delivery",
     "event_log",
     "fx_rate",
     "invoice_line",
@@ -66,6 +71,7 @@ __all__ = [
     "subscription_version",
     "sync_object",
     "sync_run",
+    "vendor_object",
     "version_discount",
     "version_item",
 ]
@@ -89,6 +95,8 @@ source = Table(
     Column("id", Integer, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),  # the connector's name: stripe, files, …
+    # Whether the vendor's test mode is the books of this source; else it is kept apart.
+    Column("test_mode", Boolean, nullable=False, server_default=false()),
     Column("created_at", _Instant, nullable=False, server_default=func.now()),
     comment="Connected billing systems; created on first use by file imports.",
 )
@@ -142,6 +150,53 @@ quarantine = Table(
     Column("quarantined_at", _Instant, nullable=False, server_default=func.now()),
     Column("replayed_at", _Instant),
     comment="Events kept aside with every reason, until they are replayed.",
+)
+
+# --- the inbox ---------------------------------------------------------------------------------
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("account", Text, nullable=False),  # the connected account; empty for the source's own
+    Column("livemode", Boolean, nullable=False),
+    Column("event", Text, nullable=False),  # the vendor's id of the event; of the body without one
+    Column("type", Text, nullable=False),
+    Column("object", Text, nullable=False),  # vendor id of what it is about; empty when unknown
+    Column("created", BigInteger, nullable=False),  # Unix seconds, as the vendor dates it; 0 if not
+    Column("body", LargeBinary, nullable=False),  # as it came
+    Column("received_at", _Instant, nullable=False, server_default=func.clock_timestamp()),
+    # new | stored (its event is in the log) | ignored | waiting (in quarantine)
+    Column("state", Text, nullable=False, server_default="new"),
+    Column("reason", Text),  # why it is ignored, or what it waits for
+    Column("step", SmallInteger, nullable=False, server_default="0"),  # within its second and rank
+    # Whether another of the same second may have come before it or after it: nothing tells.
+    Column("doubtful", Boolean, nullable=False, server_default=false()),
+    # Whether the object has ended with it, for good.
+    Column("final", Boolean, nullable=False, server_default=false()),
+    Column("tried_at", _Instant),
+    Column("read", LargeBinary),  # the object as the vendor's API showed it, when it was asked
+    Column("read_at", _Instant),
+    UniqueConstraint("source", "account", "livemode", "event"),
+    Index("ix_delivery_new", "position", postgresql_where=column("state") == "new"),
+    Index("ix_delivery_waiting", "source", postgresql_where=column("state") == "waiting"),
+    Index("ix_delivery_doubtful", "source", postgresql_where=column("doubtful")),
+    Index(None, "object", "created"),
+    comment="What vendors sent to webhooks, kept before it was acknowledged.",
+)
+
+vendor_object = Table(
+    "vendor_object",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # price | coupon | discount
+    Column("external_id", Text, nullable=False),
+    Column("seen", BigInteger, nullable=False),  # Unix seconds, of the vendor's clock
+    Column("body", LargeBinary, nullable=False),  # JSON, of any version of the vendor's API
+    PrimaryKeyConstraint("source", "account", "kind", "external_id"),
+    comment="Objects that events only name: the newest that was seen of each.",
 )
 
 # --- who pays, what is sold: current rows --------------------------------------------------------

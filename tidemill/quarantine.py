@@ -30,6 +30,7 @@ __all__ = [
     "mark_replayed",
     "rejected_event",
     "set_aside",
+    "settle",
     "waiting",
 ]
 
@@ -101,6 +102,17 @@ def mark_replayed(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(
         update(quarantine).where(quarantine.c.id.in_(ids)).values(replayed_at=func.now())
     )
+
+
+def settle(connection: Connection, items: Sequence[Rejected]) -> None:
+    """Say that pieces of input which may wait here have found their way into the books."""
+    prints = sorted({_row(item)["fingerprint"] for item in items})
+    if prints:
+        connection.execute(
+            update(quarantine)
+            .where(quarantine.c.fingerprint.in_(prints), quarantine.c.replayed_at.is_(None))
+            .values(replayed_at=func.now())
+        )
 
 
 def rejected_event(origin: str, event: Event, problem: Problem) -> Rejected:

@@ -163,6 +163,7 @@ amounts = st.integers(0, 10**6)
 
 
 @given(st.lists(amounts, min_size=1, max_size=5), amounts)
+@example([1, 1, 1, 0], 2)
 def test_a_split_amount_is_the_whole_amount(prices: list[int], off: int) -> None:
     item = fixture("subscription.new_shape")["items"]["data"][0]
     items = [

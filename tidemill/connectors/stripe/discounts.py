@@ -231,18 +231,21 @@ def _place(
 def _split(amount: Decimal, weights: Sequence[Fraction]) -> list[Decimal]:
     """The amount in parts proportional to the weights; the parts sum to it exactly.
 
+    What rounding leaves over goes to the heaviest, whose share is large enough to bear it.
     100 over 2000 and 1000 is 66.666666666667 and 33.333333333333.
     """
     total = sum(weights)
     if not total:
         return [amount, *(Decimal(0) for _ in weights[1:])] if weights else []
-    parts, rest = [], amount
-    for weight in weights[:-1]:
+    parts = []
+    for weight in weights:
         share = Fraction(amount) * weight / total
         exact = EXACT.divide(Decimal(share.numerator), Decimal(share.denominator))
         parts.append(twelve_places(exact))
-        rest = EXACT.subtract(rest, parts[-1])
-    return [*parts, twelve_places(rest)]
+    heaviest = max(range(len(weights)), key=lambda place: weights[place])
+    rest = EXACT.subtract(amount, sum(parts, Decimal(0)))
+    parts[heaviest] = twelve_places(EXACT.add(parts[heaviest], rest))
+    return parts
 
 
 def _take(left: dict[str, Fraction], each: Reduction) -> None:

@@ -7,13 +7,47 @@ the answers of the API) collects it here and passes it to the translation, which
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Known"]
+__all__ = ["Known", "KnownObject", "references"]
 
 _Object = Mapping[str, Any]
+
+# Kinds of objects that are kept, by how the types of their events begin.
+_FAMILIES: Final = {
+    "coupon.": "coupon",
+    "customer.discount.": "discount",
+    "price.": "price",
+    "plan.": "price",
+}
+_KINDS: Final = {"coupon": "coupon", "discount": "discount", "price": "price", "plan": "price"}
+# What is sent only when it was asked for, and never changes once it is there (or rarely): a newer
+# copy that came without it does not take it away.
+_ONLY_IF_ASKED: Final = ("tiers", "currency_options", "applies_to")
+# Under which keys an event names what is kept here, by its id alone.
+_NAMES: Final = {
+    "price": "price",
+    "plan": "price",
+    "coupon": "coupon",
+    "discount": "discount",
+    "discounts": "discount",
+}
+_KEY_MAX: Final = 255
+_DEPTH_MAX: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class KnownObject:
+    """An object as it was seen last."""
+
+    kind: str
+    """price, coupon or discount."""
+    id: str
+    seen: int
+    """In Unix seconds of Stripe's clock."""
+    body: _Object
 
 
 @dataclass(slots=True)
@@ -28,30 +62,107 @@ class Known:
     discounts: dict[str, _Object] = field(default_factory=dict)
     prices: dict[str, _Object] = field(default_factory=dict)
     _ages: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    _fresh: set[tuple[str, str]] = field(default_factory=set)
 
     @staticmethod
     def teaches(kind: str) -> bool:
         """Whether events of a type bring something that is kept here."""
-        return kind.startswith(("coupon.", "customer.discount.", "price.", "plan."))
+        return Known.kind_of(kind) is not None
+
+    @staticmethod
+    def kind_of(kind: str) -> str | None:
+        """What events of a type bring: price, coupon or discount; None when nothing of it."""
+        return next((_FAMILIES[each] for each in _FAMILIES if kind.startswith(each)), None)
 
     def add(self, raw: _Object) -> None:
         """Keep what a raw event brings, if anything; never raises."""
-        kind = raw.get("type")
-        if not isinstance(kind, str) or not self.teaches(kind):
-            return
+        named = raw.get("type")
+        kind = self.kind_of(named) if isinstance(named, str) else None
         data = raw.get("data")
         found = data.get("object") if isinstance(data, Mapping) else None
-        key = found.get("id") if isinstance(found, Mapping) else None
-        if not isinstance(found, Mapping) or not isinstance(key, str):
-            return
-        created = raw.get("created")
-        age = (created if isinstance(created, int) else 0, str(raw.get("id")))
-        family = kind.partition(".")[0]
-        if age >= self._ages.get((family, key), (-1, "")):
-            self._ages[family, key] = age
-            self._shelf(family)[key] = found
+        if kind is not None and isinstance(found, Mapping):
+            self._keep(kind, found, _age(raw))
 
-    def _shelf(self, family: str) -> dict[str, _Object]:
-        if family == "coupon":
+    def learn(self, found: object, seen: int, depth: int = 0) -> None:
+        """Keep every price, coupon and discount that an object shows, at any depth.
+
+        seen: when the object was as it is, in Unix seconds.
+        """
+        if depth > _DEPTH_MAX:
+            return
+        if isinstance(found, Mapping):
+            kind = found.get("object")
+            if isinstance(kind, str) and kind in _KINDS:
+                self._keep(_KINDS[kind], found, (seen, ""))
+            for each in found.values():
+                self.learn(each, seen, depth + 1)
+        elif isinstance(found, list):
+            for each in found:
+                self.learn(each, seen, depth + 1)
+
+    def take(self, known: KnownObject) -> None:
+        """Remember an object that was kept before."""
+        self._keep(known.kind, known.body, (known.seen, ""))
+        self._fresh.discard((known.kind, known.id))
+
+    def fresh(self) -> Iterator[KnownObject]:
+        """What was learned since, for keeping it elsewhere."""
+        for kind, key in sorted(self._fresh):
+            yield KnownObject(kind, key, self._ages[kind, key][0], self._shelf(kind)[key])
+
+    def _keep(self, kind: str, found: _Object, age: tuple[int, str]) -> None:
+        key = found.get("id")
+        if not isinstance(key, str) or found.get("deleted") is True:
+            return
+        shelf = self._shelf(kind)
+        old = shelf.get(key)
+        if age >= self._ages.get((kind, key), (-1, "")):
+            self._ages[kind, key] = age
+            newer, older = found, old
+        else:
+            newer, older = shelf[key], found
+        missing = {
+            name: older[name]
+            for name in _ONLY_IF_ASKED
+            if older is not None and older.get(name) is not None and newer.get(name) is None
+        }
+        shelf[key] = {**newer, **missing} if missing else newer
+        self._fresh.add((kind, key))
+
+    def _shelf(self, kind: str) -> dict[str, _Object]:
+        if kind == "coupon":
             return self.coupons
-        return self.discounts if family == "customer" else self.prices
+        return self.discounts if kind == "discount" else self.prices
+
+
+def references(found: object) -> set[tuple[str, str]]:
+    """What an object speaks of that may be known from elsewhere: kinds and ids.
+
+    >>> sorted(references({"discounts": ["di_1"], "items": {"data": [{"price": {"id": "p_1"}}]}}))
+    [('discount', 'di_1'), ('price', 'p_1')]
+    """
+    named: set[tuple[str, str]] = set()
+    _refer(found, named, 0)
+    return named
+
+
+def _refer(found: object, named: set[tuple[str, str]], depth: int) -> None:
+    if depth > _DEPTH_MAX:
+        return
+    if isinstance(found, list):
+        for each in found:
+            _refer(each, named, depth + 1)
+    elif isinstance(found, Mapping):
+        for key, value in found.items():
+            if key in _NAMES:
+                for each in value if isinstance(value, list) else [value]:
+                    shown = each.get("id") if isinstance(each, Mapping) else each
+                    if isinstance(shown, str) and 0 < len(shown) <= _KEY_MAX:
+                        named.add((_NAMES[key], shown))
+            if isinstance(value, Mapping | list):
+                _refer(value, named, depth + 1)
+
+
+def _age(raw: _Object) -> tuple[int, str]:
+    created = raw.get("created")
+    return (created if isinstance(created, int) else 0, str(raw.get("id")))

@@ -8,20 +8,50 @@ Stripe dates events to the second and delivers them in any order. Within a secon
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["STEPS_MAX", "chained", "rank", "subject", "ties"]
+__all__ = [
+    "LAST_STEP",
+    "STEPS_MAX",
+    "Place",
+    "chained",
+    "ends",
+    "is_final",
+    "place",
+    "rank",
+    "rank_of",
+    "subject",
+    "ties",
+]
 
 _Event = Mapping[str, Any]
 
 STEPS_MAX: Final = 1000
 """How many events of one rank fit into one second of one object."""
 
+LAST_STEP: Final = STEPS_MAX // 2 - 1
+"""The last place in a rank; the first is as far below 0, where an event that is alone stands."""
+
+# Room between two events of one rank for others that arrive later and belong in between.
+_GAP: Final = 16
+
 _CREATED, _OTHER, _BEFORE, _UPDATED, _ENDED, _DELETED = range(1, 7)
 _TERMINAL: Final = frozenset({"canceled", "incomplete_expired"})
 # An invoice only ever moves forward through these, so they order its events whatever their types.
 _INVOICE_STAGES: Final = {"draft": 0, "open": 1, "uncollectible": 2, "void": 3, "paid": 3}
 _INVOICE_PLACES: Final = 10
+# What an object never comes back from, by the beginning of its events' types.
+_FINAL: Final = {
+    "customer.subscription.": _TERMINAL,
+    "invoice.": frozenset({"paid", "void"}),
+}
+# What a subscription is worth hangs on these. When two events of one second differ in nothing else,
+# it does not matter which of them came first.
+_WORTH: Final = (
+    *("status", "items", "plan", "quantity", "discount", "discounts", "currency"),
+    *("cancel_at", "cancel_at_period_end", "ended_at", "pause_collection", "trial_end"),
+)
 
 
 def rank(kind: str, status: object) -> int:
@@ -72,11 +102,87 @@ def ties(events: Iterable[_Event]) -> dict[str, int]:
     return steps
 
 
+def is_final(kind: str, status: object) -> bool:
+    """Whether an object has ended for good once an event of this type shows this status."""
+    return any(
+        kind.startswith(family) and status in statuses
+        for family, statuses in _FINAL.items()
+        if isinstance(status, str)
+    )
+
+
+def ends(events: Iterable[_Event]) -> dict[tuple[str, str], int]:
+    """Account and object → the second in which it ended for good, by the earliest event of that.
+
+    A state that is dated after it and shows the object alive is stale: nothing comes back from
+    there. The result does not depend on the order of the events.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for event in events:
+        about, kind = subject(event), event.get("type")
+        if about is None or not isinstance(kind, str):
+            continue
+        account, key, created = about
+        if is_final(kind, _object(event).get("status")):
+            found[account, key] = min(created, found.get((account, key), created))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an event stands within its second and rank."""
+
+    step: int
+    sure: bool
+    """Whether its previous attributes, or those of its neighbours, say so; or it is all the same.
+    """
+
+
+def place(event: _Event, placed: Sequence[tuple[_Event, int]], before: _Event | None) -> Place:
+    """Where an event belongs among those of its second and rank that have their places already.
+
+    placed: the others with their steps, which stay as they are: what is in the log is not changed.
+    before: the last event of the ranks below, if there is one.
+    """
+    if not placed:
+        return Place(0, sure=True)
+    steps = {id(other): step for other, step in placed}
+    ordered = chained([*(other for other, _ in placed), event], before)
+    at = next(i for i, each in enumerate(ordered) if each is event)
+    below = max((steps[id(each)] for each in ordered[:at]), default=None)
+    above = min((steps[id(each)] for each in ordered[at + 1 :]), default=None)
+    step, fits = _between(below, above)
+    pairs = [(ordered[i], ordered[i + 1]) for i in (at - 1, at) if 0 <= i < len(ordered) - 1]
+    told = all(_precedes(one, other) or _worth_the_same(one, other) for one, other in pairs)
+    return Place(step, sure=told and fits)
+
+
+def _between(below: int | None, above: int | None) -> tuple[int, bool]:
+    """A step between two others, and whether there was room; else behind both."""
+    if above is None:
+        step = (below or 0) + _GAP
+        return min(step, LAST_STEP), step < LAST_STEP
+    if below is None:
+        step = above - _GAP
+        return max(step, -LAST_STEP), step > -LAST_STEP
+    if below + 1 < above:
+        return (below + above) // 2, True
+    return min(max(below, above) + _GAP, LAST_STEP), False
+
+
+def _worth_the_same(one: _Event, other: _Event) -> bool:
+    kind = one.get("type")
+    if not isinstance(kind, str) or not kind.startswith("customer.subscription."):
+        return True
+    first, second = _object(one), _object(other)
+    return all(first.get(key) == second.get(key) for key in _WORTH)
+
+
 def _steps(group: Sequence[_Event]) -> dict[str, int]:
     """Steps within one second of one object, rank after rank."""
     ranks: dict[int, list[_Event]] = {}
     for event in group:
-        ranks.setdefault(_rank_of(event), []).append(event)
+        ranks.setdefault(rank_of(event), []).append(event)
     steps: dict[str, int] = {}
     last: _Event | None = None
     for place in sorted(ranks):
@@ -130,7 +236,8 @@ def _agrees(previous: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     return True
 
 
-def _rank_of(event: _Event) -> int:
+def rank_of(event: _Event) -> int:
+    """The rank of a raw event; 0 when it has no type."""
     kind = event.get("type")
     return rank(kind, _object(event).get("status")) if isinstance(kind, str) else 0
 

@@ -20,7 +20,7 @@ from tidemill.connectors.stripe import payments
 from tidemill.connectors.stripe.changes import Change, subscription_label
 from tidemill.connectors.stripe.invoices import read_invoice
 from tidemill.connectors.stripe.known import Known
-from tidemill.connectors.stripe.order import STEPS_MAX, rank
+from tidemill.connectors.stripe.order import LAST_STEP, STEPS_MAX, is_final, rank
 from tidemill.connectors.stripe.parties import read_customer, read_plan, read_product
 from tidemill.connectors.stripe.shapes import customer_key
 from tidemill.connectors.stripe.subscriptions import read_subscription
@@ -30,12 +30,13 @@ from tidemill.payloads import Payload
 from tidemill.problems import Problem
 from tidemill.vocabulary import Confidence
 
-__all__ = ["Setting", "translate"]
+__all__ = ["Setting", "is_read", "translate"]
 
 _THIN: Final = (
     "a thin event: it names an object without showing it; set the event destination to snapshot "
     "payloads"
 )
+_STALE: Final = "an old state, dated after the end of what it is about"
 _ONE_OFF: Final = "a payment that belongs to no customer"
 _CONFIDENCES: Final = frozenset(Confidence)
 _NOT_RECURRING: Final = "a price that does not recur"
@@ -52,7 +53,9 @@ class Setting:
     known: Known = field(default_factory=Known)
     """What other objects of the account say."""
     step: int = 0
-    """Place among events of one object, second and rank (`order.ties`)."""
+    """Place among events of one object, second and rank (`order.ties`, `order.place`)."""
+    over_since: int | None = None
+    """The second in which the object ended for good (`order.ends`); None while it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,11 @@ def translate(raw: Mapping[str, Any], setting: Setting) -> Translation:
         return Translation(problems=(Problem("", "is nested too deeply"),))
 
 
+def is_read(kind: str) -> bool:
+    """Whether events of a type become canonical ones."""
+    return kind in _HANDLERS
+
+
 def _translate(event: Fields, setting: Setting) -> Translation:
     kind = event.needed("type")
     if event.value.get("object") == "v2.core.event" or kind.startswith(("v1.", "v2.")):
@@ -99,6 +107,8 @@ def _translate(event: Fields, setting: Setting) -> Translation:
         return Translation(problems=tuple(event.problems))
     # What was before only hints at what happened; nothing is refused because of it.
     change = Change(kind, at, Fields(_mapping(data.value.get("previous_attributes"))))
+    if _is_stale(event, found, setting.over_since):
+        return Translation(ignored=_STALE)
     live = _is_live(event, found)
     outcome = handler(found, change, event, setting.known)
     if isinstance(outcome, str):
@@ -110,9 +120,17 @@ def _translate(event: Fields, setting: Setting) -> Translation:
         account=event.text("account") or "",
         key=event.needed("id"),
         livemode=live or setting.test_mode,
-        sequence=place + min(setting.step, STEPS_MAX - 1),
+        sequence=place + max(-LAST_STEP, min(setting.step, LAST_STEP)),
     )
     return _sealed(outcome, change, envelope, setting.source)
+
+
+def _is_stale(event: Fields, found: Fields, over_since: int | None) -> bool:
+    """Whether it shows an object alive at an instant after its end."""
+    created, kind = event.value.get("created"), str(event.value.get("type"))
+    if over_since is None or type(created) is not int or created <= over_since:
+        return False
+    return not is_final(kind, found.value.get("status"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +144,14 @@ class _Envelope:
 
 
 def _sealed(draft: _Draft, change: Change, envelope: _Envelope, source: str) -> Translation:
-    """The draft in its envelope, checked like any other event."""
+    """The draft in its envelope, checked like any other event.
+
+    What belongs to a connected account is another business: a source of its own.
+    """
+    account = envelope.account
     try:
         made = make_event(
-            source,
+            f"{source}:{account}" if account else source,
             draft.type,
             draft.customer,
             change.at,

@@ -1,0 +1,98 @@
+"""What the inbox has to say of itself: how much came, and what is not settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from tidemill.inbox.mending import doubtful
+from tidemill.models import delivery
+
+__all__ = ["Report", "Unresolved", "report", "unsettled"]
+
+_SUBSCRIPTIONS: Final = "%customer.subscription.%"
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A subscription whose latest state is not in the books, and why."""
+
+    source: str
+    subscription: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Report:
+    """The deliveries of a source."""
+
+    source: str
+    received: int = 0
+    last_received_at: datetime | None = None
+    states: dict[str, int] = field(default_factory=dict)
+    """State → how many deliveries are in it."""
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Type → how many of it were of no interest."""
+
+
+def report(connection: Connection) -> list[Report]:
+    """What came from each source that sends webhooks, by name."""
+    found: dict[str, Report] = {}
+    by_state = select(
+        delivery.c.source,
+        delivery.c.state,
+        func.count().label("number"),
+        func.max(delivery.c.received_at).label("latest"),
+    ).group_by(delivery.c.source, delivery.c.state)
+    for row in connection.execute(by_state.order_by(delivery.c.source)):
+        one = found.setdefault(row.source, Report(row.source))
+        one.received += row.number
+        one.states[row.state] = row.number
+        one.last_received_at = max(one.last_received_at or row.latest, row.latest)
+    by_type = (
+        select(delivery.c.source, delivery.c.type, func.count().label("number"))
+        .where(delivery.c.state == "ignored")
+        .group_by(delivery.c.source, delivery.c.type)
+        .order_by(func.count().desc(), delivery.c.type)
+    )
+    for row in connection.execute(by_type):
+        found[row.source].ignored[row.type] = row.number
+    return list(found.values())
+
+
+def unsettled(connection: Connection) -> tuple[list[Unresolved], list[str]]:
+    """Subscriptions that are unresolved, and those whose last change is in doubt."""
+    latest = (
+        select(
+            delivery.c.source,
+            delivery.c.account,
+            delivery.c.object,
+            func.max(delivery.c.created).label("created"),
+        )
+        .where(delivery.c.state == "stored", delivery.c.type.like(_SUBSCRIPTIONS))
+        .group_by(delivery.c.source, delivery.c.account, delivery.c.object)
+        .subquery()
+    )
+    query = (
+        select(delivery.c.source, delivery.c.object, delivery.c.reason)
+        .outerjoin(
+            latest,
+            (latest.c.source == delivery.c.source)
+            & (latest.c.account == delivery.c.account)
+            & (latest.c.object == delivery.c.object),
+        )
+        .where(
+            delivery.c.state == "waiting",
+            delivery.c.type.like(_SUBSCRIPTIONS),
+            delivery.c.object != "",
+            latest.c.created.is_(None) | (latest.c.created <= delivery.c.created),
+        )
+        .distinct(delivery.c.source, delivery.c.object)
+        .order_by(delivery.c.source, delivery.c.object, delivery.c.created.desc())
+    )
+    unresolved = [Unresolved(*row) for row in connection.execute(query)]
+    doubts = sorted({row.object for row in connection.execute(doubtful())})
+    return unresolved, doubts

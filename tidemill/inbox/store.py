@@ -1,0 +1,305 @@
+"""Deliveries in the database: keeping them, finding what is to be done, noting what became of it.
+
+Each function is one statement, or a few, whatever the number of deliveries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    LargeBinary,
+    Row,
+    SmallInteger,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
+
+from tidemill.connectors.stripe.envelope import Envelope
+from tidemill.connectors.stripe.known import KnownObject
+from tidemill.models import delivery, vendor_object
+
+__all__ = [
+    "Kept",
+    "Note",
+    "Received",
+    "awaken",
+    "keep",
+    "keep_objects",
+    "keep_reading",
+    "lock",
+    "neighbours",
+    "note",
+    "objects",
+    "retry",
+    "states_of",
+    "take",
+]
+
+# The key of the advisory lock that lets one worker at a time take in deliveries: "inbox" in ASCII.
+_LOCK: Final = int.from_bytes(b"inbox", "big")
+
+_KEYS: Final = ("source", "account", "livemode", "event")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A delivery as it came in: to which source, and byte by byte."""
+
+    source: str
+    envelope: Envelope
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of deliveries that were handed over: new here, and here before."""
+
+    stored: int
+    duplicate: int
+
+
+def keep(connection: Connection, received: Sequence[Received]) -> Kept:
+    """Store deliveries in the order given; the same event of an account is kept once.
+
+    Durable once the caller's transaction has committed.
+    """
+    columns: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
+        "source": (Text(), [each.source for each in received]),
+        "account": (Text(), [each.envelope.account for each in received]),
+        "livemode": (Boolean(), [each.envelope.livemode for each in received]),
+        "event": (Text(), [each.envelope.event for each in received]),
+        "type": (Text(), [each.envelope.type for each in received]),
+        "object": (Text(), [each.envelope.object for each in received]),
+        "created": (BigInteger(), [each.envelope.created for each in received]),
+        "body": (LargeBinary(), [each.body for each in received]),
+    }
+    rows = _unnested("received", columns)
+    statement = (
+        postgresql.insert(delivery)
+        .from_select(list(columns), select(*(rows.c[name] for name in columns)))
+        .on_conflict_do_nothing(index_elements=_KEYS)
+    )
+    counted = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+    return Kept(counted, len(received) - counted)
+
+
+def lock(connection: Connection, *, wait: bool) -> bool:
+    """Be the only one who takes in deliveries until the transaction ends; whether one is."""
+    if wait:
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        return True
+    return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK))).scalar_one())
+
+
+def take(connection: Connection, limit: int) -> list[Row[Any]]:
+    """The next deliveries to take in, of one source, in the order of arrival."""
+    new = delivery.c.state == "new"
+    first = select(delivery.c.source).where(new).order_by(delivery.c.position).limit(1)
+    source = connection.execute(first).scalar()
+    if source is None:
+        return []
+    query = select(delivery).where(new, delivery.c.source == source)
+    return list(connection.execute(query.order_by(delivery.c.position).limit(limit)))
+
+
+def neighbours(
+    connection: Connection, source: str, abouts: Iterable[tuple[str, str, int]]
+) -> list[Row[Any]]:
+    """What is in the log of the same accounts, objects and seconds: bodies and steps."""
+    wanted = sorted(set(abouts))
+    if not wanted:
+        return []
+    asked = _unnested(
+        "asked",
+        {
+            "account": (Text(), [each[0] for each in wanted]),
+            "object": (Text(), [each[1] for each in wanted]),
+            "created": (BigInteger(), [each[2] for each in wanted]),
+        },
+    )
+    query = select(delivery).join(
+        asked,
+        (delivery.c.account == asked.c.account)
+        & (delivery.c.object == asked.c.object)
+        & (delivery.c.created == asked.c.created),
+    )
+    query = query.where(delivery.c.source == source, delivery.c.state == "stored")
+    return list(connection.execute(query.order_by(delivery.c.position)))
+
+
+def states_of(
+    connection: Connection, source: str, keys: Iterable[tuple[str, str]]
+) -> list[Row[Any]]:
+    """Of accounts and objects: the second of the end (`over`), and of the latest life (`alive`)."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return []
+    asked = _unnested(
+        "asked",
+        {
+            "account": (Text(), [each[0] for each in wanted]),
+            "object": (Text(), [each[1] for each in wanted]),
+        },
+    )
+    query = (
+        select(
+            delivery.c.account,
+            delivery.c.object,
+            func.min(delivery.c.created).filter(delivery.c.final).label("over"),
+            func.max(delivery.c.created).filter(~delivery.c.final).label("alive"),
+        )
+        .join(
+            asked, (delivery.c.account == asked.c.account) & (delivery.c.object == asked.c.object)
+        )
+        .where(delivery.c.source == source, delivery.c.state == "stored")
+        .group_by(delivery.c.account, delivery.c.object)
+    )
+    return list(connection.execute(query))
+
+
+def objects(
+    connection: Connection, source: str, named: Iterable[tuple[str, str, str]]
+) -> list[Row[Any]]:
+    """Objects seen before, by account, kind and id."""
+    wanted = sorted(set(named))
+    if not wanted:
+        return []
+    asked = _unnested(
+        "asked",
+        {
+            "account": (Text(), [each[0] for each in wanted]),
+            "kind": (Text(), [each[1] for each in wanted]),
+            "external_id": (Text(), [each[2] for each in wanted]),
+        },
+    )
+    same = [vendor_object.c[name] == asked.c[name] for name in asked.c.keys()]  # noqa: SIM118
+    query = select(vendor_object).join(asked, same[0] & same[1] & same[2])
+    return list(connection.execute(query.where(vendor_object.c.source == source)))
+
+
+def keep_objects(
+    connection: Connection, source: str, found: Mapping[str, Sequence[tuple[KnownObject, bytes]]]
+) -> None:
+    """Keep objects for later, by account; what the caller gives is newer than what is kept."""
+    rows = [(account, known, body) for account, each in found.items() for known, body in each]
+    if not rows:
+        return
+    new = postgresql.insert(vendor_object).values(
+        [
+            {
+                "source": source,
+                "account": account,
+                "kind": known.kind,
+                "external_id": known.id,
+                "seen": known.seen,
+                "body": body,
+            }
+            for account, known, body in rows
+        ]
+    )
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=["source", "account", "kind", "external_id"],
+            set_={"seen": new.excluded.seen, "body": new.excluded.body},
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What became of a delivery."""
+
+    position: int
+    state: str
+    reason: str | None = None
+    step: int = 0
+    doubtful: bool = False
+    final: bool = False
+
+
+def note(connection: Connection, notes: Sequence[Note]) -> None:
+    """Write down what became of deliveries."""
+    if not notes:
+        return
+    said = _unnested(
+        "said",
+        {
+            "position": (BigInteger(), [each.position for each in notes]),
+            "state": (Text(), [each.state for each in notes]),
+            "reason": (Text(), [each.reason for each in notes]),
+            "step": (SmallInteger(), [each.step for each in notes]),
+            "doubtful": (Boolean(), [each.doubtful for each in notes]),
+            "final": (Boolean(), [each.final for each in notes]),
+        },
+    )
+    names = ("state", "reason", "step", "doubtful", "final")
+    connection.execute(
+        update(delivery)
+        .where(delivery.c.position == said.c.position)
+        .values({name: said.c[name] for name in names} | {"tried_at": func.clock_timestamp()})
+    )
+
+
+def awaken(connection: Connection, source: str, accounts: Iterable[str]) -> int:
+    """Let what waits be tried again, because more is known of these accounts; how many."""
+    statement = (
+        update(delivery)
+        .where(
+            delivery.c.state == "waiting",
+            delivery.c.source == source,
+            delivery.c.account.in_(sorted(set(accounts))),
+        )
+        .values(state="new")
+    )
+    return connection.execute(statement).rowcount
+
+
+def retry(connection: Connection) -> int:
+    """Let everything that waits be tried again; how many deliveries that is."""
+    waiting = update(delivery).where(delivery.c.state == "waiting")
+    return connection.execute(waiting.values(state="new", read_at=null())).rowcount
+
+
+def keep_reading(
+    connection: Connection, position: int, reading: bytes | None, *, again: bool
+) -> None:
+    """Note that the API was asked because of a delivery, and what it said.
+
+    again: whether the delivery is to be tried once more.
+    """
+    connection.execute(
+        update(delivery)
+        .where(delivery.c.position == position)
+        .values(
+            read=null() if reading is None else literal(reading, LargeBinary()),
+            read_at=func.clock_timestamp(),
+            **({"state": "new"} if again else {}),
+        )
+    )
+
+
+def _unnested(name: str, columns: Mapping[str, tuple[TypeEngine[Any], Sequence[Any]]]) -> Any:
+    """Values as rows of a table, column by column: one statement for any number of rows."""
+    arrays = [
+        bindparam(f"{name}_{key}", list(values), type_=postgresql.ARRAY(kind), unique=True)
+        for key, (kind, values) in columns.items()
+    ]
+    typed = [
+        cast(each, postgresql.ARRAY(kind))
+        for each, (kind, _) in zip(arrays, columns.values(), strict=True)
+    ]
+    return func.unnest(*typed).table_valued(*columns).render_derived(name)

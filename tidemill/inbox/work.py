@@ -1,0 +1,226 @@
+"""Taking deliveries in: from the inbox into the log, batch by batch.
+
+A batch is one transaction: it holds the events in the log, what is refused in the quarantine, and
+what became of each delivery. Stopping it at any moment loses nothing and doubles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, select
+
+from tidemill import quarantine
+from tidemill.bookkeeping import DEMO, clear, source_kinds
+from tidemill.bus import PostgresBus
+from tidemill.connectors.stripe.completing import completed
+from tidemill.connectors.stripe.known import Known, KnownObject, references
+from tidemill.connectors.stripe.live import Delivered, Memory, Verdict, decoded, judge
+from tidemill.database import Database
+from tidemill.inbox import store
+from tidemill.intake import Rejected
+from tidemill.models import source as source_table
+from tidemill.problems import Problem
+
+__all__ = ["ORIGIN", "Worked", "is_test_mode", "learned", "rejected", "take_in"]
+
+ORIGIN: Final = "webhook:"
+"""How the origin of a quarantined delivery begins, before its position."""
+
+_BATCH: Final = 500
+_REASON_MAX: Final = 500
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What became of the deliveries that were taken in."""
+
+    stored: int = 0
+    ignored: int = 0
+    waiting: int = 0
+
+    def __add__(self, other: Worked) -> Worked:
+        """Both together."""
+        return Worked(
+            self.stored + other.stored, self.ignored + other.ignored, self.waiting + other.waiting
+        )
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.stored + self.ignored + self.waiting
+
+
+def take_in(database: Database, bus: PostgresBus, *, wait: bool = False) -> Worked:
+    """Take in every delivery that is new, in the order of arrival.
+
+    wait: also for another process that is at it; without, what it holds is left to it.
+    """
+    worked = Worked()
+    while (batch := _batch(database, bus, wait=wait)) is not None:
+        worked += batch
+    return worked
+
+
+def _batch(database: Database, bus: PostgresBus, *, wait: bool) -> Worked | None:
+    """Take in the next batch; None when there is none."""
+    _make_room(database, bus)
+    with database.begin() as connection:
+        if not store.lock(connection, wait=wait):
+            return None
+        rows = store.take(connection, _BATCH)
+        if not rows:
+            return None
+        source = rows[0].source
+        memory = _remembered(connection, source, rows)
+        deliveries = [Delivered(row.position, row.account, row.body, row.read) for row in rows]
+        test_mode = is_test_mode(connection, source)
+        verdicts = judge(deliveries, memory, source=source, test_mode=test_mode)
+        return _settle(connection, bus, rows, verdicts, memory.known)
+
+
+def is_test_mode(connection: Connection, source: str) -> bool:
+    """Whether the vendor's test mode is the books of a source."""
+    wanted = select(source_table.c.test_mode).where(source_table.c.name == source)
+    return bool(connection.execute(wanted).scalar())
+
+
+def _make_room(database: Database, bus: PostgresBus) -> None:
+    """Remove the demo business before the first delivery, so that no number mixes both."""
+    with database.connect() as connection:
+        stands_in = DEMO in source_kinds(connection).values()
+        waits = stands_in and bool(store.take(connection, 1))
+    if waits:
+        clear(database, bus)
+
+
+# --- what is remembered ---------------------------------------------------------------------------
+
+
+def _remembered(connection: Connection, source: str, rows: Sequence[Row[Any]]) -> Memory:
+    """What the inbox knows that bears on these deliveries."""
+    memory = Memory()
+    raws = [(row, decoded(row.body), decoded(row.read) if row.read else None) for row in rows]
+    named = {
+        (row.account, kind, key)
+        for row, raw, read in raws
+        for kind, key in references([_object(raw), _object_read(read)])
+    }
+    # What an event teaches may be known better already: with tiers, or newer.
+    named |= {
+        (row.account, kind, row.object)
+        for row in rows
+        if row.object and (kind := Known.kind_of(row.type)) is not None
+    }
+    for found in store.objects(connection, source, named):
+        memory.known[found.account].take(_known(found))
+    # What is named by what is known: the coupon of a discount.
+    for account, known in list(memory.known.items()):
+        further = references(list(known.discounts.values()))
+        wanted = {(account, kind, key) for kind, key in further} - named
+        for found in store.objects(connection, source, wanted):
+            known.take(_known(found))
+    abouts = {(row.account, row.object, row.created) for row in rows if row.object}
+    for other in store.neighbours(connection, source, abouts):
+        about = (other.account, other.object, other.created)
+        memory.placed[about].append((_raw_of(other), other.step))
+    for state in store.states_of(connection, source, {about[:2] for about in abouts}):
+        key = (state.account, state.object)
+        if state.over is not None:
+            memory.over[key] = state.over
+        if state.alive is not None:
+            memory.alive[key] = state.alive
+    return memory
+
+
+def _known(row: Row[Any]) -> KnownObject:
+    return KnownObject(row.kind, row.external_id, row.seen, decoded(row.body))
+
+
+def _raw_of(row: Row[Any]) -> Mapping[str, Any]:
+    raw = decoded(row.body)
+    return completed(raw, decoded(row.read)) if row.read else raw
+
+
+def _object(raw: object) -> object:
+    data = raw.get("data") if isinstance(raw, Mapping) else None
+    return data.get("object") if isinstance(data, Mapping) else None
+
+
+def _object_read(reading: object) -> object:
+    return reading.get("object") if isinstance(reading, Mapping) else None
+
+
+# --- what became of them --------------------------------------------------------------------------
+
+
+def _settle(
+    connection: Connection,
+    bus: PostgresBus,
+    rows: Sequence[Row[Any]],
+    verdicts: Sequence[Verdict],
+    known: Mapping[str, Known],
+) -> Worked:
+    """Write down a batch: events, refusals, what was learned, what became of each delivery."""
+    source = rows[0].source
+    events = [event for each in verdicts for event in each.events]
+    appended = bus.append(events, source_kind="stripe", connection=connection)
+    refused = [
+        quarantine.rejected_event(f"event:{each.event.id}", each.event, each.problem)
+        for each in appended.refused
+    ]
+    pairs = list(zip(rows, verdicts, strict=True))
+    waiting = [rejected(row, each.problems) for row, each in pairs if each.problems]
+    quarantine.keep(connection, [*refused, *waiting])
+    solved = [rejected(row) for row, each in pairs if row.tried_at and not each.problems]
+    quarantine.settle(connection, solved)
+    store.note(connection, [_noted(row, each) for row, each in pairs])
+    learned(connection, source, known)
+    teaching = {row.account for row in rows if row.tried_at is None and Known.teaches(row.type)}
+    if teaching:
+        store.awaken(connection, source, teaching)
+    return Worked(
+        stored=sum(bool(each.events) for each in verdicts),
+        ignored=sum(each.ignored is not None for each in verdicts),
+        waiting=len(waiting),
+    )
+
+
+def learned(connection: Connection, source: str, known: Mapping[str, Known]) -> None:
+    """Keep what was learned of prices, coupons and discounts, by account."""
+    found = {
+        account: [(one, _ENCODER.encode(one.body)) for one in each.fresh()]
+        for account, each in known.items()
+    }
+    store.keep_objects(connection, source, found)
+
+
+def _noted(row: Row[Any], verdict: Verdict) -> store.Note:
+    if verdict.problems:
+        reason = " ".join(str(each) for each in verdict.problems)
+        return store.Note(row.position, "waiting", _short(reason))
+    if verdict.ignored is not None:
+        return store.Note(row.position, "ignored", verdict.ignored)
+    return store.Note(
+        row.position,
+        "stored",
+        step=verdict.step,
+        doubtful=verdict.doubtful,
+        final=verdict.final,
+    )
+
+
+def _short(reason: str) -> str:
+    text = reason[:_REASON_MAX].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.encode(errors="replace").decode()
+
+
+def rejected(row: Row[Any], problems: tuple[Problem, ...] = ()) -> Rejected:
+    """A delivery as it stands in the quarantine."""
+    body = row.body.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    origin = f"{ORIGIN}{row.position}"
+    return Rejected(origin, row.source, "stripe-events", body, problems)
