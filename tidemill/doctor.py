@@ -16,6 +16,7 @@ from tidemill import quarantine
 from tidemill.bus import PostgresBus
 from tidemill.database import Database, SchemaState, schema_state
 from tidemill.fx import daily_rates
+from tidemill.inbox.report import report, unsettled
 from tidemill.ledger import derive
 from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.relations import core_relations
@@ -31,6 +32,7 @@ Level = Literal["ok", "warning", "wrong"]
 
 # More pairs of events that contradict each other are counted, not listed.
 _LISTED_MAX: Final = 5
+_UNRESOLVED_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def check(database: Database, bus: PostgresBus, books: Books) -> Iterator[Findin
         yield from _sources(connection)
         yield from _log(connection, bus)
         yield from _quarantine(connection)
+        yield from _inbox(connection)
         yield from _contradictions(connection)
         yield from _reconciliations(connection)
         yield from _rates(connection, books)
@@ -193,6 +196,37 @@ def _quarantine(connection: Connection) -> Iterator[Finding]:
         yield Finding("quarantine", "wrong", f"{waiting:,} pieces of input are not counted", hint)
     else:
         yield Finding("quarantine", "ok", "is empty")
+
+
+def _inbox(connection: Connection) -> Iterator[Finding]:
+    for each in report(connection):
+        new = each.states.get("new", 0)
+        ignored = sum(each.ignored.values())
+        said = f"{each.received:,} deliveries, {ignored:,} of no interest"
+        if each.ignored:
+            often = list(each.ignored.items())[:_LISTED_MAX]
+            said += f" ({', '.join(f'{kind} {number:,}' for kind, number in often)})"
+        hint = "Run `tidemill worker`, or `tidemill serve`." if new else ""
+        late = f"; {new:,} not taken in yet" if new else ""
+        yield Finding(f"webhook {each.source}", "warning" if new else "ok", said + late, hint)
+    unresolved, doubtful = unsettled(connection)
+    for one in unresolved[:_UNRESOLVED_MAX]:
+        yield Finding(
+            f"subscription {one.subscription}",
+            "wrong",
+            f"is unresolved, its latest state not counted: {one.reason}",
+            "Set STRIPE_API_KEY, so that it can be read; `tidemill quarantine replay` tries again.",
+        )
+    if len(unresolved) > _UNRESOLVED_MAX:
+        more = len(unresolved) - _UNRESOLVED_MAX
+        yield Finding("subscriptions", "wrong", f"{more:,} more are unresolved")
+    for key in doubtful[:_UNRESOLVED_MAX]:
+        yield Finding(
+            f"subscription {key}",
+            "warning",
+            "changed twice in one second, and nothing tells which change came last",
+            "Set STRIPE_API_KEY, so that it can be read again.",
+        )
 
 
 def _contradictions(connection: Connection) -> Iterator[Finding]:

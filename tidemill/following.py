@@ -20,7 +20,7 @@ from tidemill.errors import TidemillError, Transient
 from tidemill.state import Books
 from tidemill.worker import CONSUMER, Applier, Drained
 
-__all__ = ["SHARE", "follow"]
+__all__ = ["SHARE", "follow", "may_pass"]
 
 SHARE: Final = PARTITIONS // 4
 """How many partitions a batch holds at most, so that several workers find some that are free."""
@@ -51,7 +51,7 @@ def follow(
         try:
             busy = run.step(wait=False)
         except (TidemillError, DBAPIError, psycopg.Error) as error:
-            if not _may_pass(error):
+            if not may_pass(error):
                 raise
             if troubled is not None:
                 troubled(error, delay)
@@ -66,7 +66,7 @@ def follow(
     return run.total
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Whether trying the same again can help: a lost connection, a server that starts again.
 
     A statement that is refused for what it says is a defect, and stays one.

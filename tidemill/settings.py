@@ -62,6 +62,26 @@ def _known_zone(name: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _named_secrets(given: str) -> dict[str, tuple[str, ...]]:
+    """``whsec_1,whsec_2,eu=whsec_3``: source → its secrets; those without a name are `stripe`'s."""
+    found: dict[str, list[str]] = {}
+    for each in filter(str.strip, given.split(",")):
+        name, equals, secret = each.strip().partition("=")
+        if not equals:
+            name, secret = "stripe", name
+        if not name.strip() or not secret.strip():
+            message = "write SECRET or SOURCE=SECRET, several separated by commas"
+            raise ValueError(message)
+        found.setdefault(name.strip(), []).append(secret.strip())
+    return {name: tuple(secrets) for name, secrets in found.items()}
+
+
+def _readable_secrets(given: object) -> object:
+    if isinstance(given, str):
+        _named_secrets(given)
+    return given
+
+
 def _safe_address(address: str) -> str:
     parts = urlsplit(address)
     here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
@@ -160,11 +180,12 @@ class Settings(BaseSettings):
         description="Whether `tidemill worker` compares the books with Stripe every night, when a "
         "key is configured. Nothing is changed by it; differences are said beside every number.",
     )
-    stripe_webhook_secret: SecretStr | None = Field(
+    stripe_webhook_secret: Annotated[SecretStr | None, BeforeValidator(_readable_secrets)] = Field(
         default=None,
         validation_alias=_from_environment("STRIPE_WEBHOOK_SECRET"),
-        description="Signing secret of the webhook endpoint; several, comma-separated, while "
-        "rolling. Without it webhooks are refused.",
+        description="Signing secret of the webhook endpoint; several, comma-separated, while one "
+        "replaces another. `SOURCE=SECRET` names another source than `stripe`. Without it webhooks "
+        "are refused.",
     )
     base_currency: Annotated[str, BeforeValidator(_known_currency)] = Field(
         default="USD", description="ISO 4217 code of the currency that totals are shown in."
@@ -226,10 +247,10 @@ class Settings(BaseSettings):
     )
 
     @property
-    def stripe_webhook_secrets(self) -> tuple[str, ...]:
-        """Every signing secret that is valid now; several while one is being replaced."""
+    def stripe_webhook_secrets(self) -> dict[str, tuple[str, ...]]:
+        """Source → every signing secret that is valid for it now."""
         given = self.stripe_webhook_secret.get_secret_value() if self.stripe_webhook_secret else ""
-        return tuple(each.strip() for each in given.split(",") if each.strip())
+        return _named_secrets(given) if given else {}
 
     def configured_policy(self) -> Policy:
         """The policy in force: the preset, its turned knobs, and the time zone.

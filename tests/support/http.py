@@ -10,6 +10,7 @@ import httpx
 import uvicorn
 
 from tidemill.api import create_app
+from tidemill.api.receiving import Receiving
 from tidemill.api.serving import listen, url_of
 from tidemill.engine import Tidemill
 from tidemill.settings import load_settings
@@ -18,10 +19,11 @@ __all__ = ["serving"]
 
 
 @contextmanager
-def serving(tidemill: Tidemill) -> Iterator[httpx.Client]:
+def serving(tidemill: Tidemill, receiving: Receiving | None = None) -> Iterator[httpx.Client]:
     """A client of the API over an open Tidemill."""
     listening = listen("127.0.0.1", 0, load_settings(auth_enabled=False))
-    server = uvicorn.Server(uvicorn.Config(create_app(tidemill), log_level="critical"))
+    app = create_app(tidemill, receiving=receiving)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -141,9 +141,18 @@ def test_the_time_zone_is_the_policys_unless_that_is_turned(
 
 
 def test_several_webhook_secrets_are_valid_while_rolling(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().stripe_webhook_secrets == ()
+    assert load_settings().stripe_webhook_secrets == {}
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_old, whsec_new,")
-    assert load_settings().stripe_webhook_secrets == ("whsec_old", "whsec_new")
+    assert load_settings().stripe_webhook_secrets == {"stripe": ("whsec_old", "whsec_new")}
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_1,eu = whsec_2,eu=whsec_3")
+    assert load_settings().stripe_webhook_secrets == {
+        "stripe": ("whsec_1",),
+        "eu": ("whsec_2", "whsec_3"),
+    }
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "eu=,whsec_2")
+    with pytest.raises(InvalidSettings, match="SOURCE=SECRET") as error:
+        load_settings()
+    assert "whsec_2" not in str(error.value)
 
 
 def test_every_mistake_is_named_where_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:

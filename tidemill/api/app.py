@@ -16,11 +16,15 @@ from sqlalchemy import literal, select
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from tidemill.api.answers import answer
 from tidemill.api.attributes import attribute_routes
 from tidemill.api.errors import MEDIA_TYPE, problem, problem_of, status_of
+from tidemill.api.receiving import Receiving
 from tidemill.api.routes import metric_routes
+from tidemill.api.sources import source_routes
+from tidemill.api.webhooks import PATH, webhook_routes
 from tidemill.database import SchemaState, schema_state
 from tidemill.engine import Tidemill
 from tidemill.errors import SchemaTooNew, SchemaTooOld, TidemillError
@@ -39,12 +43,19 @@ _THREADS: Final = 10
 _log = logging.getLogger("uvicorn.error")
 
 
-def create_app(tidemill: Tidemill, *, hosts: Sequence[str] = LOOPBACK_NAMES) -> FastAPI:
+def create_app(
+    tidemill: Tidemill,
+    *,
+    hosts: Sequence[str] = LOOPBACK_NAMES,
+    receiving: Receiving | None = None,
+) -> FastAPI:
     """The API over an open Tidemill, which stays the caller's to close.
 
-    hosts: names under which it may be called. Without this check any web page could have a name
-           of its own point here and read the books through the visitor's browser.
+    hosts:     names under which it may be called. Without this check any web page could have a name
+               of its own point here and read the books through the visitor's browser.
+    receiving: how webhooks are received; without it every delivery is refused.
     """
+    receiving = receiving or Receiving()
     app = _Api(
         title="Tidemill",
         version=version("tidemill"),
@@ -52,14 +63,17 @@ def create_app(tidemill: Tidemill, *, hosts: Sequence[str] = LOOPBACK_NAMES) -> 
         lifespan=_lifespan,
         redoc_url=None,
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(_HostCheck, allowed_hosts=list(hosts), www_redirect=False)
     app.add_exception_handler(TidemillError, _refused)
     app.add_exception_handler(RequestValidationError, _not_readable)
     app.add_exception_handler(HTTPException, _not_there)
     app.add_exception_handler(Exception, _defect)
+    # Routes are tried in turn, and there are many: the one that is called most comes first.
+    app.include_router(webhook_routes(receiving))
     _health(app, tidemill)
     app.include_router(attribute_routes(tidemill))
     app.include_router(metric_routes(tidemill))
+    app.include_router(source_routes(tidemill.database, receiving))
     app.get("/", include_in_schema=False)(_welcome)
     return app
 
@@ -67,6 +81,16 @@ def create_app(tidemill: Tidemill, *, hosts: Sequence[str] = LOOPBACK_NAMES) -> 
 def _welcome() -> Response:
     """Somebody opened the address in a browser."""
     return RedirectResponse("/docs")
+
+
+class _HostCheck(TrustedHostMiddleware):
+    """The check of names; not for webhooks, which come from outside and are signed."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PATH):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _Api(FastAPI):

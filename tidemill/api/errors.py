@@ -23,6 +23,8 @@ STATUS: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
         "unknown_quarantined": HTTPStatus.NOT_FOUND,
         "unknown_attribute": HTTPStatus.NOT_FOUND,
         "ingest_error": HTTPStatus.BAD_REQUEST,
+        "signature_refused": HTTPStatus.UNAUTHORIZED,
+        "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         # The question is fine, the data do not suffice for a whole answer.
         "missing_rate": HTTPStatus.CONFLICT,
         # Tidemill is at fault.

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import uvicorn
 
 from tidemill.api.app import create_app
+from tidemill.api.receiving import Receiving
 from tidemill.engine import Tidemill
 from tidemill.errors import AddressUnavailable, AuthRequired
 from tidemill.settings import Settings
@@ -63,7 +64,14 @@ def url_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(tidemill: Tidemill, listening: socket.socket, *, log_level: str = "warning") -> None:
+def serve(
+    tidemill: Tidemill,
+    listening: socket.socket,
+    *,
+    receiving: Receiving | None = None,
+    log_level: str = "warning",
+) -> None:
     """Answer until a signal ends it."""
-    config = uvicorn.Config(create_app(tidemill), log_level=log_level, server_header=False)
+    app = create_app(tidemill, receiving=receiving)
+    config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])

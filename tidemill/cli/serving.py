@@ -11,15 +11,19 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from tidemill.api.receiving import Receiving
 from tidemill.api.serving import listen, serve, url_of
 from tidemill.bookkeeping import bus_of, differing
 from tidemill.bus import PostgresBus
 from tidemill.cli.nightly import compare_nightly
 from tidemill.cli.output import complain, note, printable, say
 from tidemill.cli.session import Desk, Session, session_of
+from tidemill.cli.working import InboxThread, troubled, work_behind
+from tidemill.database import Database
 from tidemill.engine import Tidemill
 from tidemill.errors import TidemillError
 from tidemill.following import follow
+from tidemill.inbox import take_in
 from tidemill.worker import Drained, drain
 
 __all__ = ["app", "until_interrupted"]
@@ -35,14 +39,21 @@ def _serve(
 ) -> None:
     """Answer over HTTP until Ctrl-C; /docs describes every route."""
     session = session_of(context)
-    with listen(host, port, session.settings) as listening, session.open(serving=True) as tidemill:
+    with (
+        listen(host, port, session.settings) as listening,
+        session.open(serving=True) as tidemill,
+        session.store() as store,
+    ):
         # It answers meanwhile: what is asked is derived until the facts are those of the policy.
-        settling = Thread(target=_settle, args=(session,))
-        settling.start()
+        stop = Event()
+        working = Thread(target=_work, args=(session, store, stop))
+        working.start()
+        receiving = Receiving(store, session.settings.stripe_webhook_secrets)
         try:
-            until_interrupted(tidemill, listening)
+            until_interrupted(tidemill, listening, receiving)
         finally:
-            settling.join()
+            stop.set()
+            working.join()
 
 
 @app.command("worker")
@@ -69,6 +80,7 @@ def _worker(
             if skip_missing:
                 _skip(bus)
             if once:
+                take_in(store, desk.bus, wait=True)
                 _told(drain(bus, desk.books))
                 say("Everything in the log is applied.")
             else:
@@ -99,7 +111,8 @@ def _follow_until_ended(desk: Desk, session: Session) -> None:
             _told(total, said)
             said, differed = total, _follow(desk, differed)
 
-    follow(desk.bus, desk.books, stop, told=told, troubled=_troubled)
+    with InboxThread(session, desk.store):
+        follow(desk.bus, desk.books, stop, told=told, troubled=troubled)
     note("Ended in good order.")
 
 
@@ -117,19 +130,18 @@ def _told(total: Drained, before: Drained | None = None) -> None:
         note(f"{applied:,} events applied, {aside:,} quarantined")
 
 
-def _troubled(error: Exception, delay_s: float) -> None:
-    said = str(error).partition("\n")[0]
-    complain(printable(f"{said} Trying again in {delay_s:g} s."))
+def _work(session: Session, store: Database, stop: Event) -> None:
+    """Make the facts those of the configured policy, then keep the books up to what comes.
 
-
-def _settle(session: Session) -> None:
-    """Make the facts those of the configured policy; a store that may only be read stays as is."""
+    A store that may only be read stays as it is.
+    """
     try:
-        with session.store() as store:
-            session.desk(store)
+        desk = session.desk(store)
     except (TidemillError, SQLAlchemyError) as error:
         said = str(error).partition("\n")[0]
         complain(printable(f"The facts could not be brought up to the configured policy: {said}"))
+        return
+    work_behind(session, store, desk.books, stop)
 
 
 def _follow(desk: Desk, before: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,8 +155,10 @@ def _follow(desk: Desk, before: tuple[str, ...]) -> tuple[str, ...]:
     return differs
 
 
-def until_interrupted(tidemill: Tidemill, listening: socket.socket) -> None:
+def until_interrupted(
+    tidemill: Tidemill, listening: socket.socket, receiving: Receiving | None = None
+) -> None:
     """Serve, after saying where."""
     url = url_of(listening)
     say(f"Tidemill answers at {url}/api/metrics, described at {url}/docs. Ctrl-C ends it.")
-    serve(tidemill, listening)
+    serve(tidemill, listening, receiving=receiving)

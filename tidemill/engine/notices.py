@@ -1,18 +1,19 @@
 """What is said beside every number: how fresh and how whole the data are.
 
-Two statements, whatever the size of the log; they also tell under which policy facts were kept.
+Four statements, whatever the size of the log; they also tell under which policy facts were kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from tidemill.inbox.report import unsettled
 from tidemill.knobs import KNOBS, LEDGER_LAYERS
 from tidemill.metrics.result import Freshness, utc_text
 from tidemill.models import event_log, policy_in_use, quarantine, reconciliation, source
@@ -20,6 +21,9 @@ from tidemill.policy import Policy
 from tidemill.state.in_force import differing_knobs
 
 __all__ = ["LEDGER_LAYERS", "Notices", "ledger_of", "read_notices"]
+
+
+_NAMED_MAX: Final = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class Notices:
     differing_count: int = 0
     #: The knowledge date of the freshness; None = now.
     known_at: datetime | None = None
+    #: Subscriptions whose latest state cannot be taken in yet, and those in doubt about it.
+    unresolved: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -52,6 +59,18 @@ class Notices:
         if self.differing_count:
             what = _counted(self.differing_count, "subscription", "subscriptions")
             said.append(f"{what} differed from Stripe when last compared; see `tidemill doctor`.")
+        if self.unresolved:
+            what = _counted(len(self.unresolved), "subscription is", "subscriptions are")
+            said.append(
+                f"{what} unresolved, so their latest state is not counted: "
+                f"{_listed(self.unresolved)}; `tidemill doctor` says why."
+            )
+        if self.doubtful:
+            what = _counted(len(self.doubtful), "subscription", "subscriptions")
+            said.append(
+                f"Of {what} nothing tells which of two changes in one second came last: "
+                f"{_listed(self.doubtful)}."
+            )
         return tuple(said)
 
     def stale(self, policy: Policy, base_currency: str) -> tuple[str, ...]:
@@ -95,6 +114,7 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
     sources = connection.execute(
         select(source.c.name, latest.scalar_subquery()).order_by(source.c.name)
     )
+    unresolved, doubtful = unsettled(connection)
     return Notices(
         freshness=tuple(Freshness(name, at) for name, at in sources),
         quarantined_count=counted[0],
@@ -102,12 +122,21 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         facts_policy=counted[2],
         differing_count=int(counted[3]),
         known_at=known_at,
+        unresolved=tuple(each.subscription for each in unresolved),
+        doubtful=tuple(doubtful),
     )
 
 
 def ledger_of(policy: Policy) -> tuple[str, ...]:
     """The values of the knobs that change the ledger's rows: equal ones, equal rows."""
     return tuple(str(getattr(policy, each.name)) for each in KNOBS if each.layer in LEDGER_LAYERS)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, or the first of them."""
+    more = len(names) - _NAMED_MAX
+    shown = ", ".join(names[:_NAMED_MAX])
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _counted(number: int, one: str, several: str) -> str:

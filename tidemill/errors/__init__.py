@@ -9,6 +9,7 @@
     │   ├── UnknownAttribute          no customer has ever had it
     │   ├── UnknownCommand            the command line has no command of this name
     │   ├── UnknownSource             no connected source has this name
+    │   ├── InvalidSource             a source cannot be connected so; several problems at once
     │   ├── UnknownCustomer           no source knows a customer of this id
     │   ├── UnknownQuarantined        nothing in the quarantine has this number
     │   ├── InvalidPolicy             several problems at once
@@ -25,7 +26,8 @@
     │   ├── InvalidEvent              several problems at once (Permanent)
     │   ├── InvalidFile               several problems at once (Permanent)
     │   ├── MergeRefused              two customers cannot become one company as asked (Permanent)
-    │   └── UnreadableFile            a file to import cannot be read (Permanent)
+    │   ├── UnreadableFile            a file to import cannot be read (Permanent)
+    │   └── SignatureRefused · BodyTooLarge · BodyNotJson   of deliveries to a webhook (Permanent)
     ├── VendorError                   a billing system's API cannot be read
     │   ├── ApiKeyMissing · ApiKeyRefused · ApiKeyWrongMode · ApiPermissionMissing
     │   ├── ApiRequestRefused         (Permanent)
@@ -43,6 +45,7 @@
         ├── PositionsLost             a topic does not hold what comes next
         ├── RebuildRunning            (Transient)
         ├── SchemaTooNew · SchemaTooOld · MigrationRefused
+        ├── WebhookSecretMissing      nothing can tell who sends to a webhook
         └── EmbeddedServerError
             └── EmbeddedLockStale · EmbeddedDiskFull · EmbeddedVersionMismatch
                 · EmbeddedDirectoryUnwritable
@@ -72,6 +75,7 @@ from tidemill.errors.config import (
     RebuildRunning,
     SchemaTooNew,
     SchemaTooOld,
+    WebhookSecretMissing,
 )
 from tidemill.errors.definition import (
     BooksDoNotClose,
@@ -85,10 +89,13 @@ from tidemill.errors.embedded import (
     EmbeddedVersionMismatch,
 )
 from tidemill.errors.ingest import (
+    BodyNotJson,
+    BodyTooLarge,
     IngestError,
     InvalidEvent,
     InvalidFile,
     MergeRefused,
+    SignatureRefused,
     UnreadableFile,
 )
 from tidemill.errors.query import (
@@ -97,6 +104,7 @@ from tidemill.errors.query import (
     InvalidPolicy,
     InvalidQuery,
     InvalidRange,
+    InvalidSource,
     KnobNotSupported,
     MissingRate,
     NotOneValue,
@@ -145,6 +153,8 @@ __all__ = [
     "ApiRequestRefused",
     "ApiUnreachable",
     "AuthRequired",
+    "BodyNotJson",
+    "BodyTooLarge",
     "BooksDoNotClose",
     "BooksInUse",
     "BrokerMisconfigured",
@@ -168,6 +178,7 @@ __all__ = [
     "InvalidQuery",
     "InvalidRange",
     "InvalidSettings",
+    "InvalidSource",
     "Issue",
     "KnobNotSupported",
     "ManyProblems",
@@ -183,6 +194,7 @@ __all__ = [
     "RebuildRunning",
     "SchemaTooNew",
     "SchemaTooOld",
+    "SignatureRefused",
     "StatementTimedOut",
     "SyncUnderway",
     "TidemillError",
@@ -204,5 +216,6 @@ __all__ = [
     "UnknownTimeZone",
     "UnreadableFile",
     "VendorError",
+    "WebhookSecretMissing",
     "did_you_mean",
 ]

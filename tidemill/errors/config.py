@@ -21,6 +21,7 @@ __all__ = [
     "RebuildRunning",
     "SchemaTooNew",
     "SchemaTooOld",
+    "WebhookSecretMissing",
 ]
 
 
@@ -210,3 +211,18 @@ class MigrationRefused(ConfigError, Permanent):
     def __init__(self, reason: str, *, hint: str) -> None:
         """Show what the database said and what to do about it."""
         super().__init__(f"The schema cannot be migrated: {reason}.", hint=hint, reason=reason)
+
+
+class WebhookSecretMissing(ConfigError):
+    """Deliveries to a webhook are refused, because no secret is there to tell who sends them."""
+
+    code = "webhook_secret_missing"
+
+    def __init__(self, source: str, given: str) -> None:
+        """Name the source, and what to set."""
+        super().__init__(
+            f"No signing secret is configured for source {source!r}, so nothing is accepted.",
+            hint=f"Set STRIPE_WEBHOOK_SECRET={given} and start again; Stripe shows the secret "
+            "beside the endpoint.",
+            source=source,
+        )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from tidemill.errors.root import ManyProblems, Permanent, TidemillError
 
 __all__ = [
+    "BodyNotJson",
+    "BodyTooLarge",
     "IngestError",
     "InvalidEvent",
     "InvalidFile",
     "MergeRefused",
+    "SignatureRefused",
     "UnreadableFile",
 ]
 
@@ -50,5 +53,49 @@ class UnreadableFile(IngestError, Permanent):
             f"{file} cannot be read: {reason}.",
             hint=hint or "Check the name and the permissions of the file.",
             file=file,
+            reason=reason,
+        )
+
+
+class SignatureRefused(IngestError, Permanent):
+    """A delivery to a webhook does not prove that it comes from the vendor; nothing was stored."""
+
+    code = "signature_refused"
+
+    def __init__(self, source: str, reason: str) -> None:
+        """Name the source and why its secrets do not fit."""
+        super().__init__(
+            f"The delivery for source {source!r} is not believed: {reason}.",
+            hint="Compare STRIPE_WEBHOOK_SECRET with the signing secret of the endpoint in Stripe; "
+            "a proxy in between must hand on the body untouched.",
+            source=source,
+            reason=reason,
+        )
+
+
+class BodyTooLarge(IngestError, Permanent):
+    """The body of a request is larger than anything that is expected there; it was not read."""
+
+    code = "body_too_large"
+
+    def __init__(self, bytes_max: int) -> None:
+        """Say how large it may be."""
+        super().__init__(
+            f"The body is larger than {bytes_max:,} bytes.",
+            hint="Whoever sends it sends something else than events.",
+            bytes_max=bytes_max,
+        )
+
+
+class BodyNotJson(IngestError, Permanent):
+    """The body of a delivery is not JSON; nothing was stored."""
+
+    code = "body_not_json"
+
+    def __init__(self, reason: str) -> None:
+        """Say what is wrong with it."""
+        super().__init__(
+            f"The body is not JSON: {reason}.",
+            hint="Send the event as the vendor sends it, one a request.",
             reason=reason,
         )

@@ -14,6 +14,7 @@ __all__ = [
     "InvalidPolicy",
     "InvalidQuery",
     "InvalidRange",
+    "InvalidSource",
     "KnobNotSupported",
     "MissingRate",
     "NotOneValue",
@@ -105,6 +106,13 @@ class UnknownCommand(UnknownName, QueryError):
     code = "unknown_command"
     kind = "command"
     otherwise = "See `tidemill --help`."
+
+
+class InvalidSource(ManyProblems, QueryError):
+    """A source cannot be connected as asked; all problems are listed."""
+
+    code = "invalid_source"
+    subject = "The source"
 
 
 class UnknownSource(UnknownName, QueryError):

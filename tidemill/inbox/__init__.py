@@ -7,20 +7,24 @@ events into the log and notes what became of each, in one transaction.
 
 from __future__ import annotations
 
-from tidemill.inbox.mending import mend
-from tidemill.inbox.report import Report, Unresolved, report
+from tidemill.inbox.following import follow_inbox
+from tidemill.inbox.mending import Readers, mend
+from tidemill.inbox.report import Report, Unresolved, report, unsettled
 from tidemill.inbox.store import Kept, Received, keep, retry
 from tidemill.inbox.work import Worked, take_in
 
 __all__ = [
     "Kept",
+    "Readers",
     "Received",
     "Report",
     "Unresolved",
     "Worked",
+    "follow_inbox",
     "keep",
     "mend",
     "report",
     "retry",
     "take_in",
+    "unsettled",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects import postgresql
 
 from tidemill.inbox.mending import doubtful
 from tidemill.models import delivery
@@ -36,6 +37,15 @@ class Report:
     """State → how many deliveries are in it."""
     ignored: dict[str, int] = field(default_factory=dict)
     """Type → how many of it were of no interest."""
+
+    def document(self) -> dict[str, Any]:
+        """The counts as a JSON object; the instant is one still."""
+        return {
+            "received": self.received,
+            "last_received_at": self.last_received_at,
+            "states": self.states,
+            "ignored": self.ignored,
+        }
 
 
 def report(connection: Connection) -> list[Report]:
@@ -90,7 +100,7 @@ def unsettled(connection: Connection) -> tuple[list[Unresolved], list[str]]:
             delivery.c.object != "",
             latest.c.created.is_(None) | (latest.c.created <= delivery.c.created),
         )
-        .distinct(delivery.c.source, delivery.c.object)
+        .ext(postgresql.distinct_on(delivery.c.source, delivery.c.object))
         .order_by(delivery.c.source, delivery.c.object, delivery.c.created.desc())
     )
     unresolved = [Unresolved(*row) for row in connection.execute(query)]

@@ -30,7 +30,7 @@ from tidemill.payloads import Payload
 from tidemill.problems import Problem
 from tidemill.vocabulary import Confidence
 
-__all__ = ["Setting", "is_read", "translate"]
+__all__ = ["EVENT_TYPES", "Setting", "is_read", "translate"]
 
 _THIN: Final = (
     "a thin event: it names an object without showing it; set the event destination to snapshot "
@@ -339,3 +339,8 @@ _REASONS: Final = {
         "told by the subscriptions that use it",
     ),
 }
+
+EVENT_TYPES: Final = tuple(
+    sorted({*_HANDLERS, *(kind for kind in _REASONS if Known.teaches(kind))})
+)
+"""What a webhook should subscribe to: everything that becomes events, or explains others."""

@@ -1,0 +1,102 @@
+"""What works behind the API and in `tidemill worker`: the inbox, beside the log."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from threading import Event, Thread
+from typing import Self
+
+from tidemill.bookkeeping import bus_of
+from tidemill.bus import PostgresBus
+from tidemill.cli.output import complain, printable
+from tidemill.cli.session import Session
+from tidemill.connectors.stripe.client import StripeClient
+from tidemill.connectors.stripe.completing import Reader
+from tidemill.database import Database
+from tidemill.errors import TidemillError
+from tidemill.following import follow
+from tidemill.inbox import Readers, follow_inbox
+from tidemill.settings import Settings
+from tidemill.state import Books
+
+__all__ = ["InboxThread", "readers_of", "troubled", "work_behind"]
+
+_STRIPE = "stripe"
+
+
+def readers_of(settings: Settings, stack: ExitStack) -> Readers:
+    """Who reads from Stripe's API for which source and account; they are closed with the stack.
+
+    There is one key, and it opens one account: that of the only source with a webhook, or, with
+    several, of the one named `stripe`.
+    """
+    key = settings.stripe_api_key
+    named = set(settings.stripe_webhook_secrets)
+    served = named if len(named) == 1 else {_STRIPE}
+    clients: dict[str, Reader] = {}
+
+    def reader(source: str, account: str) -> Reader | None:
+        if key is None or source not in served:
+            return None
+        if account not in clients:
+            clients[account] = stack.enter_context(
+                StripeClient(
+                    key.get_secret_value(),
+                    base_url=settings.stripe_api_base,
+                    account=account or None,
+                )
+            )
+        return clients[account]
+
+    return reader
+
+
+class InboxThread:
+    """The inbox, followed in a thread of its own; use it in a ``with`` block.
+
+    failed: set when it ended with an error, which has been told.
+    """
+
+    def __init__(self, session: Session, store: Database) -> None:
+        self._session = session
+        self._store = store
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="inbox")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with ExitStack() as stack:
+            readers = readers_of(self._session.settings, stack)
+            bus = PostgresBus(self._store)
+            try:
+                follow_inbox(self._store, bus, readers, self._stop, troubled=troubled)
+            except Exception as error:
+                complain(printable(f"Deliveries are kept, but not taken in: {_first(error)}"))
+                raise
+
+
+def work_behind(session: Session, store: Database, books: Books, stop: Event) -> None:
+    """Take in what webhooks bring and apply what is in the log, until `stop` is set."""
+    bus = bus_of(session.settings, store)
+    try:
+        with InboxThread(session, store):
+            follow(bus, books, stop, troubled=troubled)
+    finally:
+        bus.close()
+
+
+def troubled(error: Exception, delay_s: float) -> None:
+    """Tell of trouble that may pass."""
+    complain(printable(f"{_first(error)} Trying again in {delay_s:g} s."))
+
+
+def _first(error: Exception) -> str:
+    said = error.message if isinstance(error, TidemillError) else str(error)
+    return said.partition("\n")[0]
