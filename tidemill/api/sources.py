@@ -16,7 +16,7 @@ from tidemill.api.webhooks import PATH
 from tidemill.database import Database
 from tidemill.sources import Connected, connect_source, overview, webhook_help
 
-__all__ = ["source_routes"]
+__all__ = ["NewSource", "source_routes"]
 
 _PROBLEM: Final[dict[str, Any]] = {"model": ProblemDocument, "content": {MEDIA_TYPE: {}}}
 

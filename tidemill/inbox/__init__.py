@@ -11,9 +11,10 @@ from tidemill.inbox.following import follow_inbox
 from tidemill.inbox.mending import Readers, mend
 from tidemill.inbox.report import Report, Unresolved, report, unsettled
 from tidemill.inbox.store import Kept, Received, keep, retry
-from tidemill.inbox.work import Worked, take_in
+from tidemill.inbox.work import ORIGIN, Worked, take_in
 
 __all__ = [
+    "ORIGIN",
     "Kept",
     "Readers",
     "Received",

@@ -14,25 +14,25 @@ from tidemill.connectors.stripe.known import references
 
 __all__ = ["Reader", "Reading", "completed", "snapshot_type", "wanted"]
 
-Json = dict[str, Any]
+_Json = dict[str, Any]
 
 
 class Reader(Protocol):
     """What is asked of Stripe's API; `client.StripeClient` does it."""
 
-    def subscription(self, key: str) -> Json | None:
+    def subscription(self, key: str) -> _Json | None:
         """A subscription as it is now, whole; None when Stripe does not know it."""
 
-    def invoice(self, key: str) -> Json | None:
+    def invoice(self, key: str) -> _Json | None:
         """An invoice as it is now, with all its lines."""
 
-    def price(self, key: str) -> Json | None:
+    def price(self, key: str) -> _Json | None:
         """A price with its tiers and other currencies."""
 
-    def find(self, path: str, params: Mapping[str, object] | None = None) -> Json | None:
+    def find(self, path: str, params: Mapping[str, object] | None = None) -> _Json | None:
         """Any other object."""
 
-    def thin_event(self, key: str) -> Json | None:
+    def thin_event(self, key: str) -> _Json | None:
         """A thin event as the API keeps it."""
 
 
@@ -79,7 +79,7 @@ def wanted(raw: Mapping[str, Any], reader: Reader) -> Reading | None:
     return {"object": found, "twin": twin, "others": [each for each in others if each]}
 
 
-def _way(kind: str, reader: Reader) -> Callable[[str], Json | None] | None:
+def _way(kind: str, reader: Reader) -> Callable[[str], _Json | None] | None:
     """How an object of an event type is read."""
     if kind.startswith("customer.subscription."):
         return reader.subscription
@@ -97,7 +97,7 @@ def _way(kind: str, reader: Reader) -> Callable[[str], Json | None] | None:
     return lambda key: reader.find(f"/v1/{path}/{key}")
 
 
-def _named(named: tuple[str, str], reader: Reader) -> Json | None:
+def _named(named: tuple[str, str], reader: Reader) -> _Json | None:
     """A price or coupon by its id; a discount cannot be read alone, its subscription shows it."""
     kind, key = named
     if not key.isprintable() or "/" in key or "?" in key:
@@ -109,7 +109,7 @@ def _named(named: tuple[str, str], reader: Reader) -> Json | None:
     return None
 
 
-def completed(raw: Json, reading: object) -> Json:
+def completed(raw: _Json, reading: object) -> _Json:
     """A delivery with what was read because of it.
 
     A thin event becomes the snapshot event it stands for, with the object as it was read: states
@@ -123,7 +123,7 @@ def completed(raw: Json, reading: object) -> Json:
     shown = _object(raw)
     if not isinstance(found, Mapping) or not isinstance(shown, Mapping):
         return raw
-    filled: Json = {}
+    filled: _Json = {}
     for key in _LISTS:
         nested = shown.get(key)
         if isinstance(nested, Mapping) and nested.get("has_more") is True and key in found:
@@ -137,7 +137,7 @@ def completed(raw: Json, reading: object) -> Json:
     return {**raw, "data": {**raw["data"], "object": {**shown, **filled}}}
 
 
-def _snapshot(thin: Json, found: object, twin: object) -> Json:
+def _snapshot(thin: _Json, found: object, twin: object) -> _Json:
     return {
         "id": twin if isinstance(twin, str) else thin.get("id"),
         "object": "event",
