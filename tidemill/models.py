@@ -167,7 +167,8 @@ delivery = Table(
     Column("created", BigInteger, nullable=False),  # Unix seconds, as the vendor dates it; 0 if not
     Column("body", LargeBinary, nullable=False),  # as it came
     Column("received_at", _Instant, nullable=False, server_default=func.clock_timestamp()),
-    # new | stored (its event is in the log) | ignored | waiting (in quarantine)
+    # new | stored (its event is in the log) | ignored | waiting (in quarantine) | held (for others
+    # of its second, that may tell its place)
     Column("state", Text, nullable=False, server_default="new"),
     Column("reason", Text),  # why it is ignored, or what it waits for
     Column("step", SmallInteger, nullable=False, server_default="0"),  # within its second and rank
@@ -180,6 +181,7 @@ delivery = Table(
     Column("read_at", _Instant),
     UniqueConstraint("source", "account", "livemode", "event"),
     Index("ix_delivery_new", "position", postgresql_where=column("state") == "new"),
+    Index("ix_delivery_held", "position", postgresql_where=column("state") == "held"),
     Index("ix_delivery_waiting", "source", postgresql_where=column("state") == "waiting"),
     Index("ix_delivery_doubtful", "source", postgresql_where=column("doubtful")),
     Index(None, "object", "created"),

@@ -72,6 +72,7 @@ def webhook_routes(receiving: Receiving) -> APIRouter:
     writer = None if receiving.database is None else Writer(receiving.database)
 
     async def receive(request: Request, source: str) -> Response:
+        """Believe a delivery, keep it, acknowledge it."""
         secrets = receiving.secrets.get(source)
         if not secrets or writer is None:
             given = "whsec_…" if source == _STRIPE else f"{source[:63]}=whsec_…"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Connection,
     LargeBinary,
     Row,
@@ -19,13 +20,16 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    exists,
     func,
     literal,
     null,
+    or_,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from tidemill.connectors.stripe.envelope import Envelope
@@ -44,6 +48,7 @@ __all__ = [
     "neighbours",
     "note",
     "objects",
+    "release",
     "retry",
     "states_of",
     "take",
@@ -105,14 +110,34 @@ def lock(connection: Connection, *, wait: bool) -> bool:
     return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK))).scalar_one())
 
 
-def take(connection: Connection, limit: int) -> list[Row[Any]]:
-    """The next deliveries to take in, of one source, in the order of arrival."""
+def release(connection: Connection, patience_s: float) -> None:
+    """Let what is held be tried again: others of its second came, or it was held long enough."""
+    other = aliased(delivery)
+    joined = exists().where(
+        other.c.source == delivery.c.source,
+        other.c.account == delivery.c.account,
+        other.c.object == delivery.c.object,
+        other.c.created == delivery.c.created,
+        other.c.received_at > delivery.c.tried_at,
+    )
+    held = update(delivery).where(delivery.c.state == "held", or_(joined, _overdue(patience_s)))
+    connection.execute(held.values(state="new"))
+
+
+def _overdue(patience_s: float) -> ColumnElement[bool]:
+    held_s = func.extract("epoch", func.clock_timestamp() - delivery.c.received_at)
+    return held_s >= patience_s
+
+
+def take(connection: Connection, limit: int, patience_s: float = 0.0) -> list[Row[Any]]:
+    """The next deliveries to take in, of one source, in the order of arrival; with `overdue`."""
     new = delivery.c.state == "new"
     first = select(delivery.c.source).where(new).order_by(delivery.c.position).limit(1)
     source = connection.execute(first).scalar()
     if source is None:
         return []
-    query = select(delivery).where(new, delivery.c.source == source)
+    query = select(delivery, _overdue(patience_s).label("overdue"))
+    query = query.where(new, delivery.c.source == source)
     return list(connection.execute(query.order_by(delivery.c.position).limit(limit)))
 
 
@@ -142,10 +167,13 @@ def neighbours(
 
 
 def states_of(
-    connection: Connection, source: str, keys: Iterable[tuple[str, str]]
+    connection: Connection, source: str, firsts: Mapping[tuple[str, str], int]
 ) -> list[Row[Any]]:
-    """Of accounts and objects: the second of the end (`over`), and of the latest life (`alive`)."""
-    wanted = sorted(set(keys))
+    """Of accounts and objects: the second of the end (`over`), and those of later life (`alive`).
+
+    firsts: account and object → the second after which its life is asked about.
+    """
+    wanted = sorted(firsts)
     if not wanted:
         return []
     asked = _unnested(
@@ -153,14 +181,16 @@ def states_of(
         {
             "account": (Text(), [each[0] for each in wanted]),
             "object": (Text(), [each[1] for each in wanted]),
+            "first": (BigInteger(), [firsts[each] for each in wanted]),
         },
     )
+    later = ~delivery.c.final & (delivery.c.created > asked.c.first)
     query = (
         select(
             delivery.c.account,
             delivery.c.object,
             func.min(delivery.c.created).filter(delivery.c.final).label("over"),
-            func.max(delivery.c.created).filter(~delivery.c.final).label("alive"),
+            func.array_agg(delivery.c.created.distinct()).filter(later).label("alive"),
         )
         .join(
             asked, (delivery.c.account == asked.c.account) & (delivery.c.object == asked.c.object)

@@ -25,11 +25,15 @@ from tidemill.intake import Rejected
 from tidemill.models import source as source_table
 from tidemill.problems import Problem
 
-__all__ = ["ORIGIN", "Worked", "is_test_mode", "learned", "rejected", "take_in"]
+__all__ = ["ORIGIN", "PATIENCE_S", "Worked", "is_test_mode", "learned", "rejected", "take_in"]
 
 ORIGIN: Final = "webhook:"
 """How the origin of a quarantined delivery begins, before its position."""
 
+PATIENCE_S: Final = 60.0
+"""How long a delivery is held whose place among others of its second nothing tells yet."""
+
+_HELD: Final = "nothing tells yet whether it comes before or after others of its second"
 _BATCH: Final = 500
 _REASON_MAX: Final = 500
 _ENCODER: Final = msgspec.json.Encoder()
@@ -55,29 +59,37 @@ class Worked:
         return self.stored + self.ignored + self.waiting
 
 
-def take_in(database: Database, bus: PostgresBus, *, wait: bool = False) -> Worked:
+def take_in(
+    database: Database, bus: PostgresBus, *, wait: bool = False, patience_s: float = PATIENCE_S
+) -> Worked:
     """Take in every delivery that is new, in the order of arrival.
 
-    wait: also for another process that is at it; without, what it holds is left to it.
+    wait:       also for another process that is at it; without, what it holds is left to it.
+    patience_s: how long one is held whose place among others of its second nothing tells yet.
     """
     worked = Worked()
-    while (batch := _batch(database, bus, wait=wait)) is not None:
+    with database.begin() as connection:
+        store.release(connection, patience_s)
+    while (batch := _batch(database, bus, patience_s, wait=wait)) is not None:
         worked += batch
     return worked
 
 
-def _batch(database: Database, bus: PostgresBus, *, wait: bool) -> Worked | None:
+def _batch(database: Database, bus: PostgresBus, patience_s: float, *, wait: bool) -> Worked | None:
     """Take in the next batch; None when there is none."""
     _make_room(database, bus)
     with database.begin() as connection:
         if not store.lock(connection, wait=wait):
             return None
-        rows = store.take(connection, _BATCH)
+        rows = store.take(connection, _BATCH, patience_s)
         if not rows:
             return None
         source = rows[0].source
         memory = _remembered(connection, source, rows)
-        deliveries = [Delivered(row.position, row.account, row.body, row.read) for row in rows]
+        deliveries = [
+            Delivered(row.position, row.account, row.body, row.read, overdue=row.overdue)
+            for row in rows
+        ]
         test_mode = is_test_mode(connection, source)
         verdicts = judge(deliveries, memory, source=source, test_mode=test_mode)
         return _settle(connection, bus, rows, verdicts, memory.known)
@@ -128,12 +140,14 @@ def _remembered(connection: Connection, source: str, rows: Sequence[Row[Any]]) -
     for other in store.neighbours(connection, source, abouts):
         about = (other.account, other.object, other.created)
         memory.placed[about].append((_raw_of(other), other.step))
-    for state in store.states_of(connection, source, {about[:2] for about in abouts}):
+    firsts: dict[tuple[str, str], int] = {}
+    for account, key, created in abouts:
+        firsts[account, key] = min(created, firsts.get((account, key), created))
+    for state in store.states_of(connection, source, firsts):
         key = (state.account, state.object)
         if state.over is not None:
             memory.over[key] = state.over
-        if state.alive is not None:
-            memory.alive[key] = state.alive
+        memory.alive[key].update(state.alive or ())
     return memory
 
 
@@ -203,6 +217,8 @@ def _noted(row: Row[Any], verdict: Verdict) -> store.Note:
     if verdict.problems:
         reason = " ".join(str(each) for each in verdict.problems)
         return store.Note(row.position, "waiting", _short(reason))
+    if verdict.held:
+        return store.Note(row.position, "held", _HELD)
     if verdict.ignored is not None:
         return store.Note(row.position, "ignored", verdict.ignored)
     return store.Note(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tidemill.connectors.base import Translation
 from tidemill.connectors.stripe.known import Known
-from tidemill.connectors.stripe.order import ties
+from tidemill.connectors.stripe.order import ends, subject, ties
 from tidemill.connectors.stripe.translate import Setting, translate
 
 __all__ = ["Stripe"]
@@ -41,7 +41,8 @@ class Stripe:
         known = Known()
         for event in events.values():
             known.add(event)
-        steps = ties(events.values())
+        steps, over = ties(events.values()), ends(events.values())
         for event in events.values():
-            step = steps.get(str(event.get("id")), 0)
-            yield translate(event, Setting(source, test_mode, known, step))
+            step, about = steps.get(str(event.get("id")), 0), subject(event)
+            over_since = None if about is None else over.get(about[:2])
+            yield translate(event, Setting(source, test_mode, known, step, over_since))

@@ -4,7 +4,8 @@ A file shows all its events at once; a webhook shows one at a time, and never in
 What was translated before is in the log and stays there, so a later delivery finds its place among
 what is there, and a state that turns out to be stale is answered, not taken back:
 
-- events of one second and rank are given steps with room between them (`order.place`);
+- events of one second and rank are given steps with room between them (`order.place`); one whose
+  place nothing tells is held for a while, until a neighbour comes that does;
 - what is dated after the end of its object, and shows it alive, is ignored; when the end arrives
   after it, the end is said once more at that later instant;
 - what cannot be resolved yet waits, and is translated again once more is known.
@@ -16,12 +17,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 
-from tidemill.connectors.base import Translation
 from tidemill.connectors.stripe.completing import completed, snapshot_type
 from tidemill.connectors.stripe.envelope import is_thin
 from tidemill.connectors.stripe.known import Known
@@ -59,6 +59,8 @@ class Delivered:
     body: bytes
     read: bytes | None = None
     """The object as the API showed it, if it was asked: JSON."""
+    overdue: bool = False
+    """Whether it has waited long enough for others of its second to tell its place."""
 
 
 @dataclass(slots=True)
@@ -73,8 +75,9 @@ class Memory:
     """By account, object and second: the events in the log with their steps."""
     over: dict[tuple[str, str], int] = field(default_factory=dict)
     """By account and object: the second of its end."""
-    alive: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By account and object: the latest second in which an event in the log shows it alive."""
+    alive: dict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
+    """By account and object: the seconds in which events in the log show it alive, as far as they
+    are after those of the deliveries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Verdict:
     """Nothing tells whether it comes before or after another event of its second."""
     final: bool = False
     """Its object has ended with it."""
+    held: bool = False
+    """Others of its second are there, and none tells its place: the one that does may yet come."""
 
 
 def decoded(body: bytes) -> Any:
@@ -108,7 +113,18 @@ def judge(
     for each, raw in raws:
         if isinstance(raw, Mapping):
             memory.known[each.account].add(raw)
-    return [_judged(each, raw, memory, source, test_mode=test_mode) for each, raw in raws]
+    verdicts: dict[int, Verdict] = {}
+    left = raws
+    while left:
+        held = []
+        for each, raw in left:
+            verdict = _judged(each, raw, memory, source, test_mode=test_mode)
+            verdicts[each.position] = verdict
+            if verdict.held:
+                held.append((each, raw))
+        # What was held may have its neighbours now.
+        left = held if len(held) < len(left) else []
+    return [verdicts[each.position] for each in deliveries]
 
 
 def _whole(delivery: Delivered) -> object:
@@ -128,6 +144,8 @@ def _judged(
         return _thin(delivery, raw)
     about = subject(raw)
     spot = None if about is None else _place(raw, memory.placed[about])
+    if spot is not None and not spot.sure and not delivery.overdue:
+        return Verdict(delivery.position, held=True)
     setting = Setting(
         source,
         test_mode,
@@ -143,7 +161,7 @@ def _judged(
     again = _remember(raw, about, memory, setting, final=final)
     return Verdict(
         delivery.position,
-        (*said.events, *again.events),
+        (*said.events, *again),
         step=spot.step,
         doubtful=not spot.sure,
         final=final,
@@ -163,18 +181,25 @@ def _place(raw: _Raw, others: Iterable[tuple[_Raw, int]]) -> Place:
 
 def _remember(
     raw: _Raw, about: tuple[str, str, int], memory: Memory, setting: Setting, *, final: bool
-) -> Translation:
+) -> list[Event]:
     """Note an object's end or life; its end once more when it was shown alive after it."""
     key, created = about[:2], about[2]
     if not final:
-        memory.alive[key] = max(created, memory.alive.get(key, created))
-        return Translation()
+        memory.alive[key].add(created)
+        return []
     memory.over[key] = min(created, memory.over.get(key, created))
-    later = memory.alive.get(key, 0)
-    if later <= created:
-        return Translation()
-    again = {**raw, "id": f"{raw.get('id')}:again:{later}", "created": later}
-    return translate(again, Setting(setting.source, setting.test_mode, setting.known, LAST_STEP))
+    last = replace(setting, step=LAST_STEP, over_since=None)
+    return [
+        made
+        for later in sorted(memory.alive[key])
+        if later > created
+        for made in translate(_again(raw, later), last).events
+    ]
+
+
+def _again(raw: _Raw, at: int) -> _Raw:
+    """The end of an object, told once more at an instant at which it was shown alive."""
+    return {**raw, "id": f"{raw.get('id')}:again:{at}", "created": at}
 
 
 def _thin(delivery: Delivered, raw: _Raw) -> Verdict:

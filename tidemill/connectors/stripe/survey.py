@@ -15,7 +15,7 @@ import msgspec
 
 from tidemill.connectors.base import Translation
 from tidemill.connectors.stripe.known import Known
-from tidemill.connectors.stripe.order import rank, ties
+from tidemill.connectors.stripe.order import is_final, rank, subject, ties
 from tidemill.connectors.stripe.translate import Setting, translate
 
 __all__ = ["Survey"]
@@ -54,6 +54,7 @@ class Survey:
         # subjects that happen to share one are only looked at more closely.
         self._seen: dict[int, int] = {}
         self._tied: set[int] = set()
+        self._over: dict[int, int] = {}
 
     def look(self, body: bytes) -> None:
         """Take note of an event; what is no event is passed over."""
@@ -65,6 +66,9 @@ class Survey:
         place, one = _place(glance), hash(glance.id)
         if self._seen.setdefault(place, one) != one:
             self._tied.add(_second(glance))
+        if is_final(glance.type, glance.data.object.status):
+            about = _about(glance.account, glance.data.object.id)
+            self._over[about] = min(glance.created, self._over.get(about, glance.created))
 
     @property
     def tied(self) -> bool:
@@ -83,7 +87,9 @@ class Survey:
     def translate(self, raw: dict[str, Any], *, source: str, test_mode: bool) -> Translation:
         """Translate one of the events with all that is known by now."""
         step = self.steps.get(str(raw.get("id")), 0)
-        return translate(raw, Setting(source, test_mode, self.known, step))
+        about = subject(raw)
+        over_since = None if about is None else self._over.get(_about(*about[:2]))
+        return translate(raw, Setting(source, test_mode, self.known, step, over_since))
 
 
 def _glance(body: bytes) -> _Glance | None:
@@ -91,6 +97,10 @@ def _glance(body: bytes) -> _Glance | None:
         return _GLANCES.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _about(account: str | None, key: str | None) -> int:
+    return hash((account or "", key))
 
 
 def _second(glance: _Glance) -> int:

@@ -7,8 +7,8 @@ from alembic import op
 
 __all__ = ["down_revision", "revision", "upgrade"]
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -54,6 +54,13 @@ def upgrade() -> None:
         ["source"],
         unique=False,
         postgresql_where=sa.text("doubtful"),
+    )
+    op.create_index(
+        "ix_delivery_held",
+        "delivery",
+        ["position"],
+        unique=False,
+        postgresql_where=sa.text("state = 'held'"),
     )
     op.create_index(
         "ix_delivery_new",
