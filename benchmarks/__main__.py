@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import derive
 from benchmarks.books import LAST_DAY, Size, Store, write_events
 from benchmarks.measure import Measurement, median_of, once, process
 from benchmarks.questions import QUESTIONS
@@ -103,6 +104,8 @@ def _processes(data_dir: Path, repeat: int, say: Callable[[str], None]) -> Itera
 
 def main(arguments: list[str]) -> int:
     """Measure, print a table, save the JSON; the exit code."""
+    if arguments[:1] == ["derive"]:
+        return derive.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--customers", type=int, default=500)
     parser.add_argument("--months", type=int, default=24)

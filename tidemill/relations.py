@@ -417,11 +417,20 @@ def _of_versions(table: Table, columns: tuple[str, ...], scope: _Scope) -> FromC
 
 
 def _latest_invoices(scope: _Scope) -> FromClause:
-    """The last version of every invoice: paid, void and uncollectible beat an equal instant."""
-    table = models.invoice_version
+    """The last version of every invoice: paid, void and uncollectible beat an equal instant.
+
+    With subscription_id, null while its subscription is unheard of. It is looked up here, in the
+    tables themselves: of the outcome the planner knows nothing, would expect next to no row of a
+    join by two columns, and compare every subscription with every invoice.
+    """
+    table, owner = models.invoice_version, models.subscription
+    is_owner = and_(
+        owner.c.source_id == table.c.source_id, owner.c.external_id == table.c.subscription
+    )
     terminal = case((table.c.status.in_(("paid", "void", "uncollectible")), 1), else_=0)
     return (
-        select(table)
+        select(table, owner.c.id.label("subscription_id"))
+        .select_from(table.outerjoin(owner, is_owner))
         .ext(distinct_on(table.c.source_id, table.c.external_id))
         .where(scope.history(table))
         .order_by(
@@ -439,7 +448,6 @@ def _latest_invoices(scope: _Scope) -> FromClause:
 
 def _invoices(scope: _Scope) -> FromClause:
     latest, payment = _latest_invoices(scope), _payments(scope)
-    owner = models.subscription
     money = (
         select(
             payment.c.source_id,
@@ -455,7 +463,7 @@ def _invoices(scope: _Scope) -> FromClause:
     return (
         select(
             latest.c.id.label("invoice_id"),
-            owner.c.id.label("subscription_id"),
+            latest.c.subscription_id,
             latest.c.status,
             latest.c.total,
             latest.c.issued_at,
@@ -466,30 +474,26 @@ def _invoices(scope: _Scope) -> FromClause:
             func.coalesce(money.c.refunded, 0).label("refunded"),
         )
         .select_from(latest)
-        .join(
-            owner,
-            and_(
-                owner.c.source_id == latest.c.source_id,
-                owner.c.external_id == latest.c.subscription,
-            ),
-        )
         .outerjoin(
             money,
             and_(money.c.source_id == latest.c.source_id, money.c.invoice == latest.c.external_id),
         )
+        .where(latest.c.subscription_id.is_not(None))
         .subquery()
     )
 
 
 def _usage_lines(scope: _Scope) -> FromClause:
     latest = _latest_invoices(scope)
-    line = models.invoice_line
-    owner = models.subscription
-    named = func.coalesce(line.c.subscription, latest.c.subscription)
+    line, owner = models.invoice_line, models.subscription
+    is_named = and_(
+        owner.c.source_id == latest.c.source_id, owner.c.external_id == line.c.subscription
+    )
+    subscription = case((line.c.subscription.is_(None), latest.c.subscription_id), else_=owner.c.id)
     return (
         select(
             latest.c.id.label("invoice_id"),
-            owner.c.id.label("subscription_id"),
+            subscription.label("subscription_id"),
             line.c.item,
             line.c.plan,
             latest.c.currency,
@@ -499,9 +503,10 @@ def _usage_lines(scope: _Scope) -> FromClause:
             line.c.period_end,
         )
         .join(line, line.c.version_id == latest.c.id)
-        .join(owner, and_(owner.c.source_id == latest.c.source_id, owner.c.external_id == named))
+        .outerjoin(owner, is_named)
         # A draft is not final and a void invoice never was: neither is evidence of usage.
         .where(line.c.kind == "usage", latest.c.status.in_(("open", "paid", "uncollectible")))
+        .where(subscription.is_not(None))
         .subquery()
     )
 

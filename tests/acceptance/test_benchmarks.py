@@ -24,3 +24,20 @@ def test_a_small_run_measures_everything(
     assert measured.keys() >= {f"question: {name}" for name in QUESTIONS}
     assert document["parameters"] == {"customers": 8, "months": 3, "seed": 7, "repeat": 1}
     assert saved.name in capsys.readouterr().out
+
+
+def test_a_small_derivation_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["derive", "--subscriptions", "20", "80", "--long", "40", "--repeat", "1"]
+    assert main([*options, "--results", str(tmp_path)]) == 0
+    [saved] = tmp_path.glob("*.json")
+    measured = [
+        each["name"] for each in json.loads(saved.read_text(encoding="utf-8"))["measurements"]
+    ]
+    assert measured == [
+        "derive 20: default",
+        "derive 80: default",
+        "one customer: default",
+        "one customer of 40 versions: default",
+        "growth: default",
+    ]
+    assert saved.name in capsys.readouterr().out

@@ -41,5 +41,5 @@ def derive(
     Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     made = steps(relations, policy, measure)
-    levels = in_base(made.levels, relations, policy, made.renewals)
-    return named(changes(levels), relations, policy)
+    levels, revaluations = in_base(made.levels, relations, policy, (made.segments, made.renewals))
+    return named(changes(levels, revaluations), relations, policy)

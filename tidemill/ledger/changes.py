@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import CTE, false, func, or_, select, union_all
+from sqlalchemy import (
+    CTE,
+    Numeric,
+    SmallInteger,
+    Text,
+    cast,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 
 from tidemill.ledger.versions import forever
+from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from sqlalchemy import FromClause
+    from sqlalchemy import FromClause, Select
 
 __all__ = ["LINE", "changes"]
 
@@ -29,13 +42,16 @@ LINE: Final = (
 # there under policies that give them rates of their own.
 _OF_SUBSCRIPTION: Final = ("subscription_id", "source_id")
 _MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
+# What is measured at the end of a level, where that may be something else than at its beginning.
+_AT_END: Final = {"amount_base_minor": "ending_base_minor"}
 
 
-def changes(levels: FromClause) -> FromClause:
+def changes(levels: FromClause, revaluations: Select[Any] | None = None) -> FromClause:
     """The instants at which an item's level changes, with the signed change and its cause.
 
     Every level is written at its beginning and taken back at its end. Most ends meet a beginning of
     the same value (a renewal): those pairs cancel out and are dropped before anything is summed.
+    revaluations: where a level stays the same in its own currency only; see `renewals.in_base`.
     Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
            is the change in how many subscriptions keep their customer at no value.
     """
@@ -56,9 +72,10 @@ def changes(levels: FromClause) -> FromClause:
         turns.c.next_cause,
         turns.c.next_position,
         turns.c.next_reason,
-        *(-turns.c[name] for name in measures),
+        *(-turns.c[_AT_END.get(name, name)] for name in measures),
     ).where(~turns.c.is_continued, turns.c.seg_to < forever())
-    signed = union_all(begins, ends).subquery("signed")
+    revalued = [] if revaluations is None else [_revalued(revaluations)]
+    signed = union_all(begins, ends, *revalued).subquery("signed")
     keys = [column for column in signed.c if column.name not in measures]
     sums = [func.sum(signed.c[name]) for name in measures]
     return (
@@ -66,6 +83,21 @@ def changes(levels: FromClause) -> FromClause:
         .group_by(*keys)
         .having(or_(*(each != 0 for each in sums)))
         .subquery("change")
+    )
+
+
+def _revalued(revaluations: Select[Any]) -> Select[Any]:
+    """Revaluations as changes: of the value in base currency, and of nothing else."""
+    rows = revaluations.subquery("revaluation")
+    return select(
+        *(rows.c[name] for name in LINE),
+        rows.c.at,
+        cast(literal(Cause.REVALUED.value), Text),
+        rows.c.version_id,
+        rows.c.reason,
+        cast(literal(0), Numeric),
+        rows.c.amount_base_minor,
+        cast(literal(0), SmallInteger),
     )
 
 
@@ -84,13 +116,10 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
         }
 
     # Compared as one row value: a window call for each column would take most of the time.
-    line = func.row(
-        levels.c.seg_from,
-        *(levels.c[name] for name in (*measures, *LINE) if name not in _OF_SUBSCRIPTION),
-    )
+    compared_by = [name for name in (*measures, *LINE) if name not in _OF_SUBSCRIPTION]
+    line = func.row(levels.c.seg_from, *(levels.c[name] for name in compared_by))
     expected = func.row(
-        levels.c.seg_to,
-        *(levels.c[name] for name in (*measures, *LINE) if name not in _OF_SUBSCRIPTION),
+        levels.c.seg_to, *(levels.c[_AT_END.get(name, name)] for name in compared_by)
     )
     same = func.lag(expected).over(**run(levels)).is_not_distinct_from(line)
     compared = select(levels, same.label("continues")).subquery("compared")

@@ -55,13 +55,17 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     Shape:  the columns of `models.metric_mrr_movement`.
     A bucket in which a unit came and left again is empty: nothing was there before or after.
     """
+    has_asides = policy.fx == "at_renewal" or policy.netting not in ("day", "none")
     changes = with_moves(dated(changed, policy), policy)
+    if has_asides:
+        # Read twice, made once.
+        changes = select(changes).cte("moving")
     moving = select(changes).where(changes.c.moves).subquery("moving_change")
     states = balanced(_weighed(bucketed(moving, policy), relations), "unit", "bucket", policy)
     units = _with_customers(states, policy)
     kept = select(*(each for each in units.c if each.name != "is_told")).where(units.c.is_told)
     told = [select(*_told(carried(kept.subquery("row"), relations, policy), policy))]
-    if policy.fx == "at_renewal" or policy.netting not in ("day", "none"):
+    if has_asides:
         still = _outside_empty(select(changes).where(not_(changes.c.moves)).cte("still"), units)
         told.append(_asides(swapped(still, relations, policy)))
     return _with_cohorts(union_all(*told).subquery("told"))

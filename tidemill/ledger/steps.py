@@ -40,7 +40,7 @@ def steps(
 ) -> Steps:
     """The steps up to the levels.
 
-    explained: segments also say why they count or not.
+    explained: segments also say why they count or not, and renewals cut them too.
     Raises:    KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     require_supported(policy)
@@ -48,7 +48,7 @@ def steps(
     discounts = counted_discounts(relations, policy, versions)
     usage = usage_spans(relations, policy)
     renewed = renewals(relations, policy, versions)
-    timers = usage_timers(usage, versions) + renewal_timers(renewed)
+    timers = usage_timers(usage, versions) + (renewal_timers(renewed) if explained else [])
     pieces = segments(relations, policy, versions, discounts, timers, explained=explained)
     levels = item_levels(relations, policy, pieces, discounts, usage, measure)
     return Steps(versions, pieces, levels, renewed)

@@ -61,8 +61,9 @@ def usage_spans(relations: Relations, policy: Policy) -> CTE | None:
         order_by=invoiced.c.issued_at,
         rows=(1 - looked_at, 0),
     )
-    # The next instant, not the next row: two invoices of one instant both stand until then.
-    following = func.min(invoiced.c.issued_at).over(
+    # The next instant, not the next row: two invoices of one instant both stand until then. The
+    # first value, not the least one: that would be looked for anew in each row's frame.
+    following = func.first_value(invoiced.c.issued_at, type_=invoiced.c.issued_at.type).over(
         partition_by=by_subscription, order_by=invoiced.c.issued_at, groups=(1, None)
     )
     return select(

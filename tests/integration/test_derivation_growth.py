@@ -1,0 +1,105 @@
+"""The work of a derivation grows with the history, and no faster: no step compares each with each.
+
+Counted in rows, which are the same on any machine: what each step of the plan gave and what it
+looked at in vain. The steps themselves are sorts, hashes and running sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Select, event
+
+from benchmarks.derive import derivation
+from benchmarks.histories import History, customer_key, write
+from tests.conftest import NewDatabase
+from tidemill.database import Database
+from tidemill.policy import Policy
+from tidemill.presets import PRESETS
+
+# Four times as much history: linear is about 4 times the work, quadratic 16.
+GROWTH = 4
+GROWTH_MAX = 5.5
+BOOK = 200
+LENGTH = 1_000
+# Numbers of two subscriptions with the same chances in `History`, usage and past due among them.
+SHORT_LIFE, LONG_LIFE = 16_808, 33_608
+
+
+@pytest.fixture(scope="module")
+def books(new_database: NewDatabase) -> Iterator[tuple[Database, Database]]:
+    """Two books of which one has four times as many subscriptions, the other two long lives."""
+    with new_database() as small, new_database() as large:
+        write(small, History(BOOK))
+        write(large, History(BOOK * GROWTH))
+        yield small, large
+
+
+@pytest.fixture(scope="module")
+def long_lives(new_database: NewDatabase) -> Iterator[Database]:
+    """A book in which two customers have very long histories."""
+    with new_database() as database:
+        write(database, History(BOOK))
+        write(database, History(1, LENGTH, first=SHORT_LIFE))
+        write(database, History(1, LENGTH * GROWTH, first=LONG_LIFE))
+        yield database
+
+
+# Usage is laid over segments by a join of ranges, which compares each invoice with each segment.
+_WITH_USAGE = pytest.mark.xfail(strict=True, reason="usage invoices x segments of a subscription")
+_PRESETS = [
+    pytest.param(name, marks=[] if Policy.of(name).usage == "exclude" else [_WITH_USAGE], id=name)
+    for name in PRESETS
+]
+
+
+@pytest.mark.parametrize("preset", _PRESETS)
+def test_one_customer_costs_in_proportion_to_its_history(preset: str, long_lives: Database) -> None:
+    """4,000 versions take four times the rows of 1,000."""
+    derived = (derivation(Policy.of(preset), customer_key(n)) for n in (SHORT_LIFE, LONG_LIFE))
+    with long_lives.connect() as connection:
+        short, long = (_rows_handled(connection, each) for each in derived)
+    assert short > LENGTH
+    assert long / short < GROWTH_MAX
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_book_costs_in_proportion_to_its_size(
+    preset: str, books: tuple[Database, Database]
+) -> None:
+    """Four times the subscriptions take four times the rows."""
+    handled = []
+    for database in books:
+        with database.connect() as connection:
+            handled.append(_rows_handled(connection, derivation(Policy.of(preset))))
+    small, large = handled
+    assert small > BOOK
+    assert large / small < GROWTH_MAX
+
+
+def _rows_handled(connection: Connection, statement: Select[Any]) -> int:
+    """How many rows the steps of a statement's plan gave, or looked at and left."""
+
+    def explained(*arguments: Any) -> tuple[str, Any]:
+        _, _, text, parameters, *_ = arguments
+        return f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}", parameters
+
+    event.listen(connection, "before_cursor_execute", explained, retval=True)
+    try:
+        (document,) = connection.execute(statement).scalar_one()
+    finally:
+        event.remove(connection, "before_cursor_execute", explained)
+    return round(sum(_handled(step) for step in _steps(document["Plan"])))
+
+
+def _steps(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from _steps(part)
+
+
+def _handled(step: dict[str, Any]) -> float:
+    names = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
+    return float(sum(step.get(name, 0) for name in names) * step["Actual Loops"])
