@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,11 +17,22 @@ from tests.support.import_program import BOOKS
 from tests.support.stripe_account import KEY, NOW, business, clock, reading, recent_account
 from tidemill import models
 from tidemill.bus import PostgresBus
+from tidemill.cli.nightly import compare_nightly
+from tidemill.cli.session import Session
 from tidemill.connectors.stripe.reconcile import compare
 from tidemill.database import Database
 from tidemill.doctor import check
 from tidemill.engine.notices import read_notices
-from tidemill.sync import Asked, Into, Reconciled, due, reconcile_stripe, sync_stripe
+from tidemill.sync import (
+    Asked,
+    Into,
+    Reconciled,
+    compare_export,
+    due,
+    latest,
+    reconcile_stripe,
+    sync_stripe,
+)
 from tidemill.testing.stripe import FakeStripe
 
 EVENTS = business(20, 8)
@@ -133,6 +145,63 @@ def test_the_nightly_comparison_is_due_once(into: Into, fake: FakeStripe) -> Non
         assert due(connection, morning.replace(hour=23)) == []
         assert due(connection, morning.replace(day=2, hour=2)) == []
         assert due(connection, morning.replace(day=2, hour=4)) == ["stripe"]
+
+
+def test_a_worker_compares_at_night(
+    into: Into, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = _prompt(tmp_path, into.database, fake)
+    for name, value in settings.settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    key = _doubled(fake)
+    stop = Event()
+    stop.set()
+    compare_nightly(Session(settings.url), stop)
+    with into.database.connect() as connection:
+        (found,) = latest(connection)
+        assert (found["source"], found["differences"]) == ("stripe", 1)
+        report = connection.scalars(select(models.reconciliation.c.report)).one()
+    assert [each["subscription"] for each in report["differences"]] == [key]
+    monkeypatch.setenv("TIDEMILL_STRIPE_RECONCILE_NIGHTLY", "false")
+    before = len(fake.seen)
+    compare_nightly(Session(settings.url), stop)
+    assert len(fake.seen) == before
+
+
+def test_amounts_of_a_coupon_in_other_currencies_are_known(into: Into, fake: FakeStripe) -> None:
+    found = next(
+        copy.deepcopy(each)
+        for each in fake.account.listed("subscription")
+        if each["status"] == "active" and each["currency"] == "eur"
+    )
+    coupon = fake.account.find("TENOFF", "coupon")
+    discount = {
+        "id": "di_unheard_of", "object": "discount", "start": found["created"], "end": None,
+        "source": {"type": "coupon", "coupon": coupon}, "subscription": found["id"],
+    }  # fmt: skip
+    fake.account.put({**found, "discounts": [discount]})
+    assert [each.field for each in _reconcile(into, fake).differences] == ["discounts"]
+
+
+def test_an_export_of_the_dashboard_is_compared(into: Into, tmp_path: Path) -> None:
+    with into.database.connect() as connection:
+        rows = connection.execute(
+            select(models.subscription.c.external_id).order_by(models.subscription.c.external_id)
+        )
+        known = str(rows.scalars().first())
+    lines = [
+        "id,Customer ID,Plan,Quantity,Currency,Interval,Amount,Status,Created (UTC),Ended At (UTC)",
+        f"{known},cus_1,price_x,999,usd,month,1.00,past_due,2026-01-01 00:00,",
+        "sub_unheard_of,cus_2,price_x,1,usd,month,1.00,active,2026-01-01 00:00,",
+    ]
+    path = tmp_path / "subscriptions.csv"
+    path.write_text("\n".join(lines))
+    done = compare_export(into, [str(path)], "stripe", NOW)
+    found = {(each.subscription, each.field) for each in done.differences}
+    assert (known, "status") in found
+    assert ("sub_unheard_of", "missing") in found
+    assert done.subscriptions == 2
 
 
 def test_a_discount_that_has_ended_is_no_difference() -> None:

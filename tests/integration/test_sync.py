@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -20,8 +21,8 @@ from tidemill.connectors.stripe.connector import Stripe
 from tidemill.database import Database
 from tidemill.errors import ApiKeyWrongMode, ApiPermissionMissing, ApiUnreachable
 from tidemill.ingest import ingest
-from tidemill.sync import Asked, Into, Synced, count_only, sync_stripe
-from tidemill.testing.stripe import FakeStripe, Fault, Key
+from tidemill.sync import Asked, Into, Synced, count_only, reconcile_stripe, sync_stripe
+from tidemill.testing.stripe import FakeStripe, Fault, Key, Seen
 
 EVENTS = business(40, 12)
 
@@ -161,6 +162,69 @@ def test_a_run_that_fails_is_gone_on_with(
         assert done.objects == whole.objects
         with database.connect() as one, undisturbed.connect() as two:
             assert undated_tables(one) == undated_tables(two)
+
+
+def test_what_happens_while_it_reads_is_told_once(
+    database: Database, new_database: NewDatabase
+) -> None:
+    """A quantity changes in the middle: its event comes by webhook, and again with the reading."""
+    account = recent_account(EVENTS)
+    found = next(e for e in account.listed("subscription") if e["status"] == "active")
+    # Nothing else of this subscription lies in the days of which events are kept.
+    for event in account.listed("event").copy():
+        if event["data"]["object"].get("id") == found["id"]:
+            account.delete("event", event["id"])
+    at = int(NOW.timestamp()) - 60
+    after = copy.deepcopy(found)
+    after["items"]["data"][0]["quantity"] += 7
+    event = {
+        "id": "evt_meanwhile", "object": "event", "api_version": "2026-10-28.endive",
+        "type": "customer.subscription.updated", "created": at, "livemode": True,
+        "data": {"object": after, "previous_attributes": {"items": found["items"]}},
+    }  # fmt: skip
+    into = _into(database)
+
+    def meanwhile(seen: Seen) -> None:
+        if seen.path == "/v1/subscriptions" and account.find("evt_meanwhile") is None:
+            account.happen(event)
+            told = Stripe().translate(event, source="stripe").events
+            into.bus.append(told, source_kind="stripe")
+
+    with FakeStripe(account, before_answer=meanwhile) as fake:
+        _sync(database, fake)
+        with reading(fake) as client:
+            assert not reconcile_stripe(into, client, Asked()).differences
+    days = _levels(database)[found["id"]]
+    assert max(days) == NOW.date() - timedelta(days=1)
+    with new_database() as quiet:
+        account.delete("event", "evt_meanwhile")
+        account.put(found)
+        with FakeStripe(account) as fake:
+            _sync(quiet, fake)
+        before = _levels(quiet)[found["id"]]
+    assert {day: amount for day, amount in days.items() if day != max(days)} == before
+
+
+@pytest.mark.parametrize(("days", "mode"), [(10, "catch-up"), (75, "again")])
+def test_a_later_run_brings_what_has_happened_since(
+    database: Database, new_database: NewDatabase, days: int, mode: str
+) -> None:
+    """Within thirty days events tell it; after that the account is read again."""
+    then = NOW - timedelta(days=days)
+    early = [each for each in EVENTS if each["created"] < then.timestamp()]
+    into = _into(database)
+    with FakeStripe(recent_account(early, then)) as fake, reading(fake) as client:
+        sync_stripe(into, client, Asked(), clock=lambda: then)
+    with FakeStripe(recent_account(EVENTS)) as fake, reading(fake) as client:
+        done = sync_stripe(into, client, Asked(), clock=clock)
+        assert done.mode == mode
+        assert done.taken.quarantined == 0
+        assert not reconcile_stripe(into, client, Asked()).differences
+        with new_database() as at_once:
+            sync_stripe(_into(at_once), client, Asked(), clock=clock)
+            assert _present(at_once) == _present(database)
+            # The later run knows more of the time before: the earlier one had events of it.
+            assert _wrong_share(at_once, database) < Decimal("0.04")
 
 
 def test_a_missing_permission_stops_it_and_is_named(database: Database) -> None:

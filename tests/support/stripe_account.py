@@ -30,10 +30,10 @@ def business(customers: int = 30, months: int = 12, seed: int = 5) -> list[dict[
     return list(generate(customers, months, seed=seed, end=END))
 
 
-def recent_account(events: list[dict[str, Any]]) -> FakeAccount:
+def recent_account(events: list[dict[str, Any]], now: datetime = NOW) -> FakeAccount:
     """The account those events have made; of the events only those of the last thirty days."""
     account = FakeAccount.of_events(events)
-    first = int(NOW.timestamp()) - EVENTS_KEPT_S
+    first = int(now.timestamp()) - EVENTS_KEPT_S
     for event in events:
         if event["created"] < first:
             account.delete("event", event["id"])

@@ -38,15 +38,15 @@ def named_tables(connection: Connection) -> Rows:
 
     Keys are log positions, so they depend on the order of arrival; nothing else may.
     """
-    return _tables(connection, {"id"})
+    return _tables(connection, ("id",))
 
 
 def undated_tables(connection: Connection) -> Rows:
     """As `named_tables`, also without the time of recording: for events that bring none."""
-    return _tables(connection, {"id", "recorded_at", "state_recorded_at"})
+    return _tables(connection, ("id", "recorded_at"))
 
 
-def _tables(connection: Connection, left_out: set[str]) -> Rows:
+def _tables(connection: Connection, left_out: tuple[str, ...]) -> Rows:
     names = _names(connection)
     return {
         table.name: sorted(
@@ -54,7 +54,7 @@ def _tables(connection: Connection, left_out: set[str]) -> Rows:
                 tuple(
                     names[column][value] if column in names and value is not None else value
                     for column, value in zip(row._fields, _plain(row), strict=True)
-                    if column not in left_out
+                    if column != "id" and not column.endswith(left_out[1:])
                 )
                 for row in connection.execute(select(table))
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
@@ -10,7 +11,7 @@ from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, say
 from tidemill.cli.session import session_of
 from tidemill.cli.syncing import reader
-from tidemill.sync import Asked, Into, Reconciled, reconcile_stripe
+from tidemill.sync import Asked, Into, Reconciled, compare_export, reconcile_stripe
 
 __all__ = ["app"]
 
@@ -41,14 +42,30 @@ def _stripe(
     test_mode: Annotated[
         bool, typer.Option("--test-mode", help="Take Stripe's test mode for the books.")
     ] = False,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Compare with an export of subscriptions from the dashboard instead. Repeatable.",
+        ),
+    ] = None,
     how: Printed = "table",
 ) -> None:
     """Every subscription as Stripe shows it now against the books; exit code 1 when they differ."""
     session = session_of(context)
-    with reader(session) as client, session.store() as store:
-        desk = session.desk(store)
-        asked = Asked(source, test_mode=test_mode)
-        done = reconcile_stripe(Into(store, desk.bus, desk.books), client, asked, fix=fix)
+    if export:
+        if fix:
+            message = "An export shows too little to correct the books by; leave out --fix."
+            raise typer.BadParameter(message)
+        with session.store() as store:
+            desk = session.desk(store)
+            into = Into(store, desk.bus, desk.books)
+            done = compare_export(into, export, source, datetime.now(UTC))
+    else:
+        with reader(session) as client, session.store() as store:
+            desk = session.desk(store)
+            asked = Asked(source, test_mode=test_mode)
+            done = reconcile_stripe(Into(store, desk.bus, desk.books), client, asked, fix=fix)
     say(as_json(done.document()) if how == "json" else _in_words(done))
     if done.left:
         raise typer.Exit(1)

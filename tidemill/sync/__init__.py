@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tidemill.sync.reading import Asked, Into, Progress, Synced, count_only, sync_stripe
 from tidemill.sync.reconciliations import due, latest
-from tidemill.sync.reconciling import Reconciled, reconcile_stripe
+from tidemill.sync.reconciling import Reconciled, compare_export, reconcile_stripe
 
 __all__ = [
     "Asked",
@@ -12,6 +12,7 @@ __all__ = [
     "Progress",
     "Reconciled",
     "Synced",
+    "compare_export",
     "count_only",
     "due",
     "latest",

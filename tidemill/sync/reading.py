@@ -229,6 +229,7 @@ class _Sync:
                 "mode": mode,
                 "test_mode": asked.test_mode,
                 "events_from": kept,
+                "heard": runs.last_position(connection),
                 "since": None if since is None else _midnight(since),
             }
             runs.move(connection, run, place)

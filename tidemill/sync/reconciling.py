@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from tidemill import worker
 from tidemill.connectors.base import Item
 from tidemill.connectors.fields import Fields
+from tidemill.connectors.files.tables.stripe_exports import read_stripe_exports
 from tidemill.connectors.stripe.backfill import (
     EVENTS_KEPT_S,
     basic_units,
@@ -25,15 +26,16 @@ from tidemill.connectors.stripe.client import Json, StripeClient
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.reconcile import Difference, compare
 from tidemill.connectors.stripe.shapes import customer_key
-from tidemill.connectors.stripe.told import Teller, items_of, learn, wrapped
+from tidemill.connectors.stripe.told import Teller, items_of, learn, slim, wrapped
 from tidemill.connectors.stripe.translate import Setting, translate
 from tidemill.events import Event
 from tidemill.ingest import Ingested, ingest
 from tidemill.intake import Rejected
 from tidemill.models import event_log, reconciliation, source, subscription, subscription_version
 from tidemill.sync.reading import KIND, Asked, Into, alone
+from tidemill.sync.runs import last_position
 
-__all__ = ["Reconciled", "reconcile_stripe"]
+__all__ = ["Reconciled", "compare_export", "reconcile_stripe"]
 
 _KEPT_MAX: Final = 1_000
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
@@ -103,6 +105,35 @@ def reconcile_stripe(
     return done
 
 
+def compare_export(into: Into, files: Sequence[str], source_name: str, now: datetime) -> Reconciled:
+    """Compare the books with an export of subscriptions from Stripe's dashboard, without its API.
+
+    Only what an export shows is compared, and of items only where the books have a single one.
+    Raises: InvalidFile, UnreadableFile.
+    """
+    worker.drain(into.bus, into.books)
+    shown: dict[str, Event] = {}
+    for event in read_stripe_exports(files, source_name, now):
+        if event.type.startswith("subscription."):
+            shown[event.subject] = event
+    found: list[Difference] = []
+    with into.database.connect() as connection:
+        ours = _states(connection, source_name, list(shown))
+    for key, event in shown.items():
+        said = _DECODER.decode(event.data)
+        if key not in ours:
+            status = str(said["status"])
+            found.append(Difference(key, event.customer, "missing", "not in the books", status))
+            continue
+        state = ours[key][0]
+        fields = {"status", "currency", "ended_at"}
+        if len(state.get("items") or ()) == 1 and said["status"] != "canceled":
+            fields.add("items")
+        whole = compare(state, said, customer=event.customer, now=now)
+        found += [each for each in whole if each.field in fields]
+    return Reconciled(source_name, now, len(shown), tuple(found))
+
+
 def _note(connection: Connection, done: Reconciled) -> None:
     connection.execute(
         insert(reconciliation).values(
@@ -136,6 +167,7 @@ class _Comparison:
                 for reading in read_unit(self._client, unit, None):
                     for each in reading.objects:
                         learn(self._known, each)
+        heard = self._last_position()
         for reading in read_unit(self._client, subscription_unit(), None):
             for each in reading.objects:
                 learn(self._known, each)
@@ -144,9 +176,16 @@ class _Comparison:
             with self._into.database.connect() as connection:
                 ours = _states(connection, self._asked.source, [str(e["id"]) for e in objects])
             for raw in objects:
-                yield from self._of(raw, ours.get(str(raw["id"])))
+                yield from self._of(raw, ours.get(str(raw["id"])), heard)
+            heard = self._last_position()
 
-    def _of(self, raw: Json, ours: tuple[dict[str, Any], datetime] | None) -> Iterator[Difference]:
+    def _last_position(self) -> int:
+        with self._into.database.connect() as connection:
+            return last_position(connection)
+
+    def _of(
+        self, raw: Json, ours: tuple[dict[str, Any], int] | None, heard: int
+    ) -> Iterator[Difference]:
         key, payer = str(raw["id"]), customer_key(Fields(raw)) or ""
         event = self._told(raw)
         items = list(items_of(event, translate(event, self._setting()), self._asked.source))
@@ -163,9 +202,9 @@ class _Comparison:
             yield Difference(key, payer, "missing", "not in the books", str(said["status"]))
             self.corrections += self._past(raw)
             return
-        state, recorded_at = ours
-        if recorded_at > self._at:
-            # Something has come in since; it knows better.
+        state, position = ours
+        if position > heard:
+            # Something has come in since the page was asked for; it knows better.
             return
         found = compare(state, said, customer=payer, now=self._at)
         if found:
@@ -181,7 +220,7 @@ class _Comparison:
         kind, sure = "customer.subscription.updated", "inferred"
         if isinstance(ended, int) and raw.get("status") in {"canceled", "incomplete_expired"}:
             kind, at, sure = "customer.subscription.deleted", ended, "reconstructed"
-        event = wrapped(kind, f"reconcile/{raw['id']}/{at}", at, raw)
+        event = wrapped(kind, f"reconcile/{raw['id']}/{at}", at, slim(raw))
         return {**event, "confidence": sure}
 
     def _past(self, raw: Json) -> list[Item]:
@@ -194,12 +233,12 @@ class _Comparison:
 
 def _states(
     connection: Connection, name: str, keys: Sequence[str]
-) -> dict[str, tuple[dict[str, Any], datetime]]:
-    """The latest state the books have of subscriptions, and when it was recorded."""
+) -> dict[str, tuple[dict[str, Any], int]]:
+    """The latest state the books have of subscriptions, and its place in the log."""
     version, named = subscription_version.c, subscription.c
     over = case((version.status == "canceled", 1), else_=0)
     rows = connection.execute(
-        select(named.external_id, cast(event_log.c.data, Text), version.recorded_at)
+        select(named.external_id, cast(event_log.c.data, Text), version.id)
         .ext(distinct_on(named.external_id))
         .join(subscription, named.id == version.subscription_id)
         .join(source, source.c.id == named.source_id)

@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, extract, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, extract, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from tidemill.connectors.stripe.backfill import Staged
-from tidemill.models import source, subscription, subscription_version, sync_object, sync_run
+from tidemill.models import (
+    event_log,
+    source,
+    subscription,
+    subscription_version,
+    sync_object,
+    sync_run,
+)
 
 __all__ = [
     "Run",
@@ -25,6 +32,7 @@ __all__ = [
     "first_created",
     "keep",
     "last_finished",
+    "last_position",
     "last_versions",
     "move",
     "observed_from",
@@ -237,20 +245,30 @@ def staged_one(connection: Connection, run: Run, kind: str, key: str) -> Staged 
 # --- what the books have --------------------------------------------------------------------------
 
 
-def observed_from(connection: Connection, name: str) -> dict[str, int]:
-    """Subscription → its first version in the books that an event told, in Unix seconds."""
-    version = subscription_version
-    return _moments(
-        connection, name, func.min(version.c.occurred_at), version.c.confidence == "observed"
-    )
+def observed_from(connection: Connection, run: Run) -> dict[str, int]:
+    """Subscription → its first version in the books that an event told, in Unix seconds.
+
+    When the books had been read before, only what has come since the run began: between that and
+    what they had then lies the time the run is to tell of.
+    """
+    version = subscription_version.c
+    observed = version.confidence == "observed"
+    if run.place["mode"] == "again":
+        observed = and_(observed, version.id > int(run.place["heard"]))
+    return _moments(connection, run.source, func.min(version.occurred_at), observed)
 
 
-def last_versions(connection: Connection, name: str, before: datetime) -> dict[str, int]:
-    """Subscription → its latest version that was recorded before an instant, in Unix seconds."""
-    version = subscription_version
-    return _moments(
-        connection, name, func.max(version.c.occurred_at), version.c.recorded_at < before
-    )
+def last_versions(connection: Connection, run: Run) -> dict[str, int]:
+    """Subscription → its latest version that the books had before a run, in Unix seconds."""
+    version = subscription_version.c
+    earlier = version.id <= int(run.place["heard"])
+    return _moments(connection, run.source, func.max(version.occurred_at), earlier)
+
+
+def last_position(connection: Connection) -> int:
+    """The last place of the log; what a run tells comes after it."""
+    last: int | None = connection.execute(select(func.max(event_log.c.position))).scalar_one()
+    return last or 0
 
 
 def _moments(connection: Connection, name: str, moment: Any, condition: Any) -> dict[str, int]:

@@ -40,7 +40,7 @@ def teller_for(connection: Connection, run: Run, *, test_mode: bool) -> Teller:
         known=known,
         events_from=events_from(run),
         read_at=int(run.place["read_at"]),
-        observed=runs.observed_from(connection, run.source),
+        observed=runs.observed_from(connection, run),
     )
 
 
@@ -91,7 +91,7 @@ def _batch(connection: Connection, run: Run, teller: Teller, batch: list[Staged]
 def _histories(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
     after: dict[str, int] = {}
     if run.place.get("mode") == "again":
-        after = runs.last_versions(connection, run.source, run.started_at)
+        after = runs.last_versions(connection, run)
     for customers in runs.owners(connection, run):
         objects = runs.staged_of(connection, run, customers)
         for found in objects:
@@ -102,7 +102,7 @@ def _histories(connection: Connection, run: Run, teller: Teller) -> Iterator[Ite
 
 def _newcomers(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
     """Subscriptions the books have never heard of, though no event of them is left to tell."""
-    have = runs.last_versions(connection, run.source, run.started_at)
+    have = runs.last_versions(connection, run)
     for customers in runs.owners(connection, run):
         objects = runs.staged_of(connection, run, customers)
         new = [each for each in objects if each.kind != "subscription" or each.id not in have]

@@ -27,7 +27,7 @@ from tidemill.connectors.stripe.shapes import coupon_of, discounts_of, listed
 from tidemill.connectors.stripe.translate import Setting, translate
 from tidemill.intake import Ignored, Rejected
 
-__all__ = ["Teller", "Told", "first_events", "items_of", "learn", "wrapped"]
+__all__ = ["Teller", "Told", "first_events", "items_of", "learn", "slim", "wrapped"]
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -88,8 +88,12 @@ def _named(discount: Mapping[str, Any], key: str) -> Json:
     return {**discount, "source": {**source.value, "coupon": source.reference("coupon")}}
 
 
-def _slim(subscription: Json) -> Json:
-    """The subscription with the coupons of its discounts as ids; `Known` has them whole."""
+def slim(subscription: Json) -> Json:
+    """The subscription, or invoice, with the coupons of its discounts as ids.
+
+    A coupon that stands inside a discount lacks what only its own list shows, such as its amounts
+    in other currencies; `Known` has it whole once it has learned.
+    """
 
     def slimmed(holder: Mapping[str, Any]) -> Json:
         found = holder.get("discounts")
@@ -184,8 +188,8 @@ class Teller:
             kinds.setdefault(each.kind, []).append(each.value())
         events = first_events(kinds.get("event", ()))
         schedules = {str(each.get("id")): each for each in kinds.get("subscription_schedule", ())}
-        invoices = [_slim(each) for each in kinds.get("invoice", ())]
-        for subscription in map(_slim, kinds.get("subscription", ())):
+        invoices = [slim(each) for each in kinds.get("invoice", ())]
+        for subscription in map(slim, kinds.get("subscription", ())):
             evidence = Evidence(
                 invoices=invoices,
                 pending=kinds.get("invoiceitem", ()),
@@ -206,7 +210,7 @@ class Teller:
         if first is not None:
             until = first["created"]
             before = rewound(first)
-            anchor = before and _slim(before)
+            anchor = before and slim(before)
         observed = self.observed.get(key)
         if anchor is None or (observed is not None and observed <= after):
             return
