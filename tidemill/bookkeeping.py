@@ -21,6 +21,7 @@ from tidemill.models import (
     metadata,
     metric_mrr_movement,
     policy_in_use,
+    segment,
     source,
     vendor_object,
 )
@@ -137,7 +138,9 @@ def clear(database: Database, bus: PostgresBus) -> None:
         bus.hold(connection, CONSUMER)
         for table in reversed(metadata.sorted_tables):
             # Positions of the log only ever rise, so readers may stay where they are; and facts of
-            # nothing are facts of any policy. The demo has no inbox: what is in there is real.
-            if table not in (consumer_position, policy_in_use, delivery, vendor_object, source):
+            # nothing are facts of any policy. The demo has no inbox: what is in there is real. And
+            # segments are somebody's work, not data.
+            kept = (consumer_position, policy_in_use, delivery, vendor_object, source, segment)
+            if table not in kept:
                 connection.execute(delete(table))
         connection.execute(delete(source).where(source.c.kind == DEMO))

@@ -66,6 +66,7 @@ __all__ = [
     "product",
     "quarantine",
     "reconciliation",
+    "segment",
     "source",
     "subscription",
     "subscription_version",
@@ -568,6 +569,18 @@ metric_mrr_movement = Table(
     Column("churn_reason", Text),  # voluntary | involuntary | unknown on churn rows, else null
     Index(None, "customer_id"),
     Index(None, "day"),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition", JSONB(none_as_null=True)),  # null: deleted
+    Column("description", Text, nullable=False),
+    Column("saved_at", _Instant, nullable=False, server_default=func.clock_timestamp()),
+    PrimaryKeyConstraint("name", "version"),
+    comment="Saved segments; the latest version of a name is in force.",
 )
 
 policy_in_use = Table(

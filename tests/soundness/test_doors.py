@@ -73,6 +73,20 @@ def test_d03_d04_sql_in_names_and_grains_is_refused(ways: Ways, query: str) -> N
     assert ways.movements() == 5
 
 
+@pytest.mark.parametrize("name", ["country'; DELETE FROM segment; --", "(SELECT email)", "plan\0"])
+def test_d04_sql_in_the_field_of_a_segment_is_refused(ways: Ways, name: str) -> None:
+    condition = {"field": name, "operator": "=", "value": "x"}
+    for definition in (condition, {"not": {"and": [condition]}}):
+        response = ways.http.put("/api/segments/mine", json={"definition": definition})
+        assert response.status_code == 400
+        assert response.json()["code"] == "invalid_segment"
+        assert "no field is named" in response.json()["errors"][0]["problem"]
+    operator = condition | {"field": "country", "operator": "= '' OR 1=1 --"}
+    response = ways.http.put("/api/segments/mine", json={"definition": operator})
+    assert response.status_code == 400
+    assert ways.http.get("/api/segments").json() == {"segments": []}
+
+
 def test_d03_d04_sql_in_a_value_is_only_a_value(ways: Ways) -> None:
     value = "plan=x'; DELETE FROM metric_mrr_movement; --"
     got = ways.http.get("/api/metrics/mrr", params=FEBRUARY | {"filter": value})

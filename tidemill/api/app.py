@@ -23,6 +23,7 @@ from tidemill.api.attributes import attribute_routes
 from tidemill.api.errors import MEDIA_TYPE, problem, problem_of, status_of
 from tidemill.api.receiving import Receiving
 from tidemill.api.routes import metric_routes
+from tidemill.api.segments import segment_routes
 from tidemill.api.sources import source_routes
 from tidemill.api.webhooks import PATH, webhook_routes
 from tidemill.database import SchemaState, schema_state
@@ -72,6 +73,7 @@ def create_app(
     app.include_router(webhook_routes(receiving))
     _health(app, tidemill)
     app.include_router(attribute_routes(tidemill))
+    app.include_router(segment_routes(tidemill))
     app.include_router(metric_routes(tidemill))
     app.include_router(source_routes(tidemill.database, receiving))
     app.get("/", include_in_schema=False)(_welcome)

@@ -63,6 +63,7 @@ class ResultDocument(_Document):
     params: dict[str, Any]
     dimensions: list[str]
     filters: list[str]
+    segments: list[str] = Field(description="The segments it was asked of, as name@version.")
     columns: list[ColumnDocument]
     rows: list[dict[str, str | int | None]] = Field(
         description="Money: decimal strings in minor units, exact. Ratios: decimal strings. Days: "

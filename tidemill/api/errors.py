@@ -22,6 +22,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
         "unknown_question": HTTPStatus.NOT_FOUND,
         "unknown_quarantined": HTTPStatus.NOT_FOUND,
         "unknown_attribute": HTTPStatus.NOT_FOUND,
+        "unknown_segment": HTTPStatus.NOT_FOUND,
         "ingest_error": HTTPStatus.BAD_REQUEST,
         "signature_refused": HTTPStatus.UNAUTHORIZED,
         "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

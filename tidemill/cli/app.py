@@ -30,6 +30,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "policies": ("catalogue", _CATALOGUE),
     "sources": ("sources", _CATALOGUE),
     "attributes": ("attributes", _CATALOGUE),
+    "segments": ("segments", _CATALOGUE),
     "demo": ("demo", _DATA),
     "import": ("importing", _DATA),
     "sync": ("syncing", _DATA),

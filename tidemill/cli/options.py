@@ -31,7 +31,21 @@ CUTTING: Final = (
         help="Only rows like this; also DIM!=VALUE and DIM~=TEXT. Repeatable.",
         rich_help_panel=_CUT,
     ),
-    option("segment", "--segment", metavar="NAME", help="Only a segment.", rich_help_panel=_CUT),
+    option(
+        "segment",
+        "--segment",
+        metavar="NAME",
+        help="Only the customers of a saved segment: see tidemill segments.",
+        rich_help_panel=_CUT,
+    ),
+    option(
+        "compare_segments",
+        "--compare-segment",
+        kind=list[str] | None,
+        metavar="NAME",
+        help="Segments side by side, up to ten. Repeatable.",
+        rich_help_panel=_CUT,
+    ),
     option(
         "source",
         "--source",

@@ -255,6 +255,7 @@ def engine_arguments(values: dict[str, Any]) -> dict[str, Any]:
         "by": values["by"] or (),
         "where": where,
         "segment": values["segment"],
+        "compare_segments": values["compare_segments"] or (),
         "preset": values["preset"],
         "set": read_overrides(values["set"] or ()),
         "known_at": values["known_at"],

@@ -10,6 +10,7 @@ from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
 from tidemill.engine.facade import Tidemill, choose_policy, connect
 from tidemill.engine.restatement import Restatement
+from tidemill.engine.segments import Segments
 from tidemill.engine.summary import Headline, Summary
 from tidemill.engine.timeline import Timeline
 
@@ -23,6 +24,7 @@ __all__ = [
     "MetricHandle",
     "MetricsEngine",
     "Restatement",
+    "Segments",
     "Summary",
     "Tidemill",
     "Timeline",

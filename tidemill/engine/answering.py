@@ -135,6 +135,7 @@ class Asker:
             freshness=self.notices.freshness,
             dimensions=tuple(each.name for each in asked.bound.dimensions),
             filters=asked.bound.filters,
+            segments=asked.bound.segments,
             _sql=lambda: readable(statement),
         )
 

@@ -26,7 +26,7 @@ from tidemill.engine.timeline import Timeline
 from tidemill.engine.tracing import trace
 from tidemill.errors import InvalidQuery, UnknownCustomer
 from tidemill.metrics import METRICS
-from tidemill.metrics.binding import bind
+from tidemill.metrics.binding import Around, bind
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
 from tidemill.metrics.cube import Cube
 from tidemill.metrics.result import Freshness, Result
@@ -35,6 +35,7 @@ from tidemill.money import currency_code
 from tidemill.periods import day_of, parse_instant
 from tidemill.policy import Policy
 from tidemill.problems import Problem
+from tidemill.segments import asked_segments
 
 __all__ = ["MetricHandle", "MetricsEngine"]
 
@@ -298,16 +299,22 @@ class MetricsEngine:
         declared = info.declared(info.question(question).name)
         today = day_of(under.as_of, under.policy.tz)
         spec = spec or QuerySpec()
-        cube = self._cube(info.kind.cube, spec, under.policy)
-        bound = bind(info.kind, declared, params, spec, today, cube)
+        around = self._around(info.kind.cube, spec, under.policy)
+        bound = bind(info.kind, declared, params, spec, today, around)
         return Asked(info, declared, bound, under.policy, under.known_at, under.as_of)
 
-    def _cube(self, cube: Cube, spec: QuerySpec, policy: Policy) -> Cube:
-        """The cube with the attributes there are, where the question speaks of any."""
-        if not attribute_names(spec):
-            return cube
+    def _around(self, cube: Cube, spec: QuerySpec, policy: Policy) -> Around:
+        """The attributes and segments there are, where the question speaks of any."""
+        by_segment = spec.segment is not None or spec.compare
+        if not by_segment and not attribute_names(spec):
+            return Around(cube)
         with self.database.snapshot() as connection:
-            return with_attributes(cube, known_attributes(connection), policy.tz)
+            attributes = known_attributes(connection)
+            if attribute_names(spec):
+                cube = with_attributes(cube, attributes, policy.tz)
+            if by_segment:
+                return asked_segments(connection, spec, cube, attributes)
+        return Around(cube)
 
     def _explain(self, asked: Asked, customer: str | None = None) -> Explanation:
         with self._asker(asked) as asker:

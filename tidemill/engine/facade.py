@@ -18,6 +18,7 @@ from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
 from tidemill.engine.restatement import Restatement
+from tidemill.engine.segments import Segments
 from tidemill.engine.summary import Summary
 from tidemill.engine.timeline import Timeline
 from tidemill.errors import InvalidQuery
@@ -44,7 +45,8 @@ class Tidemill:
 
     Every metric is an attribute and every question a method of it. Beside the question's own
     parameters they take ``by`` (dimensions to group by), ``where`` (filters: a mapping, or texts
-    such as ``"plan=pro"``), ``preset`` and ``set`` (another policy), ``known_at``, ``spec``::
+    such as ``"plan=pro"``), ``segment`` and ``compare_segments`` (saved segments), ``preset`` and
+    ``set`` (another policy), ``known_at``, ``spec``::
 
         t.mrr.current(at="2025-06-30").money
         t.mrr.waterfall(start="2025-01-01", end="2025-06-30", by=["plan"])
@@ -188,6 +190,11 @@ class Tidemill:
         """What the business knows of its customers: list, values, set, pin."""
         return Attributes(self.database, self.engine.base_currency, self._desk)
 
+    @property
+    def segments(self) -> Segments:
+        """Saved conditions on customers: list, save, delete."""
+        return Segments(self.database)
+
     def catalogue(self) -> Catalogue:
         """Every metric, question, parameter, column and dimension."""
         return self.engine.catalogue()
@@ -231,13 +238,17 @@ class Tidemill:
             (*spec.dimensions, *added.dimensions),
             (*spec.filters, *added.filters),
             segment=rest.pop("segment", None) or spec.segment,
-            compare=spec.compare,
+            compare=(*spec.compare, *_listed(rest.pop("compare_segments", ()))),
             grain=spec.grain,
         )
         policy = rest.pop("policy", None) or choose_policy(
             self.engine.policy, rest.pop("preset", None), rest.pop("set", None)
         )
         return {**rest, "spec": spec, "policy": policy}
+
+
+def _listed(names: str | Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def choose_policy(

@@ -5,6 +5,7 @@
     TidemillError
     ├── QueryError                    the question cannot be answered as asked
     │   ├── InvalidQuery              several problems at once
+    │   ├── InvalidSegment            several problems at once
     │   ├── UnknownMetric · UnknownQuestion · UnknownMeasure · UnknownDimension · UnknownSegment
     │   ├── UnknownAttribute          no customer has ever had it
     │   ├── UnknownCommand            the command line has no command of this name
@@ -104,6 +105,7 @@ from tidemill.errors.query import (
     InvalidPolicy,
     InvalidQuery,
     InvalidRange,
+    InvalidSegment,
     InvalidSource,
     KnobNotSupported,
     MissingRate,
@@ -177,6 +179,7 @@ __all__ = [
     "InvalidPolicy",
     "InvalidQuery",
     "InvalidRange",
+    "InvalidSegment",
     "InvalidSettings",
     "InvalidSource",
     "Issue",

@@ -14,6 +14,7 @@ __all__ = [
     "InvalidPolicy",
     "InvalidQuery",
     "InvalidRange",
+    "InvalidSegment",
     "InvalidSource",
     "KnobNotSupported",
     "MissingRate",
@@ -98,6 +99,13 @@ class UnknownSegment(UnknownName, QueryError):
     code = "unknown_segment"
     kind = "segment"
     otherwise = "See `tidemill segments`."
+
+
+class InvalidSegment(ManyProblems, QueryError):
+    """The definition of a segment has one or more problems; all of them are listed."""
+
+    code = "invalid_segment"
+    subject = "The segment"
 
 
 class UnknownCommand(UnknownName, QueryError):

@@ -6,8 +6,8 @@ filled in) and known to the metric's cube.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -17,7 +17,7 @@ from tidemill.metrics.cube import Cube, Dimension
 from tidemill.metrics.spec import Filter, Operator, QuerySpec
 from tidemill.periods import EARLIEST, LATEST, parse_day
 
-__all__ = ["NUMBER_MAX", "PERIODS_MAX", "Bound", "Condition", "bind"]
+__all__ = ["NUMBER_MAX", "PERIODS_MAX", "Around", "Bound", "Condition", "bind"]
 
 PERIODS_MAX = 5000
 """More periods than this are taken for a mistake in the range or the grain."""
@@ -38,6 +38,23 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Around:
+    """What a question has beside what its metric declares, and what was wrong with it.
+
+    cube:     the metric's, perhaps with more dimensions.
+    first:    dimensions that come before those asked for.
+    members:  makes the sets of customers that segments are; see `query.Query.members`.
+    segments: the segments by name and version.
+    """
+
+    cube: Cube
+    issues: tuple[Issue, ...] = ()
+    first: tuple[Dimension, ...] = ()
+    members: Callable[[Any], Any] | None = None
+    segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """A question ready to be asked: every name is known, every value typed."""
 
@@ -47,6 +64,10 @@ class Bound:
     filters: tuple[str, ...]
     #: What it is cut by: the metric's own cube, with the attributes it was asked about.
     cube: Cube
+    #: The day at whose close it is decided who is in a segment: the question's last one.
+    members_on: date = LATEST
+    members: Callable[[Any], Any] | None = None
+    segments: tuple[str, ...] = ()
 
 
 @dataclass
@@ -67,17 +88,18 @@ def bind(
     params: Mapping[str, Any],
     spec: QuerySpec,
     today: date,
-    cube: Cube | None = None,
+    around: Around | None = None,
 ) -> Bound:
     """The question with its parameters and its spec, checked.
 
     today: the calendar day, in the policy's zone, on which the question is asked.
-    cube:  another cube than the metric's own, such as one with more dimensions.
+    around: what it has beside what the metric declares.
     Raises: InvalidQuery with every problem found.
     """
-    binder = _Binder(metric, question, today, cube or metric.cube)
-    if spec.segment is not None or spec.compare:
-        binder.refuse("segment", "saved segments are not available yet", "Use filters.")
+    around = around or Around(metric.cube)
+    binder = _Binder(metric, question, today, around.cube, list(around.issues))
+    if (spec.segment is not None or spec.compare) and "customer" not in question.kinds:
+        binder.refuse("segment", f"{question.name} is not about single customers")
     asked = {name: value for name, value in params.items() if value is not None}
     if spec.grain is not None:
         _take_grain(binder, spec.grain, asked)
@@ -89,7 +111,14 @@ def bind(
     if binder.issues:
         raise InvalidQuery(binder.issues)
     ordered = {param.name: typed[param.name] for param in question.params}
-    return Bound(ordered, dimensions, conditions, tuple(str(each) for each in filters), binder.cube)
+    last = ordered.get("end") or ordered.get("at") or today
+    bound = Bound(ordered, dimensions, conditions, tuple(map(str, filters)), around.cube, last)
+    return replace(
+        bound,
+        dimensions=(*around.first, *dimensions),
+        members=around.members,
+        segments=around.segments,
+    )
 
 
 # --- parameters ---------------------------------------------------------------------------------

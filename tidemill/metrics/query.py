@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
@@ -37,7 +37,25 @@ from tidemill.periods import Period
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
-__all__ = ["Query"]
+__all__ = ["BRANCHES", "Members", "Query"]
+
+BRANCHES: Final = "segment_branches"
+"""Under this name the branches of a comparison are joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who a question is about.
+
+    only:     the customers of its segment (customer_id, each once); None for all.
+    branches: the customers of each segment compared (segment, branch: its place, customer_id; each
+              once in a branch); None without a comparison.
+    needs:    the rates without which nobody can say.
+    """
+
+    only: FromClause | None = None
+    branches: FromClause | None = None
+    needs: tuple[RateNeed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,23 @@ class Query:
     def _carried(self) -> Valued:
         base = literal(self.base_currency, Text)
         return Valued(self.rows, base, self.rows.c.amount_base_minor)
+
+    @cached_property
+    def members(self) -> Members:
+        """The customers of the question's segments, once for the whole statement."""
+        return Members() if self.bound.members is None else self.bound.members(self)
+
+    @property
+    def movements(self) -> FromClause:
+        """The MRR movements that membership of segments is decided on."""
+        return self.rows
+
+    @property
+    def subscriptions(self) -> FromClause:
+        """Subscriptions by their key: subscription_id, external_id."""
+        table = models.subscription
+        columns = (table.c.id.label("subscription_id"), table.c.external_id)
+        return select(*columns).subquery()
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -156,11 +191,18 @@ class Query:
             source = source.outerjoin(
                 joined[name], self.cube.joins[name].condition(scope, joined[name])
             )
+        only, branches = self.members.only, self.members.branches
+        kept = [_holds(each, scope) for each in conditions]
+        if only is not None:
+            kept.append(self.rows.c.customer_id.in_(select(only.c.customer_id)))
+        if branches is not None:
+            joined[BRANCHES] = branches
+            source = source.join(branches, branches.c.customer_id == self.rows.c.customer_id)
         groups = [column for each in self.bound.dimensions for column in each.columns(scope)]
         return (
             select(*groups, *columns(scope))
             .select_from(source)
-            .where(self.rows.c.day <= until, *(_holds(each, scope) for each in conditions))
+            .where(self.rows.c.day <= until, *kept)
         )
 
     @cached_property
@@ -178,9 +220,7 @@ class Query:
             case "events":
                 return models.event_log.alias(join)
             case "subscriptions":
-                table = models.subscription
-                columns = (table.c.id.label("subscription_id"), table.c.external_id)
-                return select(*columns).subquery(join)
+                return self.subscriptions.alias(join)
             case _:
                 found: FromClause = getattr(self.relations, relation)
                 return found.alias(join)
@@ -211,7 +251,7 @@ class Query:
             statement=statement,
             periods=tuple(periods),
             behind=behind,
-            needs=(*eager, *needs),
+            needs=(*self.members.needs, *eager, *needs),
             warnings=tuple(warnings),
             checks=tuple(checks),
         )

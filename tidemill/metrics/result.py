@@ -50,7 +50,8 @@ class Result:
     """The answer to a question.
 
     Attributes: ``rows`` are exact values keyed by column name; ``complete`` is False while the last
-    period can still change; ``warnings`` say what else to know; ``as_of`` is when it was asked.
+    period can still change; ``warnings`` say what else to know; ``as_of`` is when it was asked;
+    ``segments`` are those it was asked of, each with its version.
     """
 
     metric: str
@@ -66,6 +67,7 @@ class Result:
     freshness: tuple[Freshness, ...] = ()
     dimensions: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
     _sql: Callable[[], str] = field(repr=False, compare=False)
     _behind: Callable[[], Result] | None = field(default=None, repr=False, compare=False)
     _explain: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
@@ -115,6 +117,7 @@ class Result:
             "params": {name: json_value(value, "text") for name, value in self.params.items()},
             "dimensions": list(self.dimensions),
             "filters": list(self.filters),
+            "segments": list(self.segments),
             "columns": [column.document() for column in self.columns],
             "rows": [
                 {c.name: json_value(row[c.name], c.unit) for c in self.columns} for row in self.rows
