@@ -486,10 +486,13 @@ def _invoices(scope: _Scope) -> FromClause:
 def _usage_lines(scope: _Scope) -> FromClause:
     latest = _latest_invoices(scope)
     line, owner = models.invoice_line, models.subscription
-    is_named = and_(
-        owner.c.source_id == latest.c.source_id, owner.c.external_id == line.c.subscription
+    # Looked up line by line, because hardly any line names a subscription of its own.
+    named = (
+        select(owner.c.id)
+        .where(owner.c.source_id == latest.c.source_id, owner.c.external_id == line.c.subscription)
+        .scalar_subquery()
     )
-    subscription = case((line.c.subscription.is_(None), latest.c.subscription_id), else_=owner.c.id)
+    subscription = case((line.c.subscription.is_(None), latest.c.subscription_id), else_=named)
     return (
         select(
             latest.c.id.label("invoice_id"),
@@ -503,7 +506,6 @@ def _usage_lines(scope: _Scope) -> FromClause:
             line.c.period_end,
         )
         .join(line, line.c.version_id == latest.c.id)
-        .outerjoin(owner, is_named)
         # A draft is not final and a void invoice never was: neither is evidence of usage.
         .where(line.c.kind == "usage", latest.c.status.in_(("open", "paid", "uncollectible")))
         .where(subscription.is_not(None))

@@ -47,15 +47,7 @@ def long_lives(new_database: NewDatabase) -> Iterator[Database]:
         yield database
 
 
-# Usage is laid over segments by a join of ranges, which compares each invoice with each segment.
-_WITH_USAGE = pytest.mark.xfail(strict=True, reason="usage invoices x segments of a subscription")
-_PRESETS = [
-    pytest.param(name, marks=[] if Policy.of(name).usage == "exclude" else [_WITH_USAGE], id=name)
-    for name in PRESETS
-]
-
-
-@pytest.mark.parametrize("preset", _PRESETS)
+@pytest.mark.parametrize("preset", PRESETS)
 def test_one_customer_costs_in_proportion_to_its_history(preset: str, long_lives: Database) -> None:
     """4,000 versions take four times the rows of 1,000."""
     derived = (derivation(Policy.of(preset), customer_key(n)) for n in (SHORT_LIFE, LONG_LIFE))

@@ -6,9 +6,22 @@ written down. Each is the boundary of a segment, past or future; no process has 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import DateTime, Interval, Text, case, cast, func, literal, select, union_all
+from sqlalchemy import (
+    DateTime,
+    Interval,
+    Text,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.vocabulary import Cause
@@ -18,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, FromClause, Select
 
-__all__ = ["Timer", "after_intervals", "boundaries", "timer"]
+__all__ = ["Timer", "after_intervals", "boundaries", "latest", "timer"]
 
 # A query for instants with what they stand for: version_id, at, cause, event_position.
 Timer: TypeAlias = "Select[tuple[int, datetime, str, int]]"
@@ -55,6 +68,32 @@ def boundaries(timers: list[Timer]) -> FromClause:
         .ext(distinct_on(cuts.c.version_id, cuts.c.at))
         .order_by(cuts.c.version_id, cuts.c.at, place, cuts.c.event_position)
         .subquery("boundary")
+    )
+
+
+def latest(instants: Select[Any], starts: Select[Any], name: str) -> FromClause:
+    """For every instant of a subscription the last of some starts that is not after it.
+
+    instants: subscription_id, at and whatever else is to be told of each.
+    starts:   subscription_id and an instant.
+    Shape:    the columns of `instants` and `since`; only where there is such a start.
+    Both are laid out in one line of time: a join by ranges would compare each with each.
+    """
+    one, other = instants.subquery(f"{name}_instant"), starts.subquery(f"{name}_start")
+    owner, at = other.c
+    empty = [cast(null(), column.type) for column in [*one.c][2:]]
+    marks = union_all(
+        select(one, cast(null(), at.type).label("start"), true().label("is_instant")).where(
+            one.c.subscription_id.in_(select(owner))
+        ),
+        select(owner, at, *empty, at, false()),
+    ).subquery(f"{name}_mark")
+    last = func.max(marks.c.start).over(partition_by=marks.c.subscription_id, order_by=marks.c.at)
+    line = select(marks, last.label("since")).subquery(f"{name}_line")
+    return (
+        select(*(line.c[column.name] for column in one.c), line.c.since)
+        .where(line.c.is_instant, line.c.since.is_not(None))
+        .subquery(name)
     )
 
 

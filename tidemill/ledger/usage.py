@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CTE, SmallInteger, and_, cast, func, literal, select
+from sqlalchemy import CTE, SmallInteger, and_, cast, func, literal, null, select, union_all
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.knobs import parameter
 from tidemill.ledger.precision import dividend
-from tidemill.ledger.timers import Timer, timer
+from tidemill.ledger.timers import Timer, latest, timer
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
+    from sqlalchemy import FromClause, Select
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
@@ -82,12 +82,25 @@ def usage_timers(usage: CTE | None, versions: CTE) -> list[Timer]:
     """Every usage invoice inside a version changes its level."""
     if usage is None:
         return []
+    issued = select(usage.c.subscription_id, usage.c.issued_at.label("at"), usage.c.event_position)
+    begun = select(versions.c.subscription_id, versions.c.valid_from)
+    invoice = latest(issued, begun, "invoice_in_version")
+    in_version = and_(
+        versions.c.subscription_id == invoice.c.subscription_id,
+        versions.c.valid_from == invoice.c.since,
+    )
     spans = (
-        select(versions, usage.c.issued_at, usage.c.event_position)
-        .join(usage, usage.c.subscription_id == versions.c.subscription_id)
+        select(
+            versions.c.version_id,
+            versions.c.valid_from,
+            versions.c.valid_to,
+            invoice.c.at,
+            invoice.c.event_position,
+        )
+        .join(invoice, in_version)
         .subquery("used_version")
     )
-    return [timer(spans, spans.c.issued_at, Cause.USAGE_INVOICE, spans.c.event_position)]
+    return [timer(spans, spans.c.at, Cause.USAGE_INVOICE, spans.c.event_position)]
 
 
 def usage_items(relations: Relations, usage: CTE, segments: CTE) -> Select[tuple[object, ...]]:
@@ -104,27 +117,57 @@ def usage_items(relations: Relations, usage: CTE, segments: CTE) -> Select[tuple
         .order_by(item.c.version_id, item.c.ordinal)
         .subquery("metered")
     )
-    invoiced = {"currency": usage.c.currency}
+    used = _used_segments(usage, segments)
+    invoiced = {"currency": used.c.used_currency}
     return (
         select(
-            *(invoiced.get(column.name, column) for column in segments.c),
+            *(invoiced.get(column.name, used.c[column.name]) for column in segments.c),
             cast(literal(_LAST_PLACE), SmallInteger).label("ordinal"),
-            func.coalesce(usage.c.item, metered.c.item, "usage").label("item"),
-            func.coalesce(usage.c.plan, metered.c.plan).label("plan"),
+            func.coalesce(used.c.item, metered.c.item, "usage").label("item"),
+            func.coalesce(used.c.plan, metered.c.plan).label("plan"),
             metered.c.product,
             func.coalesce(metered.c.interval, "month").label("interval"),
             func.coalesce(metered.c.interval_count, 1).label("interval_count"),
-            usage.c.amount,
+            used.c.amount,
         )
-        .select_from(segments)
-        .join(
-            usage,
-            and_(
-                usage.c.subscription_id == segments.c.subscription_id,
-                usage.c.issued_at <= segments.c.seg_from,
-                segments.c.seg_from < usage.c.until,
-            ),
+        .select_from(used)
+        .outerjoin(metered, metered.c.version_id == used.c.version_id)
+    )
+
+
+def _used_segments(usage: CTE, segments: CTE) -> FromClause:
+    """The counted segments with the usage that stands in each: used_currency, item, plan, amount.
+
+    Segments and invoices of a currency are laid out in one line of time, in which each segment
+    looks back to the last invoice: a join by ranges would compare each with each.
+    """
+    values = ("item", "plan", "amount", "until")
+    names = [column.name for column in segments.c]
+    currency = select(usage.c.subscription_id, usage.c.currency).distinct().subquery("currency")
+    pieces = (
+        select(
+            *segments.c,
+            segments.c.seg_from.label("at"),
+            currency.c.currency.label("used_currency"),
+            *(null().label(name) for name in values),
         )
-        .outerjoin(metered, metered.c.version_id == segments.c.version_id)
+        .join(currency, currency.c.subscription_id == segments.c.subscription_id)
         .where(segments.c.counts)
     )
+    invoices = select(
+        *(usage.c.subscription_id if name == "subscription_id" else null() for name in names),
+        usage.c.issued_at,
+        usage.c.currency,
+        *(usage.c[name] for name in values),
+    )
+    marks = union_all(pieces, invoices).subquery("mark")
+    owner = (marks.c.subscription_id, marks.c.used_currency)
+    since = func.count(marks.c.until).over(partition_by=owner, order_by=marks.c.at)
+    line = select(marks, since.label("since")).subquery("line")
+    stands = (line.c.subscription_id, line.c.used_currency, line.c.since)
+    known = select(
+        *(line.c[name] for name in (*names, "used_currency")),
+        *(func.max(line.c[name]).over(partition_by=stands).label(name) for name in values),
+    ).subquery("known_usage")
+    in_force = known.c.seg_from < known.c.until
+    return select(known).where(known.c.version_id.is_not(None), in_force).subquery("used_segment")
