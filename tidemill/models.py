@@ -55,6 +55,7 @@ __all__ = [
     "customer_merge",
     "delivery",
     "event_log",
+    "expense",
     "fx_rate",
     "invoice_line",
     "invoice_version",
@@ -471,6 +472,28 @@ payment = Table(
     Column("attempt", Integer),
     Index(None, "customer_id"),
     Index(None, "source_id", "invoice"),
+)
+
+expense = Table(
+    "expense",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", _Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", _Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("amount", Numeric, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("category", Text, nullable=False),  # vocabulary.ExpenseCategory
+    Column("channel", Text),
+    Column("vendor", Text),
+    Column("description", Text),
+    Index(None, "source_id", "external_id"),
+    comment="Costs, one row per event; the latest event of a cost says what it was.",
 )
 
 fx_rate = Table(

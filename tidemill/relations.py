@@ -146,6 +146,18 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "currency",
         "paid_at",
     ),
+    # Costs as last known. No customer: what was spent to win and to serve all of them.
+    "expenses": (
+        "expense_id",
+        "source_id",
+        "expense",
+        "day",
+        "amount",
+        "currency",
+        "category",
+        "channel",
+        "vendor",
+    ),
     # One major unit of `quote` is worth `rate` major units of `base` until the next row.
     "fx_rates": ("base", "quote", "day", "rate"),
 }
@@ -166,6 +178,7 @@ class Relations:
     invoices: FromClause
     usage_lines: FromClause
     payments: FromClause
+    expenses: FromClause
     fx_rates: FromClause
     base_currency: str
     customer_attributes: FromClause = field(default_factory=no_attributes)
@@ -213,6 +226,7 @@ def core_relations(
         invoices=_invoices(scope),
         usage_lines=_usage_lines(scope),
         payments=_payments(scope),
+        expenses=_expenses(known_at),
         fx_rates=_fx_rates(known_at),
         base_currency=base_currency,
         customer_attributes=attribute_rows(known_at),
@@ -509,6 +523,28 @@ def _usage_lines(scope: _Scope) -> FromClause:
         # A draft is not final and a void invoice never was: neither is evidence of usage.
         .where(line.c.kind == "usage", latest.c.status.in_(("open", "paid", "uncollectible")))
         .where(subscription.is_not(None))
+        .subquery()
+    )
+
+
+def _expenses(known_at: datetime | None) -> FromClause:
+    """Each cost once, in its latest words."""
+    table = models.expense
+    columns = [
+        table.c[name] for name in COLUMNS["expenses"] if name not in ("expense_id", "expense")
+    ]
+    return (
+        select(table.c.id.label("expense_id"), table.c.external_id.label("expense"), *columns)
+        .ext(distinct_on(table.c.source_id, table.c.external_id))
+        .where(table.c.livemode, *([] if known_at is None else [table.c.recorded_at <= known_at]))
+        .order_by(
+            table.c.source_id,
+            table.c.external_id,
+            table.c.occurred_at.desc(),
+            table.c.sequence.desc(),
+            table.c.recorded_at.desc(),
+            table.c.event_id.desc(),
+        )
         .subquery()
     )
 

@@ -33,6 +33,7 @@ MADE: Final[tuple[Table, ...]] = (
     models.invoice_version,
     models.invoice_line,
     models.payment,
+    models.expense,
     models.fx_rate,
 )
 """Everything that is made from the log alone, except for the facts."""

@@ -22,6 +22,7 @@ from tidemill.models import source
 from tidemill.state.attributes import apply_attributes, apply_pins
 from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
 from tidemill.state.customers import apply_customers
+from tidemill.state.expenses import apply_expenses
 from tidemill.state.facts import refresh
 from tidemill.state.in_force import Books
 from tidemill.state.invoices import apply_invoices, apply_payments
@@ -41,8 +42,7 @@ def _apply_customers(connection: Connection, rows: FromClause) -> None:
     apply_attributes(connection, rows)
 
 
-# Who writes the events about a subject. Those about nothing in here are kept in the log alone:
-# `expense.recorded` until there is a table for it.
+# Who writes the events about a subject.
 _WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
     "customer": _apply_customers,
     "product": apply_products,
@@ -52,6 +52,7 @@ _WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
     "invoice": apply_invoices,
     "payment": apply_payments,
     "attribute": apply_pins,
+    "expense": apply_expenses,
 }
 
 
