@@ -127,6 +127,9 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "usage_lines": (
         "invoice_id",
+        "source_id",
+        "invoice",
+        "customer_id",
         "subscription_id",
         "item",
         "plan",
@@ -139,11 +142,15 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "payments": (
         "payment_id",
         "source_id",
+        "payment",
         "invoice",
         "customer_id",
         "kind",
         "amount",
+        "fee",
         "currency",
+        "method",
+        "failure_reason",
         "paid_at",
     ),
     # Costs as last known. No customer: what was spent to win and to serve all of them.
@@ -510,6 +517,9 @@ def _usage_lines(scope: _Scope) -> FromClause:
     return (
         select(
             latest.c.id.label("invoice_id"),
+            latest.c.source_id,
+            latest.c.external_id.label("invoice"),
+            latest.c.customer_id,
             subscription.label("subscription_id"),
             line.c.item,
             line.c.plan,
@@ -556,11 +566,15 @@ def _payments(scope: _Scope) -> FromClause:
         select(
             table.c.id.label("payment_id"),
             table.c.source_id,
+            table.c.external_id.label("payment"),
             table.c.invoice,
             table.c.customer_id,
             table.c.kind,
             table.c.amount,
+            table.c.fee,
             table.c.currency,
+            table.c.method,
+            table.c.failure_reason,
             table.c.occurred_at.label("paid_at"),
         )
         .ext(distinct_on(table.c.source_id, table.c.external_id, table.c.kind, table.c.attempt))

@@ -21,11 +21,10 @@ from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
 from tidemill.ledger import derive
 from tidemill.ledger.support import require_supported
+from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
 from tidemill.metrics.catalogue import MetricInfo
-from tidemill.metrics.movement_rows import movement_rows
-from tidemill.metrics.mrr import Mrr
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
 from tidemill.models import metric_mrr_movement
@@ -75,21 +74,23 @@ class Asker:
         return self._result(asked, table)
 
     def behind(self, asked: Asked, *, rows_max: int | None = None) -> Result:
-        """The movements that an answer rests on, filtered alike, the first `rows_max` of them."""
+        """The rows that an answer rests on, filtered alike, the first `rows_max` of them."""
         return self.movements(asked, self.behind_of(asked), rows_max=rows_max)
 
     def behind_of(self, asked: Asked) -> Behind:
-        """Which movements an answer rests on."""
+        """Which rows an answer rests on."""
         query = self._query(asked)
         return asked.question.ask(asked.info.kind(), query, **asked.bound.params).behind
 
     def movements(self, asked: Asked, behind: Behind, *, rows_max: int | None = None) -> Result:
-        """The movements of a range, filtered as the question is."""
-        listing = Mrr.questions()["movements"]
-        start, end = behind.start, behind.end
-        bound = replace(asked.bound, params={"start": start, "end": end}, dimensions=())
-        rows = replace(asked, info=replace(asked.info, name="mrr"), question=listing, bound=bound)
-        return self._result(rows, movement_rows(self._query(rows), start, end), rows_max=rows_max)
+        """The rows of a range (movements, unless the metric stands on others), filtered alike."""
+        metric, question = asked.info.kind.listing
+        kind = next(each for each in METRICS if each.name == metric)
+        listing, span = kind.questions()[question], {"start": behind.start, "end": behind.end}
+        bound = replace(asked.bound, params=span, dimensions=())
+        info = replace(asked.info, name=metric, kind=kind)
+        rows = replace(asked, info=info, question=listing, bound=bound)
+        return self._result(rows, listing.ask(kind(), self._query(rows), **span), rows_max=rows_max)
 
     def customers_of(self, name: str, asked: Asked) -> list[str]:
         """The ids under which the ledger keeps the customers of this vendor id.
@@ -179,7 +180,10 @@ class Asker:
         as_kept = same_ledger(asked.policy, self.base_currency, kept)
         rows: FromClause = metric_mrr_movement
         measure = asked.info.kind.ledger_measure(asked.policy)
-        if asked.known_at is not None or not as_kept or measure != "mrr":
+        kind = asked.info.kind
+        if kind.rows is not None:
+            rows = kind.rows.make(relations, asked.policy).subquery("base_row")
+        elif asked.known_at is not None or not as_kept or measure != "mrr":
             scratch = self.scratch or Scratch(self.connection, [])
             rows = scratch.rows(
                 (ledger_of(asked.policy), measure, asked.known_at),

@@ -13,11 +13,14 @@ from tidemill.metrics.arpa import Arpa
 from tidemill.metrics.arr import Arr
 from tidemill.metrics.asp import Asp
 from tidemill.metrics.base import Metric
+from tidemill.metrics.cash import Cash
 from tidemill.metrics.churn import Churn
 from tidemill.metrics.customers import Customers
 from tidemill.metrics.mrr import Mrr
+from tidemill.metrics.payments import Payments
 from tidemill.metrics.quick_ratio import QuickRatio
 from tidemill.metrics.retention import Retention
+from tidemill.metrics.usage_revenue import UsageRevenue
 
 __all__ = ["FACTS", "METRICS"]
 
@@ -30,6 +33,9 @@ METRICS: Final[tuple[type[Metric], ...]] = (
     Churn,
     Retention,
     QuickRatio,
+    UsageRevenue,
+    Cash,
+    Payments,
 )
 """Every metric, in the order of the catalogue."""
 

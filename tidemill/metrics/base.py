@@ -23,7 +23,7 @@ import re
 import typing
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
@@ -35,10 +35,12 @@ from tidemill.ledger import Fact, Measure
 from tidemill.metrics.cube import Cube
 from tidemill.periods import GRAINS, Grain, Period, add_months, period_start
 from tidemill.policy import Policy
+from tidemill.relations import Relations
 
 __all__ = [
     "MONTH_START",
     "TODAY",
+    "YEAR_AHEAD",
     "YEAR_OF_MONTHS",
     "Behind",
     "Check",
@@ -51,6 +53,7 @@ __all__ = [
     "Question",
     "RateNeed",
     "RelativeDay",
+    "Rows",
     "Table",
     "Unit",
     "average",
@@ -187,6 +190,11 @@ YEAR_OF_MONTHS: Final[Any] = RelativeDay(
     lambda _, end: add_months(period_start(end, "month"), -11),
 )
 
+YEAR_AHEAD: Final[Any] = RelativeDay(
+    "the last day of the month eleven months from now",
+    lambda today, _: add_months(period_start(today, "month"), 12) - timedelta(days=1),
+)
+
 ParamKind = Literal["day", "choice", "number", "text"]
 
 
@@ -311,14 +319,25 @@ def question(
     return mark
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What makes base rows that are kept nowhere: a SELECT over relations, under a policy."""
+
+    make: Callable[[Relations, Policy], Select[Any]]
+
+
 class Metric:
     """Base of all metrics. Subclasses declare a cube, the facts it stands on, and questions."""
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     cube: ClassVar[Cube]
-    #: The tables that keep what the ledger derives under the configured policy.
+    #: The tables that keep what is derived under the configured policy; answers rest on the first.
     facts: ClassVar[tuple[Fact, ...]] = ()
+    #: The metric and question that list the rows an answer rests on.
+    listing: ClassVar[tuple[str, str]] = ("mrr", "movements")
+    #: For a metric without facts: what makes the rows its cube stands on, each time it is asked.
+    rows: ClassVar[Rows | None] = None
     #: Knobs that change this metric outside the ledger → the values honoured so far.
     knobs: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     #: The command line's ``--type`` → the question it stands for.

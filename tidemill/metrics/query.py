@@ -62,7 +62,8 @@ class Members:
 class Query:
     """One question with its base rows, its policy and how to cut it.
 
-    ``rows`` has the columns of `models.metric_mrr_movement`.
+    ``rows`` has the columns of the table of the metric's first fact, mostly those of
+    `models.metric_mrr_movement`.
     """
 
     rows: FromClause
@@ -242,7 +243,8 @@ class Query:
         banded = "customer_levels" in self.cube.joins_for(
             (*self.bound.dimensions, *(each.dimension for each in self.bound.conditions))
         )
-        lacking = [self._without_carried_rate(behind.end)] if self.carries_rates else []
+        valued = self.carries_rates and "amount_base_minor" in self.rows.c
+        lacking = [self._without_carried_rate(behind.end)] if valued else []
         if banded:
             lacking.append(missing_for_customers(self.worth, self.rates, behind.end))
         eager = [RateNeed(each, eager=True) for each in lacking]

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import array
 from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
+    YEAR_AHEAD,
     YEAR_OF_MONTHS,
     Behind,
     Day,
@@ -28,6 +29,7 @@ from tidemill.metrics.flows import WATERFALL, Flow, check_waterfall, flow_table,
 from tidemill.metrics.levels import money_at, money_by_period
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.movement_rows import movement_rows
+from tidemill.metrics.mrr.at_risk import at_risk
 from tidemill.metrics.query import Query
 from tidemill.vocabulary import MovementType
 
@@ -148,6 +150,33 @@ class Mrr(Metric):
             return [period.c.key.label("period"), flow.of().label("net_new")]
 
         return flow_table(q, Calendar.of(start, end, grain, q.policy.tz), columns)
+
+    @question(money("at_risk", "MRR of subscriptions that are past due."))
+    def at_risk(self, q: Query, at: Day = TODAY) -> Table:
+        """MRR at risk: that of subscriptions that are past due at the close of a day.
+
+        It is part of MRR or not as the knob `past_due` says, and the same under each of its values.
+
+        Args:
+            at: the day.
+        """
+        return at_risk(q, at)
+
+    @question(day("period"), money("mrr", "MRR that is committed for the period's close."))
+    def committed(
+        self, q: Query, start: Day = TODAY, end: Day = YEAR_AHEAD, grain: Grain = "month"
+    ) -> Table:
+        """MRR as it will be, if nothing happens but what is scheduled already.
+
+        Cancellations to come, discounts that end, phases of schedules and starts in the future are
+        movements at their dates; renewals that nobody has called off go on.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+            grain: how long a period is.
+        """
+        return money_by_period(q, start, end, grain, "mrr")
 
     @question(
         day("day", "The movement's calendar day."),

@@ -1,0 +1,89 @@
+"""The cube over payments: money that came, went back, or failed to come."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Select, Text, case, cast, literal, select, union_all
+
+from tidemill.metrics.cube import Cube, Dimension, Measure
+from tidemill.metrics.movement_cube import MOVEMENTS
+from tidemill.metrics.own_books import day_in, in_books
+from tidemill.policy import Policy
+from tidemill.relations import Relations
+from tidemill.vocabulary import PaymentKind, PaymentMethod
+
+__all__ = ["DISPUTE", "FAILURE", "FEE", "PAYMENT", "PAYMENTS", "REFUND", "payment_rows"]
+
+PAYMENT: Final = "payment"
+REFUND: Final = "refund"
+DISPUTE: Final = "dispute"
+FEE: Final = "fee"
+FAILURE: Final = "failure"
+
+_NAMES: Final = {
+    PaymentKind.SUCCEEDED.value: PAYMENT,
+    PaymentKind.REFUNDED.value: REFUND,
+    PaymentKind.DISPUTED.value: DISPUTE,
+    PaymentKind.FAILED.value: FAILURE,
+}
+_BACK: Final = (PaymentKind.REFUNDED.value, PaymentKind.DISPUTED.value)
+
+
+def payment_rows(relations: Relations, policy: Policy) -> Select[Any]:
+    """Every payment, refund, dispute, failed attempt and fee, in the books it belongs to.
+
+    Shape: customer_id, source_id, day (in the policy's time zone), occurred_at, currency, kind,
+           amount_minor (what goes away is negative; a failed attempt is what was asked for),
+           payment, invoice, method, failure_reason, event_position.
+    """
+    paid = relations.payments.alias("paid")
+    source, owner = in_books(paid, relations, policy)
+
+    def rows(kind: Any, amount: Any) -> Select[Any]:
+        return select(
+            owner.label("customer_id"),
+            paid.c.source_id,
+            day_in(paid.c.paid_at, policy).label("day"),
+            paid.c.paid_at.label("occurred_at"),
+            paid.c.currency,
+            kind.label("kind"),
+            amount.label("amount_minor"),
+            paid.c.payment,
+            paid.c.invoice,
+            cast(paid.c.method, Text).label("method"),
+            paid.c.failure_reason,
+            paid.c.payment_id.label("event_position"),
+        ).select_from(source)
+
+    named = case(*((paid.c.kind == theirs, literal(ours)) for theirs, ours in _NAMES.items()))
+    signed = case((paid.c.kind.in_(_BACK), -paid.c.amount), else_=paid.c.amount)
+    fees = rows(literal(FEE), -paid.c.fee).where(paid.c.fee != 0)
+    both = union_all(rows(named, signed), fees).subquery("payment_row")
+    return select(both)
+
+
+_SHARED: Final = ("source", "currency", "customer", "customer_name", "country")
+
+PAYMENTS: Final = Cube(
+    name="payments",
+    measures=(Measure("amount", "What came in, signed.", "amount_minor"),),
+    joins={name: MOVEMENTS.joins[name] for name in ("customers", "sources", "events")},
+    dimensions=(
+        *(each for each in MOVEMENTS.dimensions if each.name in _SHARED),
+        Dimension(
+            "method",
+            "How it was paid.",
+            "item",
+            lambda s: s.rows.c.method,
+            values=tuple(PaymentMethod),
+        ),
+        Dimension(
+            "failure_reason",
+            "Why it failed or was disputed, in the billing system's word.",
+            "item",
+            lambda s: s.rows.c.failure_reason,
+        ),
+    ),
+)
+"""The cube of payments; its base rows are `payment_rows`."""

@@ -1,0 +1,55 @@
+"""Payments that failed, and what became of their invoices."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Select, exists, func, literal, select, union_all
+
+from tidemill.metrics.payment_cube import FAILURE, PAYMENT, payment_rows
+from tidemill.policy import Policy
+from tidemill.relations import Relations
+
+__all__ = ["FAILED", "FAILURE", "RECOVERED", "attempt_rows"]
+
+FAILED: Final = "failed"
+RECOVERED: Final = "recovered"
+
+
+def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
+    """Every failed attempt, and once more, on the day of its first, each thing that was to be paid.
+
+    Shape: that of `payment_rows`; kind is ``failure`` for an attempt, ``failed`` for the invoice
+           (the payment itself, where there is no invoice) on the day on which it first failed, and
+           ``recovered`` on that same day when it was paid afterwards.
+    """
+    row = payment_rows(relations, policy).cte("paid_row")
+    later = row.alias("later")
+    known = [column for column in row.c if column.name != "kind"]
+    place = func.row_number().over(
+        partition_by=(row.c.source_id, func.coalesce(row.c.invoice, row.c.payment)),
+        order_by=(row.c.occurred_at, row.c.event_position),
+    )
+    paid = exists(
+        select(later.c.event_position).where(
+            later.c.kind == PAYMENT,
+            later.c.source_id == row.c.source_id,
+            later.c.invoice == row.c.invoice,
+            later.c.occurred_at > row.c.occurred_at,
+        )
+    )
+    failure = (
+        select(*known, place.label("place"), paid.label("paid_later"))
+        .where(row.c.kind == FAILURE)
+        .cte("failure")
+    )
+
+    def rows(kind: str, *which: Any) -> Select[Any]:
+        told = [failure.c[column.name] for column in known]
+        return select(*told, literal(kind).label("kind")).where(*which)
+
+    first = failure.c.place == 1
+    every = union_all(
+        rows(FAILURE), rows(FAILED, first), rows(RECOVERED, first, failure.c.paid_later)
+    ).subquery("attempt")
+    return select(every)
