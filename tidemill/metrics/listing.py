@@ -39,7 +39,7 @@ def listed(q: Query, start: date | None, end: date, texts: Sequence[str]) -> Tab
         .where(*([rows.day >= start] if start else []))
         .cte("listed_row")
     )
-    rate = rates_by_day(q.rates, row, ("row_currency", "row_day"), "listed_rate")
+    rate = rates_by_day(q.rates_of_days, row, ("row_currency", "row_day"), "listed_rate")
     on_day = and_(rate.c.currency == row.c.row_currency, rate.c.day == row.c.row_day)
     shown = {
         "day": row.c.row_day,

@@ -8,7 +8,7 @@ and never runs one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any, Final
@@ -86,6 +86,13 @@ class Query:
     def rates(self) -> CTE:
         """The exchange rates into the base currency, in the shape of `fx.daily_rates`."""
         return rates_in(self.relations, self.policy)
+
+    @cached_property
+    def rates_of_days(self) -> CTE:
+        """The rate of each day also under ``fx = constant``: for money that moved on a day."""
+        if self.policy.fx != "constant":
+            return self.rates
+        return rates_in(self.relations, replace(self.policy, fx="period_end"))
 
     @property
     def carries_rates(self) -> bool:

@@ -117,7 +117,7 @@ def _sums(
         .group_by(*keys)
         .cte("daily_sum")
     )
-    rate = rates_by_day(q.rates, daily, ("native_currency", "on_day"), "sum_rate")
+    rate = rates_by_day(q.rates_of_days, daily, ("native_currency", "on_day"), "sum_rate")
     on_day = and_(rate.c.currency == daily.c.native_currency, rate.c.day == daily.c.on_day)
     # Nothing of any currency needs no rate.
     value = case((daily.c.native_minor == 0, 0), else_=daily.c.native_minor * rate.c.factor)
