@@ -135,7 +135,7 @@ def test_the_catalogue_says_what_can_be_asked(api: httpx.Client) -> None:
 
 def test_the_summary_has_each_headline_with_its_change(api: httpx.Client) -> None:
     document = api.get("/api/metrics/summary", params=FEBRUARY).json()
-    values = {each["metric"]: (each["value"], each["change"]) for each in document["headlines"]}
+    values = {each["name"]: (each["value"], each["change"]) for each in document["headlines"]}
     assert values["mrr"] == ("11100.000000", "5000.000000")
     assert values["customers"] == (2, 0)
     refused = api.get("/api/metrics/summary", params={"by": "plan", "filter": "plan=x"})

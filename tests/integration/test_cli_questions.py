@@ -158,7 +158,7 @@ def test_an_unfinished_day_is_flagged(known: Inside) -> None:
 def test_summary_shows_each_number_with_its_change(known: Inside) -> None:
     text = known.text("summary", "--at", "2025-02-28")
     mrr = next(line.split() for line in text.splitlines() if line.startswith("mrr"))
-    assert mrr == ["mrr", "$111.00", "$61.00", "$50.00"]
+    assert mrr == ["mrr", "$111.00", "$61.00", "$50.00", "+82.0", "%", "$0.00", "$111.00"]
     assert "closing" in text
     document = known.json("summary", "--at", "2025-02-28")
     assert document["headlines"][0]["change"] == "5000.000000"

@@ -199,13 +199,17 @@ def test_an_explanation_says_when_it_shows_only_some_rows(
 
 def test_summary(engine: MetricsEngine) -> None:
     summary = engine.summary("2025-05-31")
-    found = {each.metric: (each.value, each.previous, each.change) for each in summary.headlines}
-    assert found == {
-        "mrr": (10_000, 15_000, -5_000),
-        "arr": (120_000, 180_000, -60_000),
-        "customers": (1, 2, -1),
-        "quick_ratio": (0, None, None),
-    }
+    found = {each.name: (each.value, each.previous, each.change) for each in summary.headlines}
+    assert (
+        found.items()
+        >= {
+            "mrr": (10_000, 15_000, -5_000),
+            "arr": (120_000, 180_000, -60_000),
+            "customers": (1, 2, -1),
+            "quick_ratio": (0, None, None),
+            "net_new_mrr": (-5_000, 0, -5_000),
+        }.items()
+    )
     assert summary.previous_at == date(2025, 4, 30)
     assert summary.waterfall is not None
     assert [row["closing"] for row in summary.waterfall.rows] == [0, 10_000, *[15_000] * 3, 10_000]
@@ -220,9 +224,10 @@ def test_a_summary_names_what_fails_and_shows_the_rest(
     """T41."""
     ledger.move("2025-05-01", "eva", "new", 1_000, currency="EUR")
     summary = engine.summary("2025-05-31")
-    failed = {each.metric: each.error.code for each in summary.headlines if each.error}
-    assert failed == {"mrr": "missing_rate", "arr": "missing_rate", "quick_ratio": "missing_rate"}
-    assert [each.value for each in summary.headlines if each.metric == "customers"] == [2]
+    failed = {each.name: each.error.code for each in summary.headlines if each.error}
+    names = ("mrr", "arr", "arpa", "net_new_mrr", "quick_ratio")
+    assert failed == dict.fromkeys(names, "missing_rate")
+    assert [each.value for each in summary.headlines if each.name == "customers"] == [2]
     assert summary.waterfall is None
     assert summary.waterfall_error is not None
     assert not summary.complete

@@ -212,7 +212,7 @@ def test_t31_customers_are_customers(told: Told) -> None:
     (row,) = told.ask("customers", "series", start="2025-01-01", end="2025-01-31").rows
     assert row["customers"] == 1
     summary = told.engine.summary("2025-01-31")
-    found = {each.metric: each.value for each in summary.headlines}
+    found = {each.name: each.value for each in summary.headlines}
     assert (found["mrr"], found["customers"]) == (15_000, 1)
     # By plan the customer is on both, and the answer says that groups overlap.
     by_plan = told.ask("customers", "current", "plan", at="2025-01-31")

@@ -64,6 +64,9 @@ class ResultDocument(_Document):
     dimensions: list[str]
     filters: list[str]
     segments: list[str] = Field(description="The segments it was asked of, as name@version.")
+    compared: dict[str, str] | None = Field(
+        default=None, description="The range whose figures stand beside: start and end."
+    )
     columns: list[ColumnDocument]
     rows: list[dict[str, str | int | None]] = Field(
         description="Money: decimal strings in minor units, exact. Ratios: decimal strings. Days: "

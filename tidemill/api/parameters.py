@@ -31,7 +31,7 @@ __all__ = [
 
 # Parameters of every question that may come several times, or as lists.
 _SEVERAL: Final = ("dimensions", "filter", "compare_segments", "set")
-_ONCE: Final = ("segment", "preset", "known_at")
+_ONCE: Final = ("segment", "preset", "known_at", "compare_to")
 # What the engine's functions call their own arguments: as parameters they are unknown.
 _TAKEN: Final = frozenset(
     {
@@ -70,6 +70,7 @@ class Wanted:
                 self.several.get("filter", ()),
                 segment=self.once.get("segment"),
                 compare=self.several.get("compare_segments", ()),
+                compare_to=self.once.get("compare_to"),
             ),
             "preset": self.once.get("preset"),
             "set": self.policy_set(),
@@ -214,6 +215,11 @@ def described(questions: Iterable[QuestionInfo]) -> list[dict[str, Any]]:
             "Names of saved segments to show side by side.",
             {"type": "array", "items": {"type": "string"}},
             explode=False,
+        ),
+        _parameter(
+            "compare_to",
+            "Shows the figures of another range beside: `previous`, `year_ago` or `DAY..DAY`.",
+            {"type": "string"},
         ),
         _parameter(
             "preset",

@@ -10,7 +10,7 @@ from tidemill.cli.generating import option
 from tidemill.cli.output import Format
 from tidemill.presets import PRESETS
 
-__all__ = ["CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "Printed"]
+__all__ = ["COMPARE_TO", "CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "Printed"]
 
 _CUT, _UNDER, _OUT = "Cut the answer", "Under which definition", "Output"
 
@@ -53,6 +53,14 @@ CUTTING: Final = (
         help="Only one connected source.",
         rich_help_panel=_CUT,
     ),
+)
+
+COMPARE_TO: Final = option(
+    "compare_to",
+    "--compare-to",
+    metavar="RANGE",
+    help="Beside it the figures of another range: previous, year_ago or DAY..DAY.",
+    rich_help_panel=_CUT,
 )
 
 POLICY: Final = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 import typer
 
@@ -13,12 +14,16 @@ from tidemill.cli.options import POLICY, TABLE_OR_JSON
 from tidemill.cli.output import as_json, as_table, complain, note, result_table, say
 from tidemill.cli.session import session_of
 from tidemill.engine import Headline, Summary
+from tidemill.metrics.earlier import change_rate
 from tidemill.metrics.result import shown
 from tidemill.policy import read_overrides
 
 __all__ = ["app", "summary_text"]
 
-_HELP = "The headline numbers of a day, each with its change in a month, and how MRR moved."
+_UNDEFINED: Final = "undefined"
+_HELP = (
+    "The headline numbers of a day, with their changes in a month and in a year, and how MRR moved."
+)
 
 
 def _summary(context: typer.Context, values: dict[str, Any]) -> None:
@@ -52,19 +57,37 @@ app = command_of("summary", _summary, _HELP, (_AT, *POLICY, TABLE_OR_JSON))
 def summary_text(summary: Summary) -> str:
     """A summary for people: a table of the headlines, and the waterfall below it."""
     rows = [_row(each) for each in summary.headlines]
-    names = ("", str(summary.at), str(summary.previous_at), "change")
-    parts = [as_table(names, rows, right=(False, True, True, True))]
+    days = (str(summary.at), str(summary.previous_at), str(summary.year_ago_at))
+    names = ("", days[0], days[1], "change", "", days[2], "change", "")
+    parts = [as_table(names, rows, right=(False, *[True] * 7))]
     if summary.waterfall is not None:
         parts.append(result_table(summary.waterfall))
     return "\n\n".join(parts)
 
 
-def _row(headline: Headline) -> tuple[str, str, str, str]:
-    label = headline.metric.replace("_", " ")
+def _row(headline: Headline) -> tuple[str, ...]:
+    label = headline.name.replace("_", " ")
     column = headline.column
     if column is None:
-        return label, "not known", "", ""
+        return (label, "not known", *[""] * 6)
     column = replace(column, name="value")
-    values = (headline.value, headline.previous, headline.change)
-    now, before, change = (shown(column, {"value": value}) for value in values)
-    return label, now, before, change
+
+    def text(value: Decimal | int | None) -> str:
+        return shown(column, {"value": value})
+
+    now = (text(headline.value) or _UNDEFINED) + ("" if headline.complete else "*")
+    return (
+        label,
+        now,
+        text(headline.previous),
+        text(headline.change),
+        _rate(headline.change, headline.previous),
+        text(headline.year_ago),
+        text(headline.year_change),
+        _rate(headline.year_change, headline.year_ago),
+    )
+
+
+def _rate(change: Decimal | int | None, before: Decimal | int | None) -> str:
+    rate = change_rate(change, before)
+    return "" if rate is None else f"{100 * rate:+.1f} %"

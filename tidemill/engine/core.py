@@ -16,12 +16,13 @@ from typing import Any, Final
 from tidemill.attributes import attribute_names, known_attributes, with_attributes
 from tidemill.database import Database
 from tidemill.engine.answering import Asked, Asker, asking, require_honoured
+from tidemill.engine.beside import answer_beside, earlier_of
 from tidemill.engine.compare import CUSTOMERS_MAX, compare
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.diff import restatement
 from tidemill.engine.explanation import ROWS_MAX, Explanation
 from tidemill.engine.restatement import Restatement
-from tidemill.engine.summary import Summary, summarise
+from tidemill.engine.summary import Asking, Summary, summarise
 from tidemill.engine.timeline import Timeline
 from tidemill.engine.tracing import trace
 from tidemill.errors import InvalidQuery, UnknownCustomer
@@ -29,6 +30,7 @@ from tidemill.metrics import METRICS
 from tidemill.metrics.binding import Around, bind
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
 from tidemill.metrics.cube import Cube
+from tidemill.metrics.headlines import Headlines
 from tidemill.metrics.result import Freshness, Result
 from tidemill.metrics.spec import Filter, QuerySpec
 from tidemill.money import currency_code
@@ -100,7 +102,8 @@ class MetricsEngine:
         Args:
             metric: name of the metric.
             question: name of the question; the metric's default one when left out.
-            spec: how to cut the answer: dimensions, filters, grain.
+            spec: how to cut the answer: dimensions, filters, segments, grain; and what to compare
+                it with.
             policy: another policy than the configured one.
             known_at: as it was known at this instant.
             params: the question's own parameters, days as dates or YYYY-MM-DD.
@@ -112,8 +115,12 @@ class MetricsEngine:
             MissingRate: data incomplete; names every currency and day that lacks a rate.
         """
         asked = self._asked(metric, question, spec, self._under(policy, known_at), params)
+        to = spec.compare_to if spec else None
+        if to is not None:
+            earlier_of(asked, to)  # refused before the database is opened
         with self._asker(asked) as asker:
-            return self._linked(asked, asker.answer(asked))
+            answer = asker.answer(asked) if to is None else answer_beside(asker, asked, to)
+            return self._linked(asked, answer)
 
     def explain(
         self,
@@ -133,6 +140,7 @@ class MetricsEngine:
 
         Raises: UnknownCustomer.
         """
+        _refuse_range(spec, "an explanation")
         under = self._under(policy, known_at)
         asked = self._asked(metric, question, spec, under, params)
         if customer is not None:
@@ -166,6 +174,7 @@ class MetricsEngine:
             policy that alone is refused, or lacks rates, is named in the comparison.
         """
         assert len(policies) > 1, "there is nothing to compare one policy with"
+        _refuse_range(spec, "a comparison of policies")
         under = self._under(next(iter(policies.values())), known_at)
         asked = self._bound(metric, question, spec, under, params)
         return compare(
@@ -192,6 +201,7 @@ class MetricsEngine:
         known_at: the two instants; one alone is compared with now.
         The other arguments, and the errors, are those of `query`.
         """
+        _refuse_range(spec, "a restatement")
         under = self._under(policy)
         between = sorted(parse_instant(each) for each in known_at)
         if len(between) == 1:
@@ -245,12 +255,21 @@ class MetricsEngine:
         """The headline numbers at the close of a day (today), and six months' waterfall."""
         under = self._under(policy, known_at)
         first = self._asked("mrr", "current", None, under, {"at": at})
+        together = catalogue([Headlines])["headlines"]
         with self._asker(first) as asker:
 
             def ask(metric: str, question: str, params: Mapping[str, Any]) -> Result:
                 return asker.answer(self._asked(metric, question, None, under, params))
 
-            return summarise(first.bound.params["at"], ask)
+            def shared(days: Mapping[str, date]) -> Result:
+                require_honoured(together, under.policy)
+                declared = together.declared(together.default_question.name)
+                bound = bind(Headlines, declared, days, QuerySpec(), days["third"])
+                asked = replace(first, info=together, question=declared, bound=bound)
+                return asker.answer(asked)
+
+            asking = Asking(self._catalogue, under.policy, ask, shared)
+            return summarise(first.bound.params["at"], asking)
 
     def freshness(self) -> tuple[Freshness, ...]:
         """For every source, when its latest event happened."""
@@ -352,6 +371,16 @@ class MetricsEngine:
         return asking(
             self.database, asked, base_currency=self.base_currency, configured=self.policy
         )
+
+
+def _refuse_range(spec: QuerySpec | None, what: str) -> None:
+    """Refuse an earlier range where it would be ignored.
+
+    Raises: InvalidQuery.
+    """
+    if spec is not None and spec.compare_to is not None:
+        hint = "Ask the question itself, or of each range."
+        raise InvalidQuery([Problem("compare_to", f"is no part of {what}", hint)])
 
 
 @dataclass(frozen=True, kw_only=True)

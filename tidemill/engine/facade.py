@@ -45,8 +45,8 @@ class Tidemill:
 
     Every metric is an attribute and every question a method of it. Beside the question's own
     parameters they take ``by`` (dimensions to group by), ``where`` (filters: a mapping, or texts
-    such as ``"plan=pro"``), ``segment`` and ``compare_segments`` (saved segments), ``preset`` and
-    ``set`` (another policy), ``known_at``, ``spec``::
+    such as ``"plan=pro"``), ``segment`` and ``compare_segments`` (saved segments), ``compare_to``
+    (an earlier range beside), ``preset`` and ``set`` (another policy), ``known_at``, ``spec``::
 
         t.mrr.current(at="2025-06-30").money
         t.mrr.waterfall(start="2025-01-01", end="2025-06-30", by=["plan"])
@@ -240,6 +240,7 @@ class Tidemill:
             segment=rest.pop("segment", None) or spec.segment,
             compare=(*spec.compare, *_listed(rest.pop("compare_segments", ()))),
             grain=spec.grain,
+            compare_to=rest.pop("compare_to", None) or spec.compare_to,
         )
         policy = rest.pop("policy", None) or choose_policy(
             self.engine.policy, rest.pop("preset", None), rest.pop("set", None)

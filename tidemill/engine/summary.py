@@ -1,63 +1,132 @@
-"""The summary: the headline numbers with their change, and how MRR moved in the last months."""
+"""The summary: the headline numbers with their changes, and how MRR moved in the last months.
+
+All of it is asked in one snapshot. A number that cannot be had is named with its error, and the
+others are shown. Numbers that stand on the same rows are made in one statement (`Headlines`);
+where that fails each is asked for by itself, so that the error names the right one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
+from tidemill.engine.comparison import Value, less
 from tidemill.errors import QueryError
 from tidemill.metrics.base import Column
-from tidemill.metrics.result import Result, json_value, utc_text
+from tidemill.metrics.catalogue import Catalogue
+from tidemill.metrics.earlier import change_rate
+from tidemill.metrics.result import Result, Row, json_value, utc_text
 from tidemill.periods import add_months, period_start
+from tidemill.policy import Policy
 
-__all__ = ["Ask", "Headline", "Summary", "summarise"]
+__all__ = ["HEADLINES", "Asking", "Headline", "Named", "Summary", "summarise"]
 
-# Metric, question, and whether it is asked of a day or of the month up to that day.
-_HEADLINES: Final = (
-    ("mrr", "current", "at"),
-    ("arr", "current", "at"),
-    ("customers", "current", "at"),
-    ("quick_ratio", "current", "range"),
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A headline: its name, where it is asked, and its column there.
+
+    shared: its column in `Headlines`, where it is made together with others.
+    """
+
+    name: str
+    metric: str
+    question: str
+    column: str
+    shared: str | None = None
+
+
+HEADLINES: Final = (
+    Named("mrr", "mrr", "current", "mrr", "arpa_numerator"),
+    Named("arr", "arr", "current", "arr", "arpa_numerator"),
+    Named("customers", "customers", "current", "customers", "arpa_denominator"),
+    Named("arpa", "arpa", "current", "arpa", "arpa"),
+    Named("net_new_mrr", "mrr", "net_new", "net_new", "net_new"),
+    Named("quick_ratio", "quick_ratio", "current", "quick_ratio", "quick_ratio"),
+    Named("logo_churn", "churn", "logo", "logo_churn", "logo_churn"),
+    Named("gross_mrr_churn", "churn", "gross_mrr", "gross_mrr_churn", "gross_mrr_churn"),
+    Named("net_mrr_churn", "churn", "net_mrr", "net_mrr_churn", "net_mrr_churn"),
+    Named("nrr", "retention", "nrr", "nrr", "nrr"),
+    Named("grr", "retention", "grr", "grr", "grr"),
+    Named("ltv", "ltv", "simple", "ltv"),
+    Named("trial_conversion", "trials", "rate", "rate"),
+    Named("net_cash_flow", "cash", "net", "net"),
+    Named("mrr_at_risk", "payments", "at_risk", "mrr_at_risk"),
 )
-_WATERFALL_MONTHS: Final = 6
+"""Every headline in the order of the summary; those whose question is not there are left out."""
 
-Ask = Callable[[str, str, Mapping[str, Any]], Result]
+_WATERFALL_MONTHS: Final = 6
+_MONTHS_OF_ARR: Final = 12
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a summary asks: by metric, question and parameters, in one snapshot."""
+
+    catalogue: Catalogue
+    policy: Policy
+    ask: Callable[[str, str, Mapping[str, Any]], Result]
+    #: Asks `Headlines` of three days in the order of time.
+    shared: Callable[[Mapping[str, date]], Result]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """One number and what it was a month before.
+    """One number, what it was a month before, and a year before.
 
-    ``error`` is set, and the numbers are None, when the question could not be answered; None
-    without an error means undefined.
+    ``error`` is set, and the numbers are None, when the question could not be answered. None
+    without an error means undefined, and ``undefined`` says why.
     """
 
+    name: str
     metric: str
     column: Column | None = None
-    value: Decimal | int | None = None
-    previous: Decimal | int | None = None
+    value: Value = None
+    previous: Value = None
+    year_ago: Value = None
+    complete: bool = True
     error: QueryError | None = None
 
     @property
-    def change(self) -> Decimal | int | None:
+    def change(self) -> Value:
         """Value less previous value; None when one of them is undefined."""
-        if self.value is None or self.previous is None:
-            return None
-        return self.value - self.previous
+        return less(self.value, self.previous)
+
+    @property
+    def year_change(self) -> Value:
+        """Value less that of a year before; None when one of them is undefined."""
+        return less(self.value, self.year_ago)
+
+    @property
+    def undefined(self) -> str:
+        """Why the number has no value; empty when it has one."""
+        if self.column is None or self.value is not None:
+            return ""
+        return self.column.undefined
 
     def to_dict(self) -> dict[str, Any]:
-        """The headline as JSON."""
+        """The headline as JSON; a change over zero has no rate."""
         unit = self.column.unit if self.column else "text"
+        figures = {
+            "value": self.value,
+            "previous": self.previous,
+            "change": self.change,
+            "year_ago": self.year_ago,
+            "year_change": self.year_change,
+        }
         shown: dict[str, Any] = {
+            "name": self.name,
             "metric": self.metric,
             "column": self.column and self.column.document(),
-            "value": json_value(self.value, unit),
-            "previous": json_value(self.previous, unit),
-            "change": json_value(self.change, unit),
+            **{name: json_value(value, unit) for name, value in figures.items()},
+            "change_rate": json_value(change_rate(self.change, self.previous), "ratio"),
+            "year_change_rate": json_value(change_rate(self.year_change, self.year_ago), "ratio"),
+            "complete": self.complete,
         }
+        if self.undefined:
+            shown["undefined"] = self.undefined
         if self.error is not None:
             shown["error"] = {"code": self.error.code, "detail": self.error.message}
         return shown
@@ -69,6 +138,7 @@ class Summary:
 
     at: date
     previous_at: date
+    year_ago_at: date
     headlines: tuple[Headline, ...]
     waterfall: Result | None
     waterfall_error: QueryError | None
@@ -82,8 +152,11 @@ class Summary:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Each warning of the numbers once."""
-        return tuple(dict.fromkeys(said for each in self.results for said in each.warnings))
+        """Each warning of the numbers once, and why the undefined ones are."""
+        said = [each for result in self.results for each in result.warnings]
+        said += [f"{each.name} is undefined: {each.undefined}." for each in self.headlines
+                 if each.undefined]  # fmt: skip
+        return tuple(dict.fromkeys(said))
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON."""
@@ -91,6 +164,7 @@ class Summary:
         return {
             "at": self.at.isoformat(),
             "previous_at": self.previous_at.isoformat(),
+            "year_ago_at": self.year_ago_at.isoformat(),
             "headlines": [each.to_dict() for each in self.headlines],
             "waterfall": self.waterfall and self.waterfall.to_dict(),
             "policy": first and first.to_dict()["policy"],
@@ -101,24 +175,27 @@ class Summary:
         }
 
 
-def summarise(at: date, ask: Ask) -> Summary:
+def summarise(at: date, asking: Asking) -> Summary:
     """The summary of a day; a metric that fails is named, and the others are shown."""
-    previous = _month_before(at)
-    headlines, results = [], []
-    for metric, question, kind in _HEADLINES:
-        headline, result = _headline(ask, (metric, question, kind), at, previous)
-        headlines.append(headline)
-        results += [result] if result else []
-    start = add_months(period_start(at, "month"), 1 - _WATERFALL_MONTHS)
+    days = _Days(year_ago=_months_before(at, 12), previous=_months_before(at, 1), at=at)
+    results: list[Result] = []
+    shared = _shared(asking, days, results)
+    headlines = [
+        _headline(named, asking, days, shared, results)
+        for named in HEADLINES
+        if _is_there(asking.catalogue, named)
+    ]
     waterfall, failure = None, None
+    start = add_months(period_start(at, "month"), 1 - _WATERFALL_MONTHS)
     try:
-        waterfall = ask("mrr", "waterfall", {"start": start, "end": at, "grain": "month"})
+        waterfall = asking.ask("mrr", "waterfall", {"start": start, "end": at, "grain": "month"})
         results.append(waterfall)
     except QueryError as error:
         failure = error
     return Summary(
         at=at,
-        previous_at=previous,
+        previous_at=days.previous,
+        year_ago_at=days.year_ago,
         headlines=tuple(headlines),
         waterfall=waterfall,
         waterfall_error=failure,
@@ -126,24 +203,106 @@ def summarise(at: date, ask: Ask) -> Summary:
     )
 
 
-def _headline(
-    ask: Ask, named: tuple[str, str, str], at: date, previous: date
-) -> tuple[Headline, Result | None]:
-    metric, question, kind = named
+@dataclass(frozen=True)
+class _Days:
+    year_ago: date
+    previous: date
+    at: date
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The answers of `Headlines`, of three days in the order of time."""
+
+    rows: tuple[Row, ...] = ()
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    complete: bool = True
+
+
+def _is_there(catalogue: Catalogue, named: Named) -> bool:
+    info = catalogue.get(named.metric)
+    questions = {each.name: each for each in info.questions} if info else {}
+    asked = questions.get(named.question)
+    return asked is not None and named.column in {each.name for each in asked.columns}
+
+
+def _shared(asking: Asking, days: _Days, results: list[Result]) -> _Shared:
+    """What can be made in one statement; nothing when that fails for any of it."""
+    wanted = {"first": days.year_ago, "second": days.previous, "third": days.at}
     try:
-        now, before = (ask(metric, question, _params(kind, day)) for day in (at, previous))
+        found = asking.shared(wanted)
+    except QueryError:
+        return _Shared()
+    results.append(found)
+    return _Shared(found.rows, {each.name: each for each in found.columns}, found.complete)
+
+
+def _headline(
+    named: Named, asking: Asking, days: _Days, shared: _Shared, results: list[Result]
+) -> Headline:
+    if named.shared is not None and shared.rows and _is_shared(named, asking.policy):
+        return _of_shared(named, asking, shared)
+    try:
+        found = [_asked(named, asking, day) for day in (days.at, days.previous, days.year_ago)]
     except QueryError as error:
-        return Headline(metric=metric, error=error), None
-    column = now.columns[0]
-    return Headline(metric=metric, column=column, value=now.value, previous=before.value), now
+        return Headline(name=named.name, metric=named.metric, error=error)
+    results.append(found[0])
+    column = next(each for each in found[0].columns if each.name == named.column)
+    now, before, year_ago = (each.rows[0][named.column] if each.rows else None for each in found)
+    return Headline(
+        name=named.name,
+        metric=named.metric,
+        column=column,
+        value=now,
+        previous=before,
+        year_ago=year_ago,
+        complete=found[0].complete,
+    )
 
 
-def _params(kind: str, day: date) -> dict[str, date]:
-    return {"at": day} if kind == "at" else {"start": period_start(day, "month"), "end": day}
+def _is_shared(named: Named, policy: Policy) -> bool:
+    """Whether the number is what `Headlines` tells: ARR of another basis is not.
+
+    Nor is the flow of a month, where rates look at other windows than months.
+    """
+    if named.name == "arr":
+        return policy.arr_basis == "mrr_x12"
+    return named.name != "net_new_mrr" or policy.window == "calendar"
 
 
-def _month_before(at: date) -> date:
-    """The same day a month earlier; from a month's last day, the last day of the month before."""
+def _of_shared(named: Named, asking: Asking, shared: _Shared) -> Headline:
+    times = _MONTHS_OF_ARR if named.name == "arr" else 1
+    year_ago, before, now = (row[str(named.shared)] for row in shared.rows)
+    column = shared.columns[str(named.shared)]
+    declared = asking.catalogue[named.metric].question(named.question).columns
+    own = next(each for each in declared if each.name == named.column)
+    return Headline(
+        name=named.name,
+        metric=named.metric,
+        column=own if own.unit != "money" else own.in_base(str(column.currency)),
+        value=_times(now, times),
+        previous=_times(before, times),
+        year_ago=_times(year_ago, times),
+        complete=shared.complete,
+    )
+
+
+def _asked(named: Named, asking: Asking, day: date) -> Result:
+    """The number of a day, or of the month up to it."""
+    params = {each.name for each in asking.catalogue[named.metric].question(named.question).params}
+    wanted = {"at": day, "start": period_start(day, "month"), "end": day, "until": day}
+    given = {name: value for name, value in wanted.items() if name in params}
+    if named.question == "net_new":
+        given["grain"] = "month"  # type: ignore[assignment]
+    return asking.ask(named.metric, named.question, given)
+
+
+def _times(value: Value, times: int) -> Value:
+    return value if value is None or times == 1 else value * times
+
+
+def _months_before(at: date, months: int) -> date:
+    """The same day some months earlier; from a month's last day, the last day of that month."""
     if (at + timedelta(days=1)).day == 1:
-        return period_start(at, "month") - timedelta(days=1)
-    return add_months(at, -1)
+        return add_months(at + timedelta(days=1), -months) - timedelta(days=1)
+    return add_months(at, -months)

@@ -51,7 +51,8 @@ class Result:
 
     Attributes: ``rows`` are exact values keyed by column name; ``complete`` is False while the last
     period can still change; ``warnings`` say what else to know; ``as_of`` is when it was asked;
-    ``segments`` are those it was asked of, each with its version.
+    ``segments`` are those it was asked of, each with its version;
+    ``compared`` is the range whose figures stand beside, its first and last day.
     """
 
     metric: str
@@ -68,6 +69,7 @@ class Result:
     dimensions: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    compared: Mapping[str, date] | None = None
     _sql: Callable[[], str] = field(repr=False, compare=False)
     _behind: Callable[[], Result] | None = field(default=None, repr=False, compare=False)
     _explain: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
@@ -118,6 +120,8 @@ class Result:
             "dimensions": list(self.dimensions),
             "filters": list(self.filters),
             "segments": list(self.segments),
+            "compared": self.compared
+            and {name: day.isoformat() for name, day in self.compared.items()},
             "columns": [column.document() for column in self.columns],
             "rows": [
                 {c.name: json_value(row[c.name], c.unit) for c in self.columns} for row in self.rows

@@ -142,6 +142,11 @@ class Retained:
         whole = opening.of("opening")
         return Rate(whole + _total(moved, *_LOSSES), whole, (opening, moved), "kept")
 
+    def net_new(self) -> Rate:
+        """The sum of all movements, over one: an amount beside rates."""
+        moved = self._all_moved
+        return Rate(_total(moved, *MovementType), literal(1), (moved,))
+
     def quick_ratio(self) -> Rate:
         """MRR gained over MRR lost; by quick_ratio_reactivation what returned is gained too."""
         moved = self._all_moved

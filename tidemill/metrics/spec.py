@@ -69,6 +69,7 @@ class QuerySpec:
     segment:    name of a saved segment.
     compare:    names of saved segments to show side by side.
     grain:      length of the periods, for questions that have periods.
+    compare_to: the range to show beside: ``previous``, ``year_ago`` or ``DAY..DAY``.
     """
 
     dimensions: tuple[str, ...] = ()
@@ -76,6 +77,7 @@ class QuerySpec:
     segment: str | None = None
     compare: tuple[str, ...] = ()
     grain: Grain | None = None
+    compare_to: str | None = None
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class QuerySpec:
         segment: str | None = None,
         compare: Iterable[str] = (),
         grain: Grain | None = None,
+        compare_to: str | None = None,
     ) -> None:
         """Take lists as well as tuples, and filters as a mapping; a lone name is a list of it."""
         object.__setattr__(self, "dimensions", _several(dimensions))
@@ -92,6 +95,7 @@ class QuerySpec:
         object.__setattr__(self, "segment", segment)
         object.__setattr__(self, "compare", _several(compare))
         object.__setattr__(self, "grain", grain)
+        object.__setattr__(self, "compare_to", compare_to)
 
     def where(self, *filters: str | Filter) -> QuerySpec:
         """The same spec with further filters."""
@@ -101,6 +105,7 @@ class QuerySpec:
             segment=self.segment,
             compare=self.compare,
             grain=self.grain,
+            compare_to=self.compare_to,
         )
 
 
