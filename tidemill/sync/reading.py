@@ -229,6 +229,7 @@ class _Sync:
                 "mode": mode,
                 "test_mode": asked.test_mode,
                 "events_from": kept,
+                "gap": _gap(connection, asked.source, now),
                 "heard": runs.last_position(connection),
                 "since": None if since is None else _midnight(since),
             }
@@ -319,12 +320,18 @@ def _meant(connection: Connection, asked: Asked, now: datetime) -> tuple[str, da
     last = runs.last_finished(connection, asked.source)
     if whole is None or last is None or _reaches_further(asked.since, whole.since):
         return "first", asked.since, kept
-    if now - last.started_at >= timedelta(seconds=EVENTS_KEPT_S):
+    if _gap(connection, asked.source, now):
         # Events that would tell of the time between are gone: read all that was charged since.
         return "again", asked.since or last.started_at.date() - timedelta(days=60), kept
     if asked.since is not None:
         return "again", asked.since, kept
     return "catch-up", None, max(kept, int(last.started_at.timestamp()) - _LOOK_BACK_S)
+
+
+def _gap(connection: Connection, name: str, now: datetime) -> bool:
+    """Whether events since the last reading are gone by now."""
+    last = runs.last_finished(connection, name)
+    return last is not None and now - last.started_at >= timedelta(seconds=EVENTS_KEPT_S)
 
 
 def _early(run: Run) -> bool:

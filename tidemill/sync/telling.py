@@ -59,12 +59,13 @@ def tell(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
 
 
 def _things(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
-    ended = runs.unlisted_customers(connection, run)
     batch: list[Staged] = []
+    told = _created_lately(connection, run)
     for found in runs.staged(connection, run, *_THINGS):
-        raw = found.value()
-        if raw.get("deleted") is True:
-            yield from teller.deleted_customer(found.id, ended.get(found.id) or teller.events_from)
+        if found.id in told:
+            continue
+        if found.value().get("deleted") is True:
+            yield from teller.deleted_customer(found.id, _last_seen(connection, run, found.id))
             continue
         batch.append(found)
         if len(batch) >= _BATCH:
@@ -74,6 +75,20 @@ def _things(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
 
 
 _BATCH: Final = 500
+
+
+def _created_lately(connection: Connection, run: Run) -> set[str]:
+    """What an event that is left tells the beginning of: it need not be told twice."""
+    created = {f"{kind}.created" for kind in _THINGS}
+    events = (each.value() for each in runs.staged(connection, run, "event"))
+    return {str(each["data"]["object"]["id"]) for each in events if each.get("type") in created}
+
+
+def _last_seen(connection: Connection, run: Run, customer: str) -> int:
+    """When a deleted customer's last subscription ended, or was made (Unix seconds)."""
+    objects = runs.staged_of(connection, run, [customer])
+    made = [each for each in objects if each.kind == "subscription"]
+    return max((each.value().get("ended_at") or each.created or 0 for each in made), default=0)
 
 
 def _batch(connection: Connection, run: Run, teller: Teller, batch: list[Staged]) -> Iterator[Item]:
@@ -90,6 +105,9 @@ def _batch(connection: Connection, run: Run, teller: Teller, batch: list[Staged]
 
 def _histories(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
     after: dict[str, int] = {}
+    if run.place.get("mode") == "again" and not run.place.get("gap"):
+        yield from _newcomers(connection, run, teller)
+        return
     if run.place.get("mode") == "again":
         after = runs.last_versions(connection, run)
     for customers in runs.owners(connection, run):
