@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from copy import deepcopy
 from decimal import Decimal
 from fractions import Fraction
 from io import BytesIO
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.damage import anything, damaged
 from tests.support.stripe import SHARED, event, fixture, subscription
 from tidemill.connectors.base import Translation
 from tidemill.connectors.files import read_events, read_stripe_events
@@ -21,22 +21,6 @@ from tidemill.events import parse_event
 from tidemill.intake import Rejected
 
 STRIPE = Stripe()
-
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
-    | st.sampled_from(["usd", "active", "month", "1e400", "-0", "\0", "", "inf", 10**400])
-)
-anything = st.recursive(
-    scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=12,
-)
 
 KINDS = [
     "customer.created",
@@ -55,39 +39,6 @@ KINDS = [
     "coupon.created",
     "customer.discount.created",
 ]
-SAMPLES: list[dict[str, Any]] = [
-    event("customer.subscription.updated", subscription(), previous={"status": "trialing"}),
-    event("customer.subscription.updated", fixture("subscription.pre_basil")),
-    event("invoice.paid", fixture("invoice.new_shape")),
-    event("invoice.paid", fixture("invoice.pre_basil")),
-    event("charge.refunded", fixture("charge"), api_version=None, previous={"amount_refunded": 0}),
-    event("refund.created", {**fixture("refund"), "customer": "cus_T"}),
-    event("charge.dispute.created", {**fixture("dispute"), "charge": fixture("charge")}),
-    *(event("price.created", each) for each in fixture("prices").values()),
-]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of everything inside a JSON value."""
-    found = [path] if path else []
-    if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            found += places(value[key], (*path, key))
-    return found
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> dict[str, Any]:
-    """A sample in which some values were replaced by anything at all."""
-    raw: dict[str, Any] = deepcopy(draw(st.sampled_from(SAMPLES)))
-    for _ in range(draw(st.integers(1, 3))):
-        path = draw(st.sampled_from(places(raw)))
-        holder: Any = raw
-        for key in path[:-1]:
-            holder = holder[key]
-        holder[path[-1]] = draw(anything)
-        raw = deepcopy(raw)
-    return raw
 
 
 def check(translation: Translation) -> None:

@@ -6,6 +6,7 @@ thin events show nothing at all. `wanted` reads what one delivery lacks; `comple
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -39,6 +40,8 @@ class Reader(Protocol):
 Reading = dict[str, Any]
 """What was read for a delivery: `object`, `twin` (id of a thin event's snapshot), `others`."""
 
+# Ids become part of an address: nothing in them may lead elsewhere.
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _LISTS: Final = ("items", "lines")
 _SHOWN_INSTEAD: Final = ("latest_invoice", "charge")
 
@@ -70,7 +73,7 @@ def wanted(raw: Mapping[str, Any], reader: Reader) -> Reading | None:
     inside = raw.get("related_object") if thin else _object(raw)
     key = inside.get("id") if isinstance(inside, Mapping) else None
     read = _way(kind, reader)
-    if read is None or not isinstance(key, str) or not key.isprintable() or "/" in key:
+    if read is None or not isinstance(key, str) or not _ID.fullmatch(key):
         return None
     found = read(key)
     twin = (reader.thin_event(str(raw.get("id"))) or {}).get("snapshot_event") if thin else None
@@ -100,7 +103,7 @@ def _way(kind: str, reader: Reader) -> Callable[[str], _Json | None] | None:
 def _named(named: tuple[str, str], reader: Reader) -> _Json | None:
     """A price or coupon by its id; a discount cannot be read alone, its subscription shows it."""
     kind, key = named
-    if not key.isprintable() or "/" in key or "?" in key:
+    if not _ID.fullmatch(key):
         return None
     if kind == "price":
         return reader.price(key)
