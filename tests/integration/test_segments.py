@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cli import Inside
 from tests.support.http import serving
-from tests.support.telling import Told, described, item, rate, subscribed
+from tests.support.telling import Told, described, item, paid, rate, subscribed
 from tidemill.database import Database, connect
 from tidemill.engine import MetricsEngine, Tidemill
 from tidemill.errors import InvalidQuery, InvalidSegment, MissingRate, UnknownSegment
@@ -140,6 +140,18 @@ def test_every_question_takes_a_segment_and_branches(books: Tidemill) -> None:
             assert answer.columns[0].name == "segment"
             assert {row["segment"] for row in answer.rows} <= {"team"}
             assert answer.segments == ("team@1", "rest@1")
+
+
+def test_segments_are_decided_on_mrr_whatever_is_added_up(told: Told, books: Tidemill) -> None:
+    """Money paid is no MRR, and a year's value is none either."""
+    told.hear(paid("cleo", "2025-02-08", 90_000, "in_1"), paid("ada", "2025-02-09", 12_000, "in_2"))
+    books.segments.save("rich", condition("mrr", ">", 50))
+    books.segments.save("team", condition("plan", "=", "team"))
+    for name in ("rich", "team"):
+        cash = books.query("cash", "net", start="2025-02-01", end="2025-02-28", segment=name)
+        assert cash.rows[0]["net"] == 12_000
+    yearly = books.arr.current(at="2025-02-28", segment="rich", set={"arr_basis": "contract_value"})
+    assert yearly.value == 144_000
 
 
 def test_ratios_divide_within_each_branch(books: Tidemill) -> None:

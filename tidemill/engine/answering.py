@@ -19,7 +19,7 @@ from tidemill.engine.notices import Notices, ledger_of, read_notices
 from tidemill.engine.scratch import Scratch
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
-from tidemill.ledger import derive
+from tidemill.ledger import Measure, derive
 from tidemill.ledger.support import require_supported
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
@@ -178,19 +178,25 @@ class Asker:
         relations = core_relations(base_currency=self.base_currency, known_at=asked.known_at)
         kept = self.notices.facts_policy or self.configured.document()
         as_kept = same_ledger(asked.policy, self.base_currency, kept)
-        rows: FromClause = metric_mrr_movement
         measure = asked.info.kind.ledger_measure(asked.policy)
         kind = asked.info.kind
-        if kind.rows is not None:
-            rows = kind.rows.make(relations, asked.policy).subquery("base_row")
-        elif asked.known_at is not None or not as_kept or measure != "mrr":
+
+        def ledger(measured: Measure) -> FromClause:
+            if asked.known_at is None and as_kept and measured == "mrr":
+                return metric_mrr_movement
             scratch = self.scratch or Scratch(self.connection, [])
-            rows = scratch.rows(
-                (ledger_of(asked.policy), measure, asked.known_at),
-                lambda: derive(relations, asked.policy, measure=measure),
+            return scratch.rows(
+                (ledger_of(asked.policy), measured, asked.known_at),
+                lambda: derive(relations, asked.policy, measure=measured),
             )
+
+        own = kind.rows
+        made = None if own is None else own.make(relations, asked.policy).subquery("base_row")
+        # Who is in a segment is decided on MRR, whatever the question adds up.
+        by_mrr = asked.bound.members is not None and (made is not None or measure != "mrr")
         return Query(
-            rows=rows,
+            rows=ledger(measure) if made is None else made,
+            ledger=ledger("mrr") if by_mrr else None,
             relations=relations,
             policy=asked.policy,
             cube=asked.bound.cube,

@@ -53,7 +53,7 @@ HEADLINES: Final = (
     Named("ltv", "ltv", "simple", "ltv"),
     Named("trial_conversion", "trials", "rate", "rate"),
     Named("net_cash_flow", "cash", "net", "net"),
-    Named("mrr_at_risk", "payments", "at_risk", "mrr_at_risk"),
+    Named("mrr_at_risk", "mrr", "at_risk", "at_risk"),
 )
 """Every headline in the order of the summary; those whose question is not there are left out."""
 

@@ -72,6 +72,8 @@ class Query:
     cube: Cube
     question: Question
     bound: Bound
+    #: The movements of MRR where `rows` are not these, and segments are asked for.
+    ledger: FromClause | None = None
     #: What `rows` measure: MRR, or a year's value for ARR of another basis.
     measure: Measure = "mrr"
     #: The calendar day up to which anything is known; None when that makes no difference.
@@ -130,7 +132,7 @@ class Query:
     @property
     def movements(self) -> FromClause:
         """The MRR movements that membership of segments is decided on."""
-        return self.rows
+        return self.rows if self.ledger is None else self.ledger
 
     @property
     def subscriptions(self) -> FromClause:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
+    Text,
     and_,
     case,
     cast,
@@ -39,7 +40,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from tidemill.errors import KnobNotSupported
 from tidemill.metrics.base import RateNeed
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_on, whole_sum
@@ -180,11 +180,12 @@ class Ground:
     @cached_property
     def _levels(self) -> CTE:
         """Levels at the close of the day: customer_id, currency, native_minor."""
-        if self.q.measure != "mrr":
-            raise KnobNotSupported("arr_basis", self.q.policy.arr_basis, ["mrr_x12"])
-        rows, worth = self.q.movements.c, self.q.worth
+        rows = self.q.movements.c
+        currency, amount = rows.currency, rows.amount_minor
+        if self.q.carries_rates:
+            currency, amount = literal(self.q.base_currency, Text), rows.amount_base_minor
         told = (
-            select(rows.customer_id, worth.currency.label("currency"), worth.amount.label("amount"))
+            select(rows.customer_id, currency.label("currency"), amount.label("amount"))
             .where(rows.day <= self.on)
             .subquery("told_level")
         )
