@@ -14,12 +14,13 @@ from sqlalchemy import Connection, delete, select
 
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
-from tidemill.ledger import Fact, derive
+from tidemill.ledger import Fact, derive, trials
 from tidemill.models import (
     consumer_position,
     delivery,
     metadata,
     metric_mrr_movement,
+    metric_trial,
     policy_in_use,
     segment,
     source,
@@ -28,7 +29,7 @@ from tidemill.models import (
 from tidemill.quarantine import set_aside
 from tidemill.settings import Settings
 from tidemill.state import Books, derive_all
-from tidemill.state.in_force import differing_knobs, kept_document, note
+from tidemill.state.in_force import differing_knobs, kept_document, kept_facts, note
 from tidemill.worker import CONSUMER
 
 __all__ = [
@@ -43,7 +44,7 @@ __all__ = [
     "source_kinds",
 ]
 
-FACTS: Final = (Fact(metric_mrr_movement, derive),)
+FACTS: Final = (Fact(metric_mrr_movement, derive), Fact(metric_trial, trials))
 """Every table that is kept up to date, with its derivation."""
 
 DEMO: Final = "demo"
@@ -99,7 +100,7 @@ def settle(
     *,
     telling: Callable[[tuple[str, ...]], None] | None = None,
 ) -> bool:
-    """Make the facts those of the configured policy; whether they had to be derived again.
+    """Make the facts those of the configured policy, and whole; whether they were derived again.
 
     One transaction; workers wait, and follow afterwards. Until it commits readers derive what they
     are asked. Cheap when nothing has changed, or nothing that the facts rest on.
@@ -113,7 +114,8 @@ def settle(
         bus.hold(connection, CONSUMER)
         kept = kept_document(connection)  # another process may have been faster
         differs = kept and differing_knobs(books.policy, books.base_currency, kept)
-        if kept is not None and not differs:
+        whole = kept is not None and kept_facts(kept) >= {each.table.name for each in books.facts}
+        if whole and not differs:
             note(connection, books)
             return False
         if differs and telling is not None:

@@ -61,6 +61,7 @@ __all__ = [
     "invoice_version",
     "metadata",
     "metric_mrr_movement",
+    "metric_trial",
     "payment",
     "plan",
     "policy_in_use",
@@ -604,6 +605,30 @@ segment = Table(
     Column("saved_at", _Instant, nullable=False, server_default=func.clock_timestamp()),
     PrimaryKeyConstraint("name", "version"),
     comment="Saved segments; the latest version of a name is in force.",
+)
+
+metric_trial = Table(
+    "metric_trial",
+    metadata,
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    # What the trial was of, by its first item.
+    Column("plan", Text),
+    Column("product", Text),
+    Column("interval", Text),
+    Column("interval_count", Integer),
+    Column("currency", Text, nullable=False),
+    Column("event_position", BigInteger, nullable=False),  # of the event that began it
+    Column("day", Date, nullable=False),  # days are of the policy's time zone
+    Column("occurred_at", _Instant, nullable=False),
+    Column("ended_at", _Instant),
+    Column("ended_on", Date),
+    Column("converted_at", _Instant),
+    Column("converted_on", Date),
+    Column("expired_on", Date),
+    Index(None, "customer_id"),
+    Index(None, "day"),
 )
 
 policy_in_use = Table(

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert
-
 from tests.support.ledger import BASE, keep_books
-from tidemill import models
 from tidemill.database import Database
 from tidemill.engine import MetricsEngine
 from tidemill.metrics import FACTS
@@ -35,10 +32,6 @@ def settled(
 ) -> MetricsEngine:
     """An engine over what is in the database, with the facts of a policy derived and noted."""
     policy = policy or Policy.of()
-    document = policy.document() | {"base_currency": BASE}
     with database.begin() as connection:
         derive_all(connection, Books(FACTS, policy, BASE))
-        connection.execute(
-            insert(models.policy_in_use), [{"hash": policy.hash, "document": document}]
-        )
     return MetricsEngine(database, base_currency=BASE, policy=policy, as_of=as_of)

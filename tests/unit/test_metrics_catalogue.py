@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
+from tidemill import bookkeeping
 from tidemill.errors import UnknownMetric, UnknownQuestion
 from tidemill.metrics import FACTS, METRICS
 from tidemill.metrics.base import (
@@ -23,7 +24,7 @@ from tidemill.metrics.base import (
 )
 from tidemill.metrics.catalogue import catalogue
 from tidemill.metrics.movement_cube import MOVEMENTS
-from tidemill.models import metric_mrr_movement
+from tidemill.models import metric_mrr_movement, metric_trial
 from tidemill.policy import KNOBS
 
 CATALOGUE = catalogue(METRICS)
@@ -134,7 +135,8 @@ def test_every_metric_has_one_default_question_and_a_definition() -> None:
         assert info.definition["Source"]
         assert info.kind.facts or info.kind.rows
         assert set(info.kind.knobs) <= {knob.name for knob in KNOBS}
-    assert [fact.table for fact in FACTS] == [metric_mrr_movement]
+    assert [fact.table for fact in FACTS] == [metric_mrr_movement, metric_trial]
+    assert bookkeeping.FACTS == FACTS, "what metrics stand on is not what the books keep"
 
 
 @pytest.mark.parametrize(("info", "asked"), QUESTIONS, ids=lambda each: each.name)

@@ -27,6 +27,8 @@ _COMPARE: Final = """A number under several definitions, and which knobs and cus
 
 It takes the options of the question it compares: see `tidemill METRIC QUESTION --help`."""
 _NUMBERS: Final = frozenset({"money", "ratio", "count"})
+# What is told of a movement, or of another row that a metric stands on.
+_TOLD: Final = ("day", "type", "outcome", "amount", "cause", "event_id")
 _UNDEFINED: Final = "undefined"
 # More movements of one customer than this are read by programs, not by people.
 _MOVEMENTS_MAX: Final = 6
@@ -272,17 +274,19 @@ def _customers(comparison: Comparison, pair: Pair, found: CustomerChanges) -> It
 
 def _movements(pair: Pair, found: CustomerChanges) -> Iterator[str]:
     rows, hidden = [], 0
+    told_ones = [told for each in found.listed for told in each.movements]
+    known = {column.name for told in told_ones for column in told.columns}
+    names = [name for name in _TOLD if name in known]
     for each in found.listed:
-        rows += [_movement(each.customer, told) for told in _largest(each.movements)]
+        rows += [_movement(each.customer, told, names) for told in _largest(each.movements)]
         hidden += max(0, len(each.movements) - _MOVEMENTS_MAX)
     if not rows:
         if found.listed:
             yield "Their movements are the same: what differs is how they are valued or counted."
         return
-    names = ["customer", "under", "day", "type", "amount", "cause", "event_id"]
     more = f"\nand {hidden:,} more, with --format json" if hidden else ""
-    right = (False, False, False, False, True)
-    table = as_table(names, rows, right=right)
+    right = [False, False, *(name == "amount" for name in names)]
+    table = as_table(["customer", "under", *names], rows, right=right)
     yield (
         f"Their movements that only {pair.baseline} or only {pair.other} has; where both have the "
         f"same, those of the range:\n{table}{more}"
@@ -291,14 +295,13 @@ def _movements(pair: Pair, found: CustomerChanges) -> Iterator[str]:
 
 def _largest(movements: Sequence[ToldMovement]) -> list[ToldMovement]:
     """The largest movements, in their own order."""
-    ranked = sorted(movements, key=lambda each: abs(each.row["amount"]), reverse=True)
+    ranked = sorted(movements, key=lambda each: abs(each.row.get("amount", 0)), reverse=True)
     kept = {id(each) for each in ranked[:_MOVEMENTS_MAX]}
     return [each for each in movements if id(each) in kept]
 
 
-def _movement(customer: str, told: ToldMovement) -> list[str]:
+def _movement(customer: str, told: ToldMovement, names: Sequence[str]) -> list[str]:
     columns = {each.name: each for each in told.columns}
-    names = ("day", "type", "amount", "cause", "event_id")
     return [customer, told.under or "both", *(shown(columns[name], told.row) for name in names)]
 
 

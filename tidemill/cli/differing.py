@@ -24,7 +24,7 @@ _DIFF: Final = """What was restated between two knowledge dates: which figures, 
 It takes the options of the question it is about: see `tidemill METRIC QUESTION --help`."""
 # More rows than this are read by programs, not by people.
 _SHOWN_MAX: Final = 50
-_MOVED: Final = ("day", "customer", "subscription", "type", "amount", "cause")
+_MOVED: Final = ("day", "customer", "subscription", "type", "outcome", "amount", "cause")
 
 _OPTIONS: Final = (
     option(
@@ -93,7 +93,7 @@ def _value(column: Column, value: Any) -> str:
 
 
 def _events(found: Restatement) -> str:
-    amount = next(each for each in found.movement_columns if each.name == "amount")
+    amount = next((each for each in found.movement_columns if each.name == "amount"), None)
     rows = [
         (
             utc_text(each.recorded_at),
@@ -101,7 +101,7 @@ def _events(found: Restatement) -> str:
             each.type,
             each.customer or "",
             each.subject,
-            _value(amount, each.amount),
+            "" if amount is None else _value(amount, each.amount),
             each.id,
         )
         for each in found.events[:_SHOWN_MAX]

@@ -36,7 +36,8 @@ def _sections(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "Formula", explanation.formula
     yield "Policy", "\n".join(_policy(explanation))
     yield "SQL", explanation.sql
-    yield "Movements behind it", _movements(explanation.behind)
+    what = "Movements" if explanation.behind.question == "movements" else "Rows"
+    yield f"{what} behind it", _movements(explanation.behind)
 
 
 def _movements(behind: Result) -> str:

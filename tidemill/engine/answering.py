@@ -25,13 +25,14 @@ from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
 from tidemill.metrics.catalogue import MetricInfo
+from tidemill.metrics.movement_cube import MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
 from tidemill.models import metric_mrr_movement
 from tidemill.periods import Period, day_of
 from tidemill.policy import Policy
 from tidemill.relations import core_relations
-from tidemill.state.in_force import same_ledger
+from tidemill.state.in_force import kept_facts, same_ledger
 
 __all__ = ["Asked", "Asker", "asking", "require_honoured"]
 
@@ -191,7 +192,14 @@ class Asker:
             )
 
         own = kind.rows
-        made = None if own is None else own.make(relations, asked.policy).subquery("base_row")
+        made: FromClause | None = None
+        if own is not None:
+            made = own.make(relations, asked.policy).subquery("base_row")
+        elif kind.facts[0] is not MRR_MOVEMENTS:
+            fact = kind.facts[0]
+            kept_too = as_kept and asked.known_at is None and fact.table.name in kept_facts(kept)
+            derivation = fact.derive(relations, asked.policy)
+            made = fact.table if kept_too else derivation.cte("derived_row")
         # Who is in a segment is decided on MRR, whatever the question adds up.
         by_mrr = asked.bound.members is not None and (made is not None or measure != "mrr")
         return Query(

@@ -497,4 +497,5 @@ def _without(rows: Iterable[Row], others: Iterable[Row]) -> list[Row]:
 
 
 def _identity(row: Row) -> Key:
-    return tuple(row[name] for name in _SAME_MOVEMENT)
+    names = _SAME_MOVEMENT if "amount" in row else row.keys()
+    return tuple(row[name] for name in names)

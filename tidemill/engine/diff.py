@@ -96,7 +96,8 @@ def restatement(
         because = _Suspects.of(late).of_movement
         movements = [RestatedMovement(what, row, because(row)) for what, row in changed]
         figures = tuple(_figures(*answers))
-        currencies = {row["currency"] for row in moved[1].rows} - {base_currency}
+        currencies = {row.get("currency", base_currency) for row in moved[1].rows}
+        currencies -= {base_currency}
         rates = news.rates(rests_on[-1], currencies) if figures and currencies else []
     return Restatement(
         before=answers[0],
@@ -369,7 +370,7 @@ def _told(
     amounts: dict[str, Decimal] = defaultdict(Decimal)
     for each in movements:
         if each.because is not None:
-            amount = each.row[_AT_RATES]
+            amount = each.row.get(_AT_RATES, Decimal(0))
             amounts[each.because] += amount if each.what == "added" else -amount
     events = [replace(late[name].event, amount=amount) for name, amount in amounts.items()]
     return sorted((*events, *rates), key=lambda each: (each.recorded_at, each.occurred_at, each.id))

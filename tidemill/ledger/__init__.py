@@ -21,6 +21,7 @@ from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
 from tidemill.ledger.renewals import in_base
 from tidemill.ledger.steps import segment_levels, steps
+from tidemill.ledger.trials import trials
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["Fact", "Measure", "derive", "segment_levels", "whole_companies"]
+__all__ = ["Fact", "Measure", "derive", "segment_levels", "trials", "whole_companies"]
 
 
 def derive(

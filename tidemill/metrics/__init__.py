@@ -20,6 +20,7 @@ from tidemill.metrics.mrr import Mrr
 from tidemill.metrics.payments import Payments
 from tidemill.metrics.quick_ratio import QuickRatio
 from tidemill.metrics.retention import Retention
+from tidemill.metrics.trials import Trials
 from tidemill.metrics.usage_revenue import UsageRevenue
 
 __all__ = ["FACTS", "METRICS"]
@@ -36,6 +37,7 @@ METRICS: Final[tuple[type[Metric], ...]] = (
     UsageRevenue,
     Cash,
     Payments,
+    Trials,
 )
 """Every metric, in the order of the catalogue."""
 

@@ -38,7 +38,7 @@ from tidemill.metrics.query import Query
 from tidemill.metrics.years import months_to, nrr_windows
 from tidemill.periods import Period, next_period_start
 
-__all__ = ["Part", "Rate", "Windows", "rate_table"]
+__all__ = ["Part", "Rate", "Windows", "rate_table", "window_table"]
 
 _ROLLING: Final = timedelta(days=30)
 _DAY: Final = timedelta(days=1)
@@ -129,6 +129,12 @@ class Windows:
         ).render_derived()
         opens = self.opened_before(rows.c.eve + 1).label("opens")
         return select(rows.c.place, rows.c.key, rows.c.eve, rows.c.last, opens).cte("rate_window")
+
+    @cached_property
+    def asked(self) -> FromClause:
+        """Those of `cte` that are the periods' own."""
+        own = self.cte.c.place <= len(self.calendar.periods)
+        return select(self.cte).where(own).subquery("asked_window")
 
     @cached_property
     def days(self) -> CTE:
@@ -302,9 +308,28 @@ def rate_table(
     behind: what the rates rest on, when that is not the days of the windows.
     """
     named = list(rates)
-    parts = list(dict.fromkeys(part for _, rate in named for part in rate.parts))
-    asked = windows.cte.c.place <= len(windows.calendar.periods)
-    window = select(windows.cte).where(asked).subquery("asked_window")
+    partial = _Partial.of(q, windows)
+    columns = [
+        each
+        for name, rate in named
+        for each in rate.columns(name, partial.rate(rate, windows.asked))
+    ]
+    parts = [part for _, rate in named for part in rate.parts]
+    said = (*partial.warnings(rate for _, rate in named), *warnings)
+    return window_table(q, windows, columns, parts, behind=behind, warnings=said)
+
+
+def window_table(
+    q: Query,
+    windows: Windows,
+    columns: Sequence[ColumnElement[Any]],
+    parts: Sequence[Part],
+    *,
+    behind: Behind | None = None,
+    warnings: Sequence[str] = (),
+) -> Table:
+    """One row a group and window: the period where the question has it, then columns of parts."""
+    window, parts = windows.asked, list(dict.fromkeys(parts))
     line = _lines(q, parts)
     source: FromClause = window if line is None else line.join(window, literal(True))
     for part in parts:
@@ -316,25 +341,12 @@ def rate_table(
     order = [] if line is None else q.group_order(line)
     if windows.calendar.grain is not None:
         shown.append(window.c.key.label("period"))
-    partial = _Partial.of(q, windows)
-    statement = (
-        select(
-            *shown,
-            *(
-                each
-                for name, rate in named
-                for each in rate.columns(name, partial.rate(rate, window))
-            ),
-        )
-        .select_from(source)
-        .order_by(*order, window.c.place)
-    )
     return q.table(
-        statement,
+        select(*shown, *columns).select_from(source).order_by(*order, window.c.place),
         periods=windows.calendar.periods,
         behind=behind or Behind(windows.first_day, windows.end),
         needs=tuple(need for part in parts for need in part.needs),
-        warnings=(*windows.warnings, *partial.warnings(rate for _, rate in named), *warnings),
+        warnings=(*windows.warnings, *warnings),
     )
 
 

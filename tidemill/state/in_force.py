@@ -17,10 +17,18 @@ from sqlalchemy import Connection, func, insert, select
 from tidemill.errors import InvalidPolicy, SchemaTooNew
 from tidemill.knobs import KNOBS, LEDGER_LAYERS
 from tidemill.ledger.facts import Fact
-from tidemill.models import policy_in_use
+from tidemill.models import metric_mrr_movement, policy_in_use
 from tidemill.policy import POLICY_VERSION, Policy
 
-__all__ = ["Books", "differing_knobs", "in_force", "kept_document", "note", "same_ledger"]
+__all__ = [
+    "Books",
+    "differing_knobs",
+    "in_force",
+    "kept_document",
+    "kept_facts",
+    "note",
+    "same_ledger",
+]
 
 # The first of the two keys of the advisory lock on the first row: "poli" in ASCII.
 _FIRST_LOCK: Final = int.from_bytes(b"poli", "big")
@@ -41,7 +49,10 @@ class Books:
 
     def document(self) -> dict[str, Any]:
         """What decides the facts, as ``policy_in_use`` keeps it."""
-        return self.policy.document() | {"base_currency": self.base_currency}
+        return self.policy.document() | {
+            "base_currency": self.base_currency,
+            "facts": sorted(each.table.name for each in self.facts),
+        }
 
 
 def kept_document(connection: Connection) -> dict[str, Any] | None:
@@ -49,6 +60,14 @@ def kept_document(connection: Connection) -> dict[str, Any] | None:
     latest = select(policy_in_use.c.document).order_by(policy_in_use.c.configured_at.desc())
     found: dict[str, Any] | None = connection.execute(latest.limit(1)).scalar()
     return found
+
+
+def kept_facts(kept: Mapping[str, Any]) -> frozenset[str]:
+    """The tables that hold the facts of everybody; a metric added later has its own to be filled.
+
+    A document that does not say is from a time when there was one.
+    """
+    return frozenset(kept.get("facts", [metric_mrr_movement.name]))
 
 
 def note(connection: Connection, books: Books) -> None:
