@@ -115,9 +115,15 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     # The state of each invoice as last known, with what its payments say of it.
     "invoices": (
         "invoice_id",
+        "source_id",
+        "invoice",
+        "customer_id",
+        # Null for one that is of no subscription.
         "subscription_id",
         "status",
+        "currency",
         "total",
+        "amount_paid",
         "issued_at",
         "paid_at",
         "period_start",
@@ -484,9 +490,14 @@ def _invoices(scope: _Scope) -> FromClause:
     return (
         select(
             latest.c.id.label("invoice_id"),
+            latest.c.source_id,
+            latest.c.external_id.label("invoice"),
+            latest.c.customer_id,
             latest.c.subscription_id,
             latest.c.status,
+            latest.c.currency,
             latest.c.total,
+            latest.c.amount_paid,
             latest.c.issued_at,
             latest.c.paid_at,
             latest.c.period_start,
@@ -499,7 +510,6 @@ def _invoices(scope: _Scope) -> FromClause:
             money,
             and_(money.c.source_id == latest.c.source_id, money.c.invoice == latest.c.external_id),
         )
-        .where(latest.c.subscription_id.is_not(None))
         .subquery()
     )
 

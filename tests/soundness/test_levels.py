@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.stripe import event, fixture, subscription
-from tests.support.telling import Told, invoiced, item, paid, rate, subscribed
+from tests.support.telling import Told, invoiced, item, orders, paid, rate, subscribed
 
 METERED = item(0, id="si_2", usage_type="metered")
 # 1 April 2026, the month of the Stripe fixtures.
@@ -148,6 +148,26 @@ def test_t30_refund_counts_as_the_knob_says(told: Told) -> None:
         ("2025-02-10", "churn", -10_000),
         ("2025-03-10", "reactivation", 10_000),
     ]
+
+
+@pytest.mark.parametrize("undone", ["void", "refunded"])
+def test_t30_cohort_value_is_net_of_what_went_back(told: Told, undone: str) -> None:
+    """Voided, or refunded, after being paid: the cohort has not earned it; in any order."""
+    back = {
+        "void": invoiced("ann", "2025-02-20", 4_000, id="in_2", status="void"),
+        "refunded": paid("ann", "2025-02-20", 4_000, "in_2", type="payment.refunded"),
+    }[undone]
+    events = [
+        subscribed("ann", "2025-01-10", 4_000),
+        invoiced("ann", "2025-01-10", 4_000, id="in_1"),
+        invoiced("ann", "2025-02-10", 4_000, id="in_2"),
+        back,
+    ]
+    for order in orders(events):
+        told = told.afresh()
+        told.hear(*order)
+        (row,) = told.ask("ltv", "cohort", start="2025-01-01", end="2025-03-31").rows[:1]
+        assert row["ltv"] == 4_000
 
 
 def test_usage_credit_leaves_nothing_not_less(told: Told) -> None:

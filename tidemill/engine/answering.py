@@ -19,6 +19,7 @@ from tidemill.engine.notices import Notices, ledger_of, read_notices
 from tidemill.engine.scratch import Scratch
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
+from tidemill.knobs import parameter
 from tidemill.ledger import Measure, derive
 from tidemill.ledger.support import require_supported
 from tidemill.metrics import METRICS
@@ -151,9 +152,11 @@ class Asker:
         """The rows, checked: nothing in them rests on a rate that is not there."""
         self._refuse_missing([need for need in table.needs if need.eager])
         names = [column.name for column in table.columns]
-        assert names == statement.selected_columns.keys(), "the statement is not as declared"
+        read = statement.selected_columns.keys()
+        assert table.worked or names == read, "the statement is not as declared"
         found = self.connection.execute(statement)
-        rows = [dict(zip(names, row, strict=True)) for row in found]
+        rows = [dict(zip(read, row, strict=True)) for row in found]
+        rows = table.worked(rows) if table.worked else rows
         never_null = [column.name for column in table.columns if not column.nullable]
         if any(row[name] is None for row in rows for name in never_null):
             self._refuse_missing(table.needs)
@@ -233,7 +236,8 @@ def require_honoured(info: MetricInfo, policy: Policy) -> None:
     require_supported(policy)
     for knob, supported in info.kind.knobs.items():
         value = str(getattr(policy, knob))
-        if value not in supported:
+        word, number = parameter(value)
+        if value not in supported and (number is None or f"{word}:N" not in supported):
             raise KnobNotSupported(knob, value, supported)
 
 
@@ -261,7 +265,7 @@ def _undefined(table: Table, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A sentence for every quotient that has no value somewhere, saying why."""
     for column in table.columns:
         without = [row for row in rows if row[column.name] is None]
-        if not column.quotient or not without:
+        if not column.undefined or not without:
             continue
         where = ""
         if len(rows) > 1:

@@ -127,6 +127,10 @@ def _refunded_periods(relations: Relations) -> FromClause:
     invoice = relations.invoices
     return (
         select(invoice.c.subscription_id, invoice.c.period_start, invoice.c.period_end)
-        .where(invoice.c.total > 0, invoice.c.refunded >= invoice.c.total)
+        .where(
+            invoice.c.subscription_id.is_not(None),
+            invoice.c.total > 0,
+            invoice.c.refunded >= invoice.c.total,
+        )
         .subquery("refunded_period")
     )

@@ -16,6 +16,7 @@ from tidemill.metrics.base import Metric
 from tidemill.metrics.cash import Cash
 from tidemill.metrics.churn import Churn
 from tidemill.metrics.customers import Customers
+from tidemill.metrics.ltv import Ltv
 from tidemill.metrics.mrr import Mrr
 from tidemill.metrics.payments import Payments
 from tidemill.metrics.quick_ratio import QuickRatio
@@ -34,6 +35,7 @@ METRICS: Final[tuple[type[Metric], ...]] = (
     Churn,
     Retention,
     QuickRatio,
+    Ltv,
     UsageRevenue,
     Cash,
     Payments,

@@ -21,7 +21,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
@@ -56,6 +56,7 @@ __all__ = [
     "Rows",
     "Table",
     "Unit",
+    "Work",
     "average",
     "count",
     "day",
@@ -99,7 +100,7 @@ class Column:
     @property
     def quotient(self) -> bool:
         """Whether it is divided: null with a reason when it cannot be; groups' do not add up."""
-        return bool(self.undefined)
+        return self.unit == "ratio" or bool(self.undefined)
 
     def in_base(self, currency: str) -> Column:
         """The column with the base currency filled in where it is meant."""
@@ -251,13 +252,19 @@ class RateNeed:
     eager: bool = False
 
 
+Work = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
+"""Makes the rows of an answer from those of its statement, where SQL cannot."""
+
 Check = Callable[[list[dict[str, Any]]], None]
 """Looks at the rows of an answer and raises when they cannot be true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """An answer as declared: the columns, one SELECT with exactly these, and what to know of it."""
+    """An answer as declared: the columns, one SELECT with exactly these, and what to know of it.
+
+    With `worked` the SELECT has columns of its own, of which that makes the answer's rows.
+    """
 
     columns: tuple[Column, ...]
     statement: Select[Any]
@@ -267,6 +274,7 @@ class Table:
     needs: tuple[RateNeed, ...] = ()
     warnings: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+    worked: Work | None = None
 
 
 # --- metrics and questions ------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Paying:
     @cached_property
     def standing(self) -> Part:
         """Levels at the closes: group columns, place, mrr, customers."""
-        q, window, flow = self.q, self.windows.cte, self._flow
+        q, window, flow = self.q, self.windows.asked, self._flow
         keys = [*q.group_columns(flow), window.c.place, window.c.last, flow.c.native_currency]
         level, active = func.sum(flow.c.moved), func.sum(flow.c.came)
         stands = (

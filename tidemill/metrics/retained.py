@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     CTE,
@@ -146,6 +146,12 @@ class Retained:
         """The sum of all movements, over one: an amount beside rates."""
         moved = self._all_moved
         return Rate(_total(moved, *MovementType), literal(1), (moved,))
+
+    def churn(self, kind: Literal["logo", "gross_mrr", "net_mrr"]) -> Rate:
+        """What was lost of what there was, in each window itself: customers or MRR."""
+        if kind == "logo":
+            return self.presence.logo_churn()
+        return (self.grr() if kind == "gross_mrr" else self._nrr).lost()
 
     def quick_ratio(self) -> Rate:
         """MRR gained over MRR lost; by quick_ratio_reactivation what returned is gained too."""

@@ -38,7 +38,7 @@ from tidemill.metrics.query import Query
 from tidemill.metrics.years import months_to, nrr_windows
 from tidemill.periods import Period, next_period_start
 
-__all__ = ["Part", "Rate", "Windows", "rate_table", "window_table"]
+__all__ = ["Part", "Rate", "Windows", "rate_table", "whole_value", "window_table"]
 
 _ROLLING: Final = timedelta(days=30)
 _DAY: Final = timedelta(days=1)
@@ -53,6 +53,8 @@ class Windows:
     rolling: bool
     #: Windows beside those of the periods, as eve and last day, for rates that look elsewhere.
     further: tuple[tuple[date, date], ...] = ()
+    #: What to say where there are any.
+    further_said: str = ""
 
     @classmethod
     def of(
@@ -64,7 +66,8 @@ class Windows:
         """
         calendar = Calendar.of(start, end, grain, q.policy.tz)
         further = nrr_windows(calendar, q.policy) if nrr else ()
-        return cls(calendar, rolling=q.policy.window == "rolling_30d", further=further)
+        said = "By nrr_window net revenue retention looks at the twelve months to the period's end."
+        return cls(calendar, q.policy.window == "rolling_30d", further, said)
 
     @cached_property
     def eves(self) -> tuple[date, ...]:
@@ -89,8 +92,7 @@ class Windows:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Says so where the days looked at are not the ones that were asked for."""
-        said = "By nrr_window net revenue retention looks at the twelve months to the period's end."
-        return (*self._rolled, *([said] if self.further else []))
+        return (*self._rolled, *([self.further_said] if self.further else []))
 
     @property
     def _rolled(self) -> tuple[str, ...]:
@@ -293,6 +295,14 @@ class _Partial:
             f" made from the {looked} looked at; numerators and denominators are as counted."
             for place, (looked, whole) in self.spans.items()
         )
+
+
+def whole_value(
+    q: Query, windows: Windows, rate: Rate
+) -> tuple[ColumnElement[Any], tuple[str, ...]]:
+    """A rate as the knob `partial_period` shows it, and what to say of that."""
+    partial = _Partial.of(q, windows)
+    return partial.rate(rate, windows.asked), partial.warnings([rate])
 
 
 def rate_table(

@@ -40,7 +40,7 @@ from tidemill.metrics.retention.membership import members
 from tidemill.metrics.windows import Windows
 from tidemill.vocabulary import MovementType
 
-__all__ = ["CohortMeasure", "cohort_table"]
+__all__ = ["CohortMeasure", "Cohorts", "cohort_table"]
 
 CohortMeasure = Literal["customers", "mrr", "cash"]
 """What a cohort is looked at by: its customers, their MRR, or the money they paid."""
@@ -55,7 +55,7 @@ def cohort_table(
 
     age: only the rows of this age, and no column for it.
     """
-    found = _Cohorts(q, calendar)
+    found = Cohorts(q, calendar)
     cells, needs = found.cells(measure)
     size = found.sizes
     of_size = and_(size.c.cohort == cells.c.cohort, q.same_group(size, cells))
@@ -91,7 +91,7 @@ def _in_unit(column: Column, q: Query, measure: CohortMeasure) -> Column:
 
 
 @dataclass(frozen=True)
-class _Cohorts:
+class Cohorts:
     """The cohorts that came in the periods of a calendar, through the later ones."""
 
     q: Query
@@ -230,7 +230,7 @@ class _Cohorts:
             .select_from(source)
             .cte("cohort_level")
         )
-        cells, need = self._valued(level, "closes_on", "offset", "cohort_level")
+        cells, need = self.valued(level, "closes_on", "offset", "cohort_level")
         began = (
             select(
                 *q.group_columns(moved),
@@ -243,7 +243,7 @@ class _Cohorts:
             .group_by(*q.group_columns(moved), moved.c.cohort, moved.c.won_currency, moved.c.day)
             .cte("cohort_new")
         )
-        opening, lacking = self._valued(began, "day", None, "cohort_new")
+        opening, lacking = self.valued(began, "day", None, "cohort_new")
         return self._with_opening(cells, opening, "value"), (need, lacking)
 
     def _moved(self) -> CTE:
@@ -348,7 +348,7 @@ class _Cohorts:
             .group_by(*keys, paid.c.native_currency)
             .cte("cohort_payment")
         )
-        by_period, need = self._valued(flow, "day", "key", "cohort_payment")
+        by_period, need = self.valued(flow, "day", "key", "cohort_payment")
         size = self.sizes
         line = select(*q.group_columns(size), size.c.cohort).subquery("line")
         period = self._period
@@ -368,7 +368,7 @@ class _Cohorts:
         opening = first.where(cells.c.offset == 0).cte("cash_opening")
         return self._with_opening(cells, opening, "value"), (need,)
 
-    def _valued(self, rows: CTE, day: str, along: str | None, name: str) -> tuple[CTE, RateNeed]:
+    def valued(self, rows: CTE, day: str, along: str | None, name: str) -> tuple[CTE, RateNeed]:
         """Native amounts in base currency: group columns, cohort, `along`, value."""
         q = self.q
         rate = rates_by_day(q.rates, rows, ("native_currency", day), f"{name}_rate")

@@ -1,0 +1,184 @@
+"""ARPA over churn: what a customer brings in if nothing changes.
+
+One over a churn rate is how many windows a customer stays, on average, where everybody is as likely
+to leave at any age. The knob `ltv_churn` takes the churn of the window itself, or the mean of the
+months before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Literal
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Numeric,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    union,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from tidemill.errors import InvalidQuery, Issue
+from tidemill.knobs import parameter
+from tidemill.metrics.base import Behind, Table
+from tidemill.metrics.paying import Paying
+from tidemill.metrics.query import Query
+from tidemill.metrics.retained import Retained
+from tidemill.metrics.windows import Part, Rate, Windows, whole_value, window_table
+from tidemill.periods import add_months, period_start
+
+__all__ = ["ChurnKind", "margin_of", "share_of", "simple_table"]
+
+ChurnKind = Literal["logo", "gross_mrr", "net_mrr"]
+"""Which churn a lifetime is made of: of customers, of MRR, or of MRR less growth."""
+
+_DAY = timedelta(days=1)
+_ROLLING = timedelta(days=30)
+_INTEGERS = ARRAY(Integer)
+
+
+def simple_table(q: Query, windows: Windows, churn: ChurnKind, margin: Decimal) -> Table:
+    """One row a group and window: ltv, arpa with both sides, margin, churn."""
+    lifetimes = _Lifetimes(q, windows, churn)
+    windows = lifetimes.windows
+    paying = Paying(q, windows)
+    arpa, (rate, parts, said) = paying.arpa(), lifetimes.churn
+    # What is not lost, or grows, has no end: no value, rather than an infinite one.
+    lost = case((rate > 0, rate))
+    share = cast(literal(margin), Numeric)
+    columns = [
+        (arpa.value * share / lost).label("ltv"),
+        *arpa.columns("arpa", arpa.value),
+        share.label("margin"),
+        rate.label("churn"),
+    ]
+    return window_table(
+        q,
+        windows,
+        columns,
+        [*arpa.parts, *parts],
+        behind=Behind(None, windows.end),
+        warnings=(*said, *paying.warnings),
+    )
+
+
+def margin_of(q: Query, margin: str) -> Decimal:
+    """The gross margin that ARPA is multiplied by: 1 where the knob `ltv_numerator` says ARPA.
+
+    Raises: InvalidQuery when it is needed and not given, or no share.
+    """
+    hint = "Write a share such as 0.8."
+    if not margin:
+        if q.policy.ltv_numerator == "arpa":
+            return Decimal(1)
+        problem = "is required: ltv_numerator = arpa_x_margin, and costs are not known"
+        raise InvalidQuery([Issue("margin", problem, hint)])
+    return share_of("margin", margin)
+
+
+def share_of(name: str, written: str) -> Decimal:
+    """A share between 0 and 1 as written.
+
+    Raises: InvalidQuery.
+    """
+    try:
+        share = Decimal(written)
+    except ArithmeticError:
+        share = Decimal("NaN")
+    if share.is_nan() or not 0 <= share <= 1:
+        problem = f"{written!r} is not a share of 1"
+        raise InvalidQuery([Issue(name, problem, "Write a share such as 0.8.")])
+    return share
+
+
+@dataclass(frozen=True)
+class _Lifetimes:
+    """The churn of every window, by the knob `ltv_churn`."""
+
+    q: Query
+    asked: Windows
+    kind: ChurnKind
+
+    @property
+    def months(self) -> int | None:
+        """How many months before its own a window looks at; None for itself."""
+        return parameter(self.q.policy.ltv_churn)[1]
+
+    @cached_property
+    def windows(self) -> Windows:
+        """The asked windows, and the months before them where these are looked at."""
+        if self.months is None:
+            return self.asked
+        said = f"By ltv_churn the churn is the mean of the {self.months} months before."
+        months = tuple(sorted(set(self._months.values())))
+        return replace(self.asked, further=months, further_said=said)
+
+    @cached_property
+    def churn(self) -> tuple[ColumnElement[Any], tuple[Part, ...], tuple[str, ...]]:
+        """The churn rate, null where there is none, the parts it is made of, and what to say."""
+        rate = Retained(self.q, self.windows).churn(self.kind)
+        if self.months is None:
+            value, said = whole_value(self.q, self.windows, rate)
+            return value, rate.parts, said
+        needs = tuple(need for part in rate.parts for need in part.needs)
+        mean = Part(self._mean(self._each(rate)), needs)
+        return mean.rows.c.churn, (mean,), ()
+
+    @cached_property
+    def _months(self) -> dict[tuple[int, int], tuple[date, date]]:
+        """(place of a window, how many months before) → that month, as eve and last day."""
+        found = {}
+        for place, period in enumerate(self.asked.calendar.periods, start=1):
+            own = period_start(period.end, "month")
+            for back in range(1, (self.months or 0) + 1):
+                first = add_months(own, -back)
+                last = add_months(first, 1) - _DAY
+                eve = last - _ROLLING if self.asked.rolling else first - _DAY
+                found[place, back] = (eve, last)
+        return found
+
+    def _mean(self, each: CTE) -> CTE:
+        """The mean of the months that have a rate: group columns, place, churn."""
+        further = {
+            window: place
+            for place, window in enumerate(
+                self.windows.further, start=len(self.asked.calendar.periods) + 1
+            )
+        }
+        links = [(place, further[month]) for (place, _), month in self._months.items()]
+        lists = (
+            cast(literal(list(part), _INTEGERS), _INTEGERS) for part in zip(*links, strict=True)
+        )
+        names = (column(name, Integer) for name in ("place", "window"))
+        link = func.unnest(*lists).table_valued(*names, name="month_before").render_derived()
+        line = [*self.q.group_columns(each), link.c.place]
+        return (
+            select(*line, func.avg(each.c.rate).label("churn"))
+            .join_from(each, link, link.c.window == each.c.place)
+            .group_by(*line)
+            .cte("mean_churn")
+        )
+
+    def _each(self, rate: Rate) -> CTE:
+        """The rate of every window: group columns, place, rate."""
+        q = self.q
+        keys = union(
+            *(select(*q.group_columns(part.rows), part.rows.c.place) for part in rate.parts)
+        ).subquery("rate_key")
+        source: FromClause = keys
+        for part in rate.parts:
+            same = and_(part.rows.c.place == keys.c.place, q.same_group(part.rows, keys))
+            source = source.outerjoin(part.rows, same)
+        return select(keys, rate.value.label("rate")).select_from(source).cte("each_rate")
