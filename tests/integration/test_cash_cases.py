@@ -208,3 +208,33 @@ def test_committed_mrr_knows_what_is_scheduled(database: Database) -> None:
     engine = asked_of(database, [leaving, coming, subscribed("stays", 1, "active", 1000)])
     rows = engine.query("mrr", "committed", start="2025-01-15", end="2025-04-30").rows
     assert [each["mrr"] for each in rows] == [4000, 4500, 1500, 1500]
+
+
+@pytest.mark.parametrize("rule", ["exclude", "shadow", "include"])
+@pytest.mark.parametrize("activation", ["status_active", "invoice_paid"])
+def test_what_trials_would_be_worth_is_a_line_of_its_own(
+    database: Database, rule: str, activation: str
+) -> None:
+    engine = asked_of(
+        database,
+        [
+            subscribed("tries", 1, "trialing", 3000),
+            subscribed("tries", 15, "active", 3000),
+            subscribed("looks", 5, "trialing", 700),
+            subscribed("looks", 12, "canceled", 700),
+        ],
+    )
+    policy = Policy.of("default", {"trials_in_mrr": rule, "activation": activation})
+    shown = [
+        engine.query("mrr", "trial", at=f"2025-01-{day:02}", policy=policy).value
+        for day in (3, 8, 13, 20)
+    ]
+    assert shown == [3000, 3700, 3000, 0]
+    mrr = engine.query("mrr", at="2025-01-08", policy=policy).value
+    # Without a first invoice the status decides, also where one is asked for.
+    assert mrr == (3700 if rule == "include" else 0)
+    headlines = {each.name: each for each in engine.summary("2025-01-08", policy=policy).headlines}
+    assert ("trial_mrr" in headlines) == (rule == "shadow")
+    if rule == "shadow":
+        assert headlines["trial_mrr"].value == 3700
+    assert headlines["mrr_at_risk"].value == 0

@@ -198,13 +198,18 @@ def test_what_cannot_be_compared_is_refused(e40: Tidemill) -> None:
     with pytest.raises(InvalidQuery, match="preset"):
         e40.compare("mrr", presets=["default", "stripe"], preset="smsb", **LAST)
     with pytest.raises(KnobNotSupported):
-        e40.compare("mrr", presets=["default", "stripe"], set={"trials_in_mrr": "shadow"}, **LAST)
+        e40.compare(
+            "customers",
+            presets=["default", "stripe"],
+            set={"free_plans": "always"},
+            by=["plan"],
+            **LAST,
+        )
 
 
 def test_a_side_that_is_refused_is_named_and_the_others_stand(e40: Tidemill) -> None:
-    presets = ["default", "default;trials_in_mrr=shadow", "smsb"]
-    found = e40.compare("mrr", presets=presets, **LAST)
-    assert figures(found) == {"default": 87_000, "smsb": 127_000}
+    presets = ["default", "default;free_plans=always", "smsb"]
+    found = e40.compare("customers", presets=presets, by=["plan"], **LAST)
     assert isinstance(found.sides[1].error, KnobNotSupported)
     assert [each.other for each in found.pairs] == ["smsb"]
     assert not found.complete

@@ -102,12 +102,12 @@ def test_csv_has_a_line_a_policy_and_row(known: Inside) -> None:
 
 def test_a_refused_side_is_named_and_decides_the_exit_code(known: Inside) -> None:
     done = known.run(
-        *("compare", "mrr", "--at", "2025-02-28", "--preset", "stripe"),
-        *("--preset", "default;trials_in_mrr=shadow"),
+        *("compare", "customers", "--at", "2025-02-28", "--preset", "stripe", "--by", "plan"),
+        *("--preset", "default;free_plans=always"),
     )
     assert done.returncode == 2
     assert "(knob_not_supported)" in done.stdout
-    assert "default;trials_in_mrr=shadow: " in done.stderr
+    assert "default;free_plans=always: " in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,9 @@ def test_unknown_metrics_and_questions(engine: MetricsEngine) -> None:
 
 
 def test_knobs_that_are_not_honoured_are_refused(engine: MetricsEngine) -> None:
-    with pytest.raises(KnobNotSupported):
-        engine.mrr.current(policy=Policy.of("default", {"trials_in_mrr": "shadow"}))
+    free = Policy.of("default", {"free_plans": "always"})
+    with pytest.raises(KnobNotSupported, match="free_plans"):
+        engine.customers.current(policy=free, spec=QuerySpec(["plan"]))
     other = Policy.of("default", {"arr_basis": "contract_value"})
     with pytest.raises(KnobNotSupported, match="arr_basis"):
         engine.arr.current(at="2025-03-31", policy=other, spec=QuerySpec(["mrr_band"]))

@@ -21,7 +21,6 @@ from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
 from tidemill.knobs import parameter
 from tidemill.ledger import Measure, derive
-from tidemill.ledger.support import require_supported
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
@@ -233,7 +232,6 @@ def require_honoured(info: MetricInfo, policy: Policy) -> None:
 
     Raises: KnobNotSupported.
     """
-    require_supported(policy)
     for knob, supported in info.kind.knobs.items():
         value = str(getattr(policy, knob))
         word, number = parameter(value)

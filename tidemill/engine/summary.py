@@ -54,6 +54,7 @@ HEADLINES: Final = (
     Named("trial_conversion", "trials", "rate", "rate"),
     Named("net_cash_flow", "cash", "net", "net"),
     Named("mrr_at_risk", "mrr", "at_risk", "at_risk"),
+    Named("trial_mrr", "mrr", "trial", "trial_mrr"),
 )
 """Every headline in the order of the summary; those whose question is not there are left out."""
 
@@ -183,7 +184,7 @@ def summarise(at: date, asking: Asking) -> Summary:
     headlines = [
         _headline(named, asking, days, shared, results)
         for named in HEADLINES
-        if _is_there(asking.catalogue, named)
+        if _is_there(asking, named)
     ]
     waterfall, failure = None, None
     start = add_months(period_start(at, "month"), 1 - _WATERFALL_MONTHS)
@@ -219,8 +220,11 @@ class _Shared:
     complete: bool = True
 
 
-def _is_there(catalogue: Catalogue, named: Named) -> bool:
-    info = catalogue.get(named.metric)
+def _is_there(asking: Asking, named: Named) -> bool:
+    # The MRR of trials is a line of its own where the policy says so.
+    if named.name == "trial_mrr" and asking.policy.trials_in_mrr != "shadow":
+        return False
+    info = asking.catalogue.get(named.metric)
     questions = {each.name: each for each in info.questions} if info else {}
     asked = questions.get(named.question)
     return asked is not None and named.column in {each.name for each in asked.columns}

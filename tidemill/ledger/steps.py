@@ -12,7 +12,6 @@ from tidemill.ledger.discounts import counted_discounts
 from tidemill.ledger.levels import Measure, item_levels
 from tidemill.ledger.renewals import renewal_timers, renewals
 from tidemill.ledger.segments import segments
-from tidemill.ledger.support import require_supported
 from tidemill.ledger.usage import usage_spans, usage_timers
 from tidemill.ledger.versions import forever, versions_in_force
 
@@ -43,7 +42,6 @@ def steps(
     explained: segments also say why they count or not, and renewals cut them too.
     Raises:    KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
-    require_supported(policy)
     versions = activated(relations, policy, versions_in_force(relations, policy))
     discounts = counted_discounts(relations, policy, versions)
     usage = usage_spans(relations, policy)

@@ -29,7 +29,7 @@ from tidemill.metrics.flows import WATERFALL, Flow, check_waterfall, flow_table,
 from tidemill.metrics.levels import money_at, money_by_period
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.movement_rows import movement_rows
-from tidemill.metrics.mrr.at_risk import at_risk
+from tidemill.metrics.mrr.beside import at_risk, trial_mrr
 from tidemill.metrics.query import Query
 from tidemill.vocabulary import MovementType
 
@@ -161,6 +161,17 @@ class Mrr(Metric):
             at: the day.
         """
         return at_risk(q, at)
+
+    @question(money("trial_mrr", "What subscriptions on trial would be worth."))
+    def trial(self, q: Query, at: Day = TODAY) -> Table:
+        """Trial MRR: what subscriptions on trial at the close of a day would be worth.
+
+        It is a line of its own, and part of MRR only under `trials_in_mrr = include`.
+
+        Args:
+            at: the day.
+        """
+        return trial_mrr(q, at)
 
     @question(day("period"), money("mrr", "MRR that is committed for the period's close."))
     def committed(
