@@ -169,6 +169,7 @@ def connect(
     migrate: bool | None = None,
     read_only: bool = False,
     statement_timeout_s: float | None = None,
+    connection_count_max: int | None = None,
 ) -> Database:
     """Open a database and make sure its schema fits this program.
 
@@ -180,6 +181,7 @@ def connect(
             by default the embedded store is migrated, and a server by URL checked.
         read_only: every transaction refuses to write (migrating apart).
         statement_timeout_s: a statement is ended after so many seconds; None = no limit.
+        connection_count_max: whoever needs one more waits; None = as the pool likes.
 
     Raises:
         DatabaseUnreachable: nobody answers, or not to this user and password.
@@ -199,7 +201,7 @@ def connect(
         server = _start_embedded(data_dir)
         database = _open(_parse(server.url()), server, session)
     else:
-        database = _open(_parse(url), None, session)
+        database = _open(_parse(url), None, session, connection_count_max)
     try:
         _fit_schema(database, wanted=migrate)
     except BaseException:
@@ -327,7 +329,12 @@ def _display(address: URL) -> str:
     return bare.render_as_string()
 
 
-def _open(address: URL, server: EmbeddedServer | None, session: Mapping[str, str]) -> Database:
+def _open(
+    address: URL,
+    server: EmbeddedServer | None,
+    session: Mapping[str, str],
+    connection_count_max: int | None = None,
+) -> Database:
     display = _display(address) if server is None else f"embedded:{server.data_dir}"
     defaults = {"connect_timeout": "10", "application_name": "tidemill"}
     arguments = {key: value for key, value in defaults.items() if key not in address.query}
@@ -339,6 +346,11 @@ def _open(address: URL, server: EmbeddedServer | None, session: Mapping[str, str
             "prepare_threshold": None,
         },
         pool_pre_ping=True,
+        **(
+            {}
+            if connection_count_max is None
+            else {"pool_size": connection_count_max, "max_overflow": 0}
+        ),
         use_native_hstore=False,
     )
 

@@ -63,6 +63,10 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "sources": ("source_id", "name"),
     "plans": ("source_id", "plan", "name", "product"),
     "products": ("source_id", "product", "name"),
+    "subscriptions": ("subscription_id", "external_id"),
+    # What is behind versions and invoices: an event of the log, or a row of a billing system, which
+    # `type` and `id` name. `version_id` and `event_position` are positions.
+    "events": ("position", "id", "source_id", "type", "occurred_at", "recorded_at"),
     # One row per event: the whole state of a subscription from `occurred_at` on.
     "subscription_versions": (
         "version_id",
@@ -185,6 +189,8 @@ class Relations:
     sources: FromClause
     plans: FromClause
     products: FromClause
+    subscriptions: FromClause
+    events: FromClause
     subscription_versions: FromClause
     version_items: FromClause
     discounts: FromClause
@@ -233,6 +239,8 @@ def core_relations(
         sources=select(models.source.c.id.label("source_id"), models.source.c.name).subquery(),
         plans=_catalogue(models.plan, "plan", ("name", "product"), known_at),
         products=_catalogue(models.product, "product", ("name",), known_at),
+        subscriptions=_subscriptions(),
+        events=_events(),
         subscription_versions=_subscription_versions(scope),
         version_items=_of_versions(models.version_item, COLUMNS["version_items"], scope),
         discounts=_of_versions(models.version_discount, COLUMNS["discounts"], scope),
@@ -424,6 +432,15 @@ def _fx_rates(known_at: datetime | None) -> FromClause:
         )
         .subquery()
     )
+
+
+def _subscriptions() -> FromClause:
+    table = models.subscription
+    return select(table.c.id.label("subscription_id"), table.c.external_id).subquery()
+
+
+def _events() -> FromClause:
+    return select(*(models.event_log.c[name] for name in COLUMNS["events"])).subquery()
 
 
 def _subscription_versions(scope: _Scope) -> FromClause:

@@ -133,12 +133,23 @@ class Settings(BaseSettings):
     connector: Literal["stripe", "lago", "killbill"] | None = Field(
         default=None,
         validation_alias=_from_environment("TIDEMILL_CONNECTOR", "CONNECTOR"),
-        description="The billing system: `stripe`, `lago` or `killbill`.",
+        description="The billing system. `lago` is read in place, in its own database; `killbill` "
+        "cannot be read yet.",
     )
     source_url: str | None = Field(
         default=None,
         repr=False,
-        description="The billing engine's own database, when it is not the analytics database.",
+        description="Lago's own database, read and never written. Without it that "
+        "is `TIDEMILL_DATABASE_URL`; with both, exchange rates are taken from the latter.",
+    )
+    source_schema: str | None = Field(
+        default=None,
+        description="The schema in it that holds the tables, when it is not the usual one.",
+    )
+    source_tenant: str | None = Field(
+        default=None,
+        description="Whose books of those in it: id or name of a Lago organization. Needed when "
+        "there are several.",
     )
     kafka_bootstrap_servers: str | None = Field(
         default=None,
@@ -245,6 +256,11 @@ class Settings(BaseSettings):
         validation_alias=_from_environment("SENTRY_DSN"),
         description="Where crashes are reported; without it nowhere.",
     )
+
+    @property
+    def reads_in_place(self) -> bool:
+        """Whether answers come from a billing system's own database."""
+        return self.connector == "lago"
 
     @property
     def stripe_webhook_secrets(self) -> dict[str, tuple[str, ...]]:

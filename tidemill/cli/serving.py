@@ -39,6 +39,13 @@ def _serve(
 ) -> None:
     """Answer over HTTP until Ctrl-C; /docs describes every route."""
     session = session_of(context)
+    if session.settings.reads_in_place:
+        with (
+            listen(host, port, session.settings) as listening,
+            session.open(serving=True) as tidemill,
+        ):
+            until_interrupted(tidemill, listening)
+        return
     with (
         listen(host, port, session.settings) as listening,
         session.open(serving=True) as tidemill,

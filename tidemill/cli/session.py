@@ -13,7 +13,9 @@ from tidemill.bookkeeping import books_of, settle
 from tidemill.bus import PostgresBus
 from tidemill.cli.output import note
 from tidemill.database import Database, connect
-from tidemill.engine import MetricsEngine, Tidemill
+from tidemill.engine import Tidemill
+from tidemill.engine.opening import open_engine
+from tidemill.errors import NotInThisMode
 from tidemill.settings import Settings, load_settings
 from tidemill.state import Books
 
@@ -51,9 +53,12 @@ class Session:
     def store(self, *, migrate: bool | None = None) -> Database:
         """The configured database, open; close it, or use it in a ``with`` block.
 
-        Raises: as `tidemill.database.connect`.
+        Raises: as `tidemill.database.connect`; NotInThisMode when the only database there is is
+                that of a billing system.
         """
         url = self.settings.database_url
+        if self.settings.reads_in_place and not self.settings.source_url:
+            raise NotInThisMode("This command")
         return connect(url, data_dir=self.settings.data_dir, migrate=migrate)
 
     def open(self, *, serving: bool = False) -> Tidemill:
@@ -62,13 +67,12 @@ class Session:
         serving: for requests of others: nothing can be written, no statement runs for long.
         Raises:  as `store`.
         """
-        store = connect(
-            self.settings.database_url,
-            data_dir=self.settings.data_dir,
+        store, engine = open_engine(
+            self.settings,
             read_only=serving,
             statement_timeout_s=_STATEMENT_TIMEOUT_S if serving else None,
         )
-        return Tidemill(store, self.engine(store))
+        return Tidemill(store, engine)
 
     def desk(self, store: Database, *, settled: bool = True) -> Desk:
         """What writes into an open store; its facts are those of the configured policy.
@@ -80,14 +84,6 @@ class Session:
         if settled and settle(desk.store, desk.bus, desk.books, telling=_tell):
             note("The facts are derived again, under the policy as configured now.")
         return desk
-
-    def engine(self, store: Database) -> MetricsEngine:
-        """The engine as configured, for an open store."""
-        return MetricsEngine(
-            store,
-            base_currency=self.settings.base_currency,
-            policy=self.settings.configured_policy(),
-        )
 
 
 def _tell(differing: tuple[str, ...]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
 
 from tidemill.database import Database
-from tidemill.engine.notices import Notices, ledger_of, read_notices
+from tidemill.engine.notices import Notices, ledger_of
+from tidemill.engine.providing import Provider
 from tidemill.engine.scratch import Scratch
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
@@ -31,7 +32,6 @@ from tidemill.metrics.result import Result
 from tidemill.models import metric_mrr_movement
 from tidemill.periods import Period, day_of
 from tidemill.policy import Policy
-from tidemill.relations import core_relations
 from tidemill.state.in_force import kept_facts, same_ledger
 
 __all__ = ["Asked", "Asker", "asking", "require_honoured"]
@@ -52,6 +52,8 @@ class Asked:
     policy: Policy
     known_at: datetime | None
     as_of: datetime
+    #: What it is answered from.
+    provider: Provider
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class Asker:
         A customer that was merged into another is that other one, unless the policy keeps them
         apart; one id may stand for customers of several sources.
         """
-        relations = core_relations(base_currency=self.base_currency, known_at=asked.known_at)
+        relations = asked.provider.relations(
+            base_currency=self.base_currency, known_at=asked.known_at
+        )
         named, owner = relations.customers, relations.customers.alias("owner")
         merged = relations.identities
         owner_id: ColumnElement[Any] = named.c.customer_id
@@ -178,9 +182,12 @@ class Asker:
             raise MissingRate(currency, day, self.base_currency, others)
 
     def _query(self, asked: Asked) -> Query:
-        relations = core_relations(base_currency=self.base_currency, known_at=asked.known_at)
+        asked.provider.require(asked.policy, asked.known_at)
+        relations = asked.provider.relations(
+            base_currency=self.base_currency, known_at=asked.known_at
+        )
         kept = self.notices.facts_policy or self.configured.document()
-        as_kept = same_ledger(asked.policy, self.base_currency, kept)
+        as_kept = asked.provider.keeps_facts and same_ledger(asked.policy, self.base_currency, kept)
         measure = asked.info.kind.ledger_measure(asked.policy)
         kind = asked.info.kind
 
@@ -223,7 +230,7 @@ def asking(
 ) -> Iterator[Asker]:
     """A snapshot to ask in; its notices are as `asked` wants them known."""
     with database.snapshot() as connection:
-        notices = read_notices(connection, asked.known_at)
+        notices = asked.provider.notices(connection, asked.known_at)
         yield Asker(connection, notices, base_currency, configured)
 
 

@@ -32,7 +32,7 @@ from tidemill.engine.comparison import (
     less,
     total,
 )
-from tidemill.engine.notices import LEDGER_LAYERS, ledger_of, read_notices
+from tidemill.engine.notices import LEDGER_LAYERS, ledger_of
 from tidemill.engine.scratch import scratch_snapshot
 from tidemill.errors import InvalidQuery, KnobNotSupported, MissingRate, QueryError
 from tidemill.knobs import KNOBS
@@ -274,8 +274,10 @@ def compare(
             policy has an answer.
     """
     _Shape.of(asked, asked.question.columns)
-    with scratch_snapshot(database, _ledgers(asked, policies)) as scratch:
-        notices = read_notices(scratch.connection, asked.known_at)
+    with scratch_snapshot(
+        database, _ledgers(asked, policies), in_place=not asked.provider.keeps_facts
+    ) as scratch:
+        notices = asked.provider.notices(scratch.connection, asked.known_at)
         asker = Asker(scratch.connection, notices, base_currency, configured, scratch)
         comparing = _Comparing(asker, asked, customers_max)
         sides = [comparing.side(label, policy) for label, policy in policies.items()]

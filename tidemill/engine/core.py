@@ -21,6 +21,7 @@ from tidemill.engine.compare import CUSTOMERS_MAX, compare
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.diff import restatement
 from tidemill.engine.explanation import ROWS_MAX, Explanation
+from tidemill.engine.providing import CORE, Provider
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Asking, Summary, summarise
 from tidemill.engine.timeline import Timeline
@@ -53,6 +54,7 @@ class MetricsEngine:
         base_currency: the currency that money is given in.
         policy: the configured policy; its `tz` is the reporting time zone.
         as_of: pretend that it is this instant; by default each question looks at the clock.
+        provider: what the database holds: our own tables, or those of a billing system.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class MetricsEngine:
         base_currency: str,
         policy: Policy | None = None,
         as_of: datetime | None = None,
+        provider: Provider = CORE,
     ) -> None:
+        self.provider = provider
         self.database = database
         self.base_currency = currency_code(base_currency)
         self.policy = policy or Policy.of()
@@ -203,6 +207,7 @@ class MetricsEngine:
         """
         _refuse_range(spec, "a restatement")
         under = self._under(policy)
+        self.provider.require(under.policy, under.as_of)
         between = sorted(parse_instant(each) for each in known_at)
         if len(between) == 1:
             between = sorted((*between, under.as_of))
@@ -236,13 +241,17 @@ class MetricsEngine:
         """
         if not customer.isprintable():
             raise UnknownCustomer(customer)
+        knowledge = None if known_at is None else parse_instant(known_at)
+        for each in (policies or {"": self.policy}).values():
+            self.provider.require(each, knowledge)
         with self.database.snapshot() as connection:
             return trace(
                 connection,
                 customer,
                 policies or {self.policy.preset: self.policy},
                 base_currency=self.base_currency,
-                known_at=None if known_at is None else parse_instant(known_at),
+                provider=self.provider,
+                known_at=knowledge,
             )
 
     def summary(
@@ -320,13 +329,16 @@ class MetricsEngine:
         spec = spec or QuerySpec()
         around = self._around(info.kind.cube, spec, under.policy)
         bound = bind(info.kind, declared, params, spec, today, around)
-        return Asked(info, declared, bound, under.policy, under.known_at, under.as_of)
+        return Asked(
+            info, declared, bound, under.policy, under.known_at, under.as_of, self.provider
+        )
 
     def _around(self, cube: Cube, spec: QuerySpec, policy: Policy) -> Around:
         """The attributes and segments there are, where the question speaks of any."""
         by_segment = spec.segment is not None or spec.compare
         if not by_segment and not attribute_names(spec):
             return Around(cube)
+        self.provider.require_own("Attributes and segments of customers")
         with self.database.snapshot() as connection:
             attributes = known_attributes(connection)
             if attribute_names(spec):

@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from tidemill.database import Database
 from tidemill.engine.answering import Asked, Asker
 from tidemill.engine.comparison import Value, less
-from tidemill.engine.notices import ledger_of, read_notices
+from tidemill.engine.notices import ledger_of
 from tidemill.engine.restatement import Figure, LateEvent, RestatedMovement, Restatement
 from tidemill.engine.scratch import scratch_snapshot
 from tidemill.ledger import whole_companies
@@ -46,7 +46,6 @@ from tidemill.metrics.base import Behind, Column
 from tidemill.metrics.result import Result, Row
 from tidemill.models import customer, event_log, fx_rate, source
 from tidemill.policy import Policy
-from tidemill.relations import core_relations
 
 __all__ = ["restatement"]
 
@@ -81,10 +80,10 @@ def restatement(
     Raises: as an answer does; MissingRate when not even the earlier date can be answered.
     """
     ledgers = [(ledger_of(asked.policy), known_at) for known_at in between]
-    with scratch_snapshot(database, ledgers) as scratch:
+    with scratch_snapshot(database, ledgers, in_place=not asked.provider.keeps_facts) as scratch:
         answers, moved, rests_on = [], [], []
         for known_at in between:
-            notices = read_notices(scratch.connection, known_at)
+            notices = asked.provider.notices(scratch.connection, known_at)
             asker = Asker(scratch.connection, notices, base_currency, configured, scratch)
             side = replace(asked, known_at=known_at)
             answers.append(asker.answer(side))
@@ -298,7 +297,7 @@ class _News:
 
     def _owners(self, names: Sequence[str], known_at: datetime) -> list[tuple[int, str]]:
         """Customer key → the name under which the ledger knew the customer at a date."""
-        relations = core_relations(base_currency=self.base, known_at=known_at)
+        relations = self.asked.provider.relations(base_currency=self.base, known_at=known_at)
         named, merged = relations.customers, relations.identities
         if self.asked.policy.identity != "merged":
             own = select(named.c.customer_id, named.c.external_id).where(
@@ -319,7 +318,8 @@ class _News:
     def _restated_rates(self) -> FromClause:
         """The rates that are others at the later date: id of the event, base, quote, day, until."""
         old, new = (
-            core_relations(base_currency=self.base, known_at=each).fx_rates for each in self.between
+            self.asked.provider.relations(base_currency=self.base, known_at=each).fx_rates
+            for each in self.between
         )
         until = func.lead(new.c.day).over(
             partition_by=(new.c.base, new.c.quote), order_by=new.c.day

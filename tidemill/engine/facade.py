@@ -17,6 +17,7 @@ from tidemill.engine.compare import CUSTOMERS_MAX
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
 from tidemill.engine.explanation import Explanation
+from tidemill.engine.opening import open_engine
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.segments import Segments
 from tidemill.engine.summary import Summary
@@ -163,6 +164,7 @@ class Tidemill:
 
     def merge_suggestions(self) -> tuple[Suggestion, ...]:
         """Customers of different sources that may be one company, by their e-mails."""
+        self.engine.provider.require_own("Merging customers")
         with self.database.snapshot() as connection:
             return suggestions(connection)
 
@@ -188,6 +190,7 @@ class Tidemill:
     @property
     def attributes(self) -> Attributes:
         """What the business knows of its customers: list, values, set, pin."""
+        self.engine.provider.require_own("Attributes of customers")
         return Attributes(self.database, self.engine.base_currency, self._desk)
 
     @property
@@ -222,6 +225,7 @@ class Tidemill:
 
     def _desk(self) -> tuple[PostgresBus, Books]:
         """What writes; the facts are those of the configured policy then."""
+        self.engine.provider.require_own("Writing")
         store = self.database.writable()
         bus = PostgresBus(store)
         books = Books(FACTS, self.engine.policy, self.engine.base_currency)
@@ -330,11 +334,4 @@ def connect(url: str | None = None, **settings: Any) -> Tidemill:
 
 
 def _open(settings: Settings, as_of: datetime | None) -> Tidemill:
-    store = database.connect(settings.database_url, data_dir=settings.data_dir)
-    engine = MetricsEngine(
-        store,
-        base_currency=settings.base_currency,
-        policy=settings.configured_policy(),
-        as_of=as_of,
-    )
-    return Tidemill(store, engine)
+    return Tidemill(*open_engine(settings, as_of=as_of))

@@ -38,6 +38,8 @@ class Notices:
     facts_policy: Mapping[str, Any] | None
     #: Subscriptions that differed when the books were last compared with their billing systems.
     differing_count: int = 0
+    #: What a billing system read in place has beyond what is counted, in sentences.
+    left_out: tuple[str, ...] = ()
     #: The knowledge date of the freshness; None = now.
     known_at: datetime | None = None
     #: Subscriptions whose latest state cannot be taken in yet, and those in doubt about it.
@@ -47,7 +49,7 @@ class Notices:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is missing from every number, in sentences."""
-        said = []
+        said = list(self.left_out)
         if self.known_at and self.freshness and not any(e.last_event_at for e in self.freshness):
             said.append(f"Nothing had been recorded yet at {utc_text(self.known_at)}.")
         if self.quarantined_count:

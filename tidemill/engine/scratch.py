@@ -49,14 +49,18 @@ class Scratch:
 
 
 @contextmanager
-def scratch_snapshot(database: Database, ledgers: Iterable[Hashable]) -> Iterator[Scratch]:
+def scratch_snapshot(
+    database: Database, ledgers: Iterable[Hashable], *, in_place: bool = False
+) -> Iterator[Scratch]:
     """A snapshot with a free table for each of these ledgers; nothing else can be written in it.
 
     Where temporary tables are refused (on a standby, or to a user without the right) there are
     none, and ledgers are derived each time they are asked.
+
+    in_place: it is a billing system's database, where not even those are made.
     """
     tables = [_table(number) for number, _ in enumerate(set(ledgers), start=1)]
-    if tables and not _possible(database):
+    if in_place or (tables and not _possible(database)):
         tables = []
     with database.snapshot(scratch=tables) as connection:
         yield Scratch(connection, list(tables))

@@ -8,8 +8,10 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, cast, select
+from sqlalchemy import BigInteger, Connection, Select, Text, cast, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from tidemill.engine.providing import Provider
 from tidemill.engine.timeline import (
     Discount,
     Item,
@@ -22,9 +24,8 @@ from tidemill.engine.timeline import (
 )
 from tidemill.errors import UnknownCustomer
 from tidemill.ledger import derive, segment_levels, whole_companies
-from tidemill.models import customer, event_log, source, subscription, subscription_version
 from tidemill.policy import Policy
-from tidemill.relations import Relations, core_relations
+from tidemill.relations import Relations
 
 __all__ = ["trace"]
 
@@ -35,6 +36,7 @@ def trace(
     policies: Mapping[str, Policy],
     *,
     base_currency: str,
+    provider: Provider,
     known_at: datetime | None = None,
 ) -> Timeline:
     """The timeline of the customers of this vendor id, and of those that are one company with them.
@@ -42,25 +44,27 @@ def trace(
     policies: label → policy. One that keeps merged customers apart tells of the named ones only.
     Raises:   UnknownCustomer; KnobNotSupported.
     """
-    everyone = core_relations(base_currency=base_currency, known_at=known_at)
+    everyone = provider.relations(base_currency=base_currency, known_at=known_at)
+    customer, source = everyone.customers, everyone.sources
+    key = customer.c.customer_id
     # Through the sources, because the index on customers begins with them.
-    of_source = customer.c.source_id == source.c.id
-    of_name = select(customer.c.id).join(source, of_source).where(customer.c.external_id == name)
+    of_source = customer.c.source_id == source.c.source_id
+    of_name = select(key).join(source, of_source).where(customer.c.external_id == name)
     named = _keys(connection, of_name)
     if not named:
         raise UnknownCustomer(name)
-    wanted = select(customer.c.id.label("customer_id")).where(customer.c.id.in_(named)).subquery()
+    wanted = select(key).where(key.in_(named)).subquery()
     company = _keys(connection, whole_companies(wanted, everyone.identities))
-    sharing = [*company, *_keys(connection, _sharing(company))]
+    sharing = [*company, *_keys(connection, _sharing(everyone, company))]
     tracing = _Tracing(
         connection,
-        core_relations(
+        provider.relations(
             base_currency=base_currency,
             known_at=known_at,
-            customers=select(customer.c.id).where(customer.c.id.in_(sharing)),
+            customers=select(func.unnest(cast(sharing, ARRAY(BigInteger))).label("customer_id")),
         ),
     )
-    names = select(customer.c.external_id).where(customer.c.id.in_(company)).distinct()
+    names = select(customer.c.external_id).where(key.in_(company)).distinct()
     lives = [
         tracing.life(label, policy, company if policy.identity == "merged" else named)
         for label, policy in policies.items()
@@ -78,9 +82,10 @@ def _keys(connection: Connection, query: Any) -> list[int]:
     return sorted(connection.execute(query).scalars())
 
 
-def _sharing(customers: list[int]) -> Select[tuple[int]]:
+def _sharing(everyone: Relations, customers: list[int]) -> Select[tuple[int]]:
     """Whose a subscription of these customers ever was: its versions end where others' begin."""
-    version, other = subscription_version, subscription_version.alias("other_version")
+    version = everyone.subscription_versions
+    other = version.alias("other_version")
     own = select(version.c.subscription_id).where(version.c.customer_id.in_(customers))
     return (
         select(other.c.customer_id)
@@ -98,21 +103,23 @@ class _Tracing:
 
     def versions(self, customers: list[int]) -> Iterator[Version]:
         """Every version, whether it was ever in force or not."""
-        version = self.relations.subscription_versions
+        version, customer = self.relations.subscription_versions, self.relations.customers
+        subscription, source = self.relations.subscriptions, self.relations.sources
+        event = self.relations.events
         items = self._by_version(self.relations.version_items, Item)
         discounts = self._by_version(self.relations.discounts, Discount)
         found = self.connection.execute(
             select(
                 version,
-                event_log.c.type,
+                event.c.type,
                 source.c.name.label("source"),
                 customer.c.external_id.label("customer"),
                 subscription.c.external_id.label("subscription"),
             )
-            .join(event_log, event_log.c.position == version.c.version_id)
-            .join(source, source.c.id == version.c.source_id)
-            .join(customer, customer.c.id == version.c.customer_id)
-            .join(subscription, subscription.c.id == version.c.subscription_id)
+            .join(event, event.c.position == version.c.version_id)
+            .join(source, source.c.source_id == version.c.source_id)
+            .join(customer, customer.c.customer_id == version.c.customer_id)
+            .join(subscription, subscription.c.subscription_id == version.c.subscription_id)
             .where(version.c.customer_id.in_(customers))
             .order_by(
                 version.c.subscription_id,
@@ -158,7 +165,8 @@ class _Tracing:
 
     def _segments(self, policy: Policy, customers: list[int]) -> Iterator[Segment]:
         piece = segment_levels(self.relations, policy).subquery("piece")
-        version, begun = event_log.alias("version_event"), event_log.alias("cause_event")
+        event, subscription = self.relations.events, self.relations.subscriptions
+        version, begun = event.alias("version_event"), event.alias("cause_event")
         found = self.connection.execute(
             select(
                 piece,
@@ -166,7 +174,7 @@ class _Tracing:
                 cast(version.c.id, Text).label("event_id"),
                 cast(begun.c.id, Text).label("cause_event_id"),
             )
-            .join(subscription, subscription.c.id == piece.c.subscription_id)
+            .join(subscription, subscription.c.subscription_id == piece.c.subscription_id)
             .join(version, version.c.position == piece.c.version_id)
             .join(begun, begun.c.position == piece.c.event_position)
             .where(piece.c.customer_id.in_(customers))
@@ -197,15 +205,16 @@ class _Tracing:
 
     def _movements(self, policy: Policy, customers: list[int]) -> Iterator[Movement]:
         row = derive(self.relations, policy).subquery("movement")
+        event, subscription = self.relations.events, self.relations.subscriptions
         names = [each for each in Movement.__slots__ if each in row.c]
         found = self.connection.execute(
             select(
                 *(row.c[each] for each in names),
                 subscription.c.external_id.label("subscription"),
-                cast(event_log.c.id, Text).label("event_id"),
+                cast(event.c.id, Text).label("event_id"),
             )
-            .join(subscription, subscription.c.id == row.c.subscription_id)
-            .join(event_log, event_log.c.position == row.c.event_position)
+            .join(subscription, subscription.c.subscription_id == row.c.subscription_id)
+            .join(event, event.c.position == row.c.event_position)
             .where(row.c.customer_id.in_(customers))
             .order_by(row.c.occurred_at, row.c.subscription_id, row.c.event_position, row.c.item)
         )

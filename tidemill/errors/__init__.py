@@ -19,6 +19,7 @@
     │   ├── InvalidDay · InvalidInstant · InvalidRange · UnknownTimeZone
     │   ├── UnknownCurrency           not an ISO 4217 currency
     │   ├── StatementTimedOut         (Transient)
+    │   ├── HistoryNotKept            nobody wrote down what was known when
     │   ├── NotOneValue               an answer of many rows was read as one number
     │   └── MissingRate               data incomplete: no exchange rate for a day
     ├── DefinitionError               a metric, cube or segment is defined wrongly
@@ -45,6 +46,10 @@
         ├── BrokerMisconfigured       its topics or rights are not as they must be
         ├── PositionsLost             a topic does not hold what comes next
         ├── RebuildRunning            (Transient)
+        ├── SchemaNotUnderstood       a billing system's tables are not as they are known
+        ├── TenantNotChosen           whose of the books in a billing system's database
+        ├── KeysCollide               rows of a billing system cannot be told apart
+        ├── NotInThisMode             a billing system's database is only read
         ├── SchemaTooNew · SchemaTooOld · MigrationRefused
         ├── WebhookSecretMissing      nothing can tell who sends to a webhook
         └── EmbeddedServerError
@@ -134,6 +139,13 @@ from tidemill.errors.root import (
     Transient,
     UnknownName,
 )
+from tidemill.errors.source import (
+    HistoryNotKept,
+    KeysCollide,
+    NotInThisMode,
+    SchemaNotUnderstood,
+    TenantNotChosen,
+)
 from tidemill.errors.vendor import (
     ApiKeyMissing,
     ApiKeyRefused,
@@ -171,6 +183,7 @@ __all__ = [
     "EmbeddedLockStale",
     "EmbeddedServerError",
     "EmbeddedVersionMismatch",
+    "HistoryNotKept",
     "IngestError",
     "InvalidDay",
     "InvalidEvent",
@@ -183,23 +196,27 @@ __all__ = [
     "InvalidSettings",
     "InvalidSource",
     "Issue",
+    "KeysCollide",
     "KnobNotSupported",
     "ManyProblems",
     "MergeRefused",
     "MigrationRefused",
     "MissingExtra",
     "MissingRate",
+    "NotInThisMode",
     "NotOneValue",
     "Permanent",
     "PositionsLost",
     "Problem",
     "QueryError",
     "RebuildRunning",
+    "SchemaNotUnderstood",
     "SchemaTooNew",
     "SchemaTooOld",
     "SignatureRefused",
     "StatementTimedOut",
     "SyncUnderway",
+    "TenantNotChosen",
     "TidemillError",
     "Transient",
     "UnknownAttribute",

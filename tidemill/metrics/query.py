@@ -26,7 +26,6 @@ from sqlalchemy import (
     select,
 )
 
-from tidemill import models
 from tidemill.errors import KnobNotSupported
 from tidemill.ledger import Measure
 from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Table
@@ -137,9 +136,7 @@ class Query:
     @property
     def subscriptions(self) -> FromClause:
         """Subscriptions by their key: subscription_id, external_id."""
-        table = models.subscription
-        columns = (table.c.id.label("subscription_id"), table.c.external_id)
-        return select(*columns).subquery()
+        return self.relations.subscriptions
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -227,10 +224,6 @@ class Query:
                 if self.measure != "mrr":
                     raise KnobNotSupported("arr_basis", self.policy.arr_basis, ["mrr_x12"])
                 return customer_levels(self.worth, self.rates, until).subquery(join)
-            case "events":
-                return models.event_log.alias(join)
-            case "subscriptions":
-                return self.subscriptions.alias(join)
             case _:
                 found: FromClause = getattr(self.relations, relation)
                 return found.alias(join)

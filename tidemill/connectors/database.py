@@ -1,0 +1,58 @@
+"""What a connector offers that reads a billing system's own database."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from sqlalchemy import Connection, Executable, FromClause, Select
+
+from tidemill.relations import Relations
+
+__all__ = ["DatabaseConnector", "Reading"]
+
+
+class Reading(Protocol):
+    """One tenant of a billing database, its schema probed; statements only, nothing runs."""
+
+    @property
+    def title(self) -> str:
+        """The billing system's name as people write it."""
+        ...
+
+    def relations(
+        self,
+        *,
+        base_currency: str,
+        fx_rates: FromClause,
+        customers: Select[tuple[int]] | None = None,
+    ) -> Relations:
+        """The relations of the tenant, of all its customers or of these keys."""
+        ...
+
+    def freshness(self) -> Executable:
+        """The source's name and the instant of its latest change."""
+        ...
+
+    def left_out(self) -> Executable:
+        """What the numbers do not cover: in words, to follow a count, and how many there are."""
+        ...
+
+    def keys(self) -> Executable:
+        """For each relation with hashed keys: its name, how many rows, how many distinct keys."""
+        ...
+
+
+class DatabaseConnector(Protocol):
+    """A billing system whose database is read in place."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    def read(self, connection: Connection, schema: str | None, tenant: str | None) -> Reading:
+        """Look at the database: a few short statements.
+
+        schema: where its tables are; the billing system's usual one when None.
+        tenant: id or name of one of its tenants; may be None where there is only one.
+        Raises: SchemaNotUnderstood, TenantNotChosen.
+        """
+        ...

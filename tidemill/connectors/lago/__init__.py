@@ -1,0 +1,3 @@
+"""Lago: its own PostgreSQL, read in place."""
+
+from __future__ import annotations

@@ -1,0 +1,319 @@
+"""Lago's subscriptions as versions: whole states, each with the instant it began.
+
+A row of `subscriptions` is one plan period; rows of a customer with the same external_id are one
+subscription. Plans are changed in place, so what a period cost before is read from its flat fees,
+and only where the plan was edited after it was made: nothing else can have had another price.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Integer,
+    Interval,
+    Numeric,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from tidemill.connectors.keys import instant, key, key_of_text
+from tidemill.connectors.lago.tables import (
+    ACTIVE,
+    FINALIZED,
+    FLAT_FEE,
+    INTERVALS,
+    PENDING,
+    TERMINATED,
+)
+from tidemill.connectors.schema import Schema
+from tidemill.vocabulary import SubscriptionStatus
+
+__all__ = ["own_customers", "periods", "plan_codes", "versions"]
+
+# What makes versions of one row differ in their key.
+_STARTED, _CONVERTED, _ENDED, _REPRICED = 1, 2, 3, 4
+# A plan and its charges are saved one after the other: not yet an edit.
+_MAKING: Final = 60
+
+
+def own_customers(schema: Schema, organization: UUID) -> CTE:
+    """The customers of one organization; partners are paid, they do not pay."""
+    row = schema.table("customers")
+    kind = cast(row.c.account_type, Text)
+    return (
+        select(row)
+        .where(row.c.organization_id == organization, func.coalesce(kind, "") != "partner")
+        .cte("lago_customer")
+    )
+
+
+def plan_codes(schema: Schema) -> FromClause:
+    """Every plan with the code it is told under: that of the plan it overrides, or its own."""
+    plan, parent = schema.table("plans"), schema.table("plans", "parent_plan")
+    words = [(plan.c.interval == number, word) for number, (word, _) in INTERVALS.items()]
+    counts = [(plan.c.interval == number, count) for number, (_, count) in INTERVALS.items()]
+    edited_at = plan.c.created_at + func.make_interval(0, 0, 0, 0, 0, 0, _MAKING)
+    return (
+        select(
+            plan.c.id.label("plan_id"),
+            plan.c.parent_id,
+            plan.c.created_at.label("plan_made"),
+            func.coalesce(parent.c.code, plan.c.code).label("plan"),
+            plan.c.amount_cents,
+            func.upper(plan.c.amount_currency).label("currency"),
+            cast(case(*words), Text).label("interval"),
+            cast(case(*counts), Integer).label("interval_count"),
+            func.coalesce(plan.c.trial_period, 0).label("trial_days"),
+            plan.c.pay_in_advance,
+            (plan.c.updated_at > edited_at).label("was_edited"),
+        )
+        .select_from(plan.outerjoin(parent, parent.c.id == plan.c.parent_id))
+        .where(plan.c.amount_cents.is_not(None), plan.c.interval.in_(list(INTERVALS)))
+        .subquery("lago_plan")
+    )
+
+
+def _dated(schema: Schema, customers: CTE) -> CTE:
+    """Every row of subscriptions that began or will, with its plan and when its chain began."""
+    row, plan = schema.table("subscriptions"), plan_codes(schema)
+    began = case(
+        (row.c.status == PENDING, row.c.subscription_at),
+        else_=func.coalesce(row.c.activated_at, row.c.started_at),
+    )
+    # A pending downgrade begins at a period's end that Lago does not write down.
+    is_dated = or_(
+        row.c.status.in_((ACTIVE, TERMINATED)),
+        and_(
+            row.c.status == PENDING,
+            row.c.previous_subscription_id.is_(None),
+            row.c.subscription_at > row.c.created_at,
+        ),
+    )
+    first = func.min(began).over(partition_by=(row.c.customer_id, row.c.external_id))
+    return (
+        select(
+            row.c.id.label("row_id"),
+            row.c.customer_id,
+            row.c.external_id,
+            row.c.previous_subscription_id,
+            row.c.created_at,
+            began.label("began"),
+            row.c.terminated_at,
+            row.c.ending_at,
+            row.c.trial_ended_at,
+            first.label("first_began"),
+            plan,
+        )
+        .join(customers, customers.c.id == row.c.customer_id)
+        .join(plan, plan.c.plan_id == row.c.plan_id)
+        .where(is_dated, began.is_not(None))
+        .cte("lago_dated")
+    )
+
+
+def periods(schema: Schema, customers: CTE) -> CTE:
+    """Every plan period that began or will: row_id, its subscription, its span and its plan.
+
+    Shape: began_at, ended_at (null while it runs; cut where the next period of the chain begins),
+           is_over: it ended, and no other period takes over; paid_from, when its trial is over.
+    Source: Lago keeps no status for trials; they count from the first start of the customer's
+            external_id, on the flat fee alone.
+    """
+    dated = _dated(schema, customers)
+    next_ = _followers(dated)
+    ended = func.least(dated.c.terminated_at, next_.c.next_began)
+    gone, follows = dated.c.terminated_at, next_.c.next_began
+    # Pointed to an override of its plan while it ran.
+    is_repointed = and_(dated.c.parent_id.is_not(None), dated.c.plan_made > dated.c.began)
+    kept = ("currency", "interval", "interval_count", "pay_in_advance", "plan", "amount_cents")
+    return (
+        select(
+            dated.c.row_id,
+            key_of_text(dated.c.customer_id, dated.c.external_id).label("subscription_id"),
+            key(dated.c.customer_id).label("customer_id"),
+            dated.c.customer_id.label("customer_uuid"),
+            dated.c.external_id,
+            instant(dated.c.created_at).label("created_at"),
+            instant(dated.c.began).label("began_at"),
+            instant(ended).label("ended_at"),
+            instant(_paid_from(dated)).label("paid_from"),
+            and_(gone.is_not(None), or_(follows.is_(None), gone < follows)).label("is_over"),
+            case((ended.is_(None), instant(dated.c.ending_at))).label("cancel_at"),
+            or_(dated.c.was_edited, is_repointed).label("may_be_repriced"),
+            dated.c.plan_id,
+            dated.c.parent_id,
+            *(dated.c[name] for name in kept),
+        )
+        .select_from(dated.outerjoin(next_, next_.c.previous_subscription_id == dated.c.row_id))
+        .where(or_(ended.is_(None), ended > dated.c.began))
+        .cte("lago_period")
+    )
+
+
+def _followers(dated: CTE) -> FromClause:
+    """When the first period began that took a row's place."""
+    follower = dated.alias("follower")
+    return (
+        select(follower.c.previous_subscription_id, func.min(follower.c.began).label("next_began"))
+        .where(follower.c.previous_subscription_id.is_not(None))
+        .group_by(follower.c.previous_subscription_id)
+        .subquery("lago_next")
+    )
+
+
+def _paid_from(dated: CTE) -> ColumnElement[Any]:
+    """When the flat fee is owed: with the start, or once the trial is over."""
+    days = func.make_interval(0, 0, 0, 0, 0, 0, dated.c.trial_days * 86_400)
+    over = func.coalesce(dated.c.trial_ended_at, dated.c.first_began + cast(days, Interval))
+    return case((dated.c.trial_days > 0, func.greatest(dated.c.began, over)), else_=dated.c.began)
+
+
+def versions(schema: Schema, period: CTE) -> CTE:
+    """The whole state of a subscription from an instant on.
+
+    Shape: version_id, row_uuid and row_table (the row behind it), the columns of `periods`,
+           occurred_at, sequence, status, amount_minor.
+    """
+    step = _price_steps(schema, period)
+    first = (
+        select(step.c.row_id, step.c.amount_minor)
+        .ext(distinct_on(step.c.row_id))
+        .order_by(step.c.row_id, step.c.at)
+        .subquery("lago_first_price")
+    )
+    price = func.coalesce(first.c.amount_minor, cast(period.c.amount_cents, Numeric))
+    priced = period.outerjoin(first, first.c.row_id == period.c.row_id)
+    in_trial = period.c.paid_from > period.c.began_at
+    begins = _version(
+        period,
+        _STARTED,
+        period.c.began_at,
+        case((in_trial, SubscriptionStatus.TRIALING.value), else_=SubscriptionStatus.ACTIVE.value),
+        price,
+    ).select_from(priced)
+    converts = (
+        _version(period, _CONVERTED, period.c.paid_from, _active(), price)
+        .select_from(priced)
+        .where(
+            in_trial,
+            or_(period.c.ended_at.is_(None), period.c.paid_from < period.c.ended_at),
+        )
+    )
+    ends = _version(
+        period,
+        _ENDED,
+        period.c.ended_at,
+        literal(SubscriptionStatus.CANCELED.value, Text),
+        cast(period.c.amount_cents, Numeric),
+        sequence=0,
+    ).where(period.c.is_over)
+    reprices = (
+        _version(period, _REPRICED, step.c.at, _active(), step.c.amount_minor, row=step.c.fee_id)
+        .select_from(period.join(step, step.c.row_id == period.c.row_id))
+        .where(
+            step.c.is_change,
+            step.c.at > func.greatest(period.c.began_at, period.c.paid_from),
+            or_(period.c.ended_at.is_(None), step.c.at < period.c.ended_at),
+        )
+    )
+    return union_all(begins, converts, ends, reprices).cte("lago_version")
+
+
+def _active() -> ColumnElement[str]:
+    return literal(SubscriptionStatus.ACTIVE.value, Text)
+
+
+def _version(
+    period: CTE,
+    which: int,
+    at: ColumnElement[Any],
+    status: ColumnElement[Any],
+    amount: ColumnElement[Any],
+    **other: Any,
+) -> Select[Any]:
+    """One kind of version of each period; an end comes first within its instant."""
+    of_fee = other.get("row")
+    row = period.c.row_id if of_fee is None else of_fee
+    return select(
+        key(row, which).label("version_id"),
+        row.label("row_uuid"),
+        literal("subscriptions" if of_fee is None else "fees", Text).label("row_table"),
+        *(column for column in period.c if column.name != "amount_cents"),
+        at.label("occurred_at"),
+        cast(literal(other.get("sequence", 1)), Integer).label("sequence"),
+        cast(status, Text).label("status"),
+        amount.label("amount_minor"),
+    )
+
+
+def _price_steps(schema: Schema, period: CTE) -> CTE:
+    """What the flat fees say a period cost, and from when, where its plan may have been edited.
+
+    Shape: row_id, fee_id, at, amount_minor, is_change: it differs from the step before it.
+    The price after the last fee is the plan's own, from the end of what that fee was for.
+    """
+    fee, invoice = schema.table("fees"), schema.table("invoices")
+    billed = fee.c.amount_details["plan_amount_cents"].astext
+    doubtful = select(period).where(period.c.may_be_repriced).cte("lago_doubtful")
+    paid = (
+        select(
+            doubtful.c.row_id,
+            doubtful.c.amount_cents,
+            fee.c.id.label("fee_id"),
+            _said(fee, "from_datetime").label("from_at"),
+            _said(fee, "to_datetime").label("to_at"),
+            cast(billed, Numeric).label("amount_minor"),
+        )
+        .join(fee, fee.c.subscription_id == doubtful.c.row_id)
+        .join(invoice, invoice.c.id == fee.c.invoice_id)
+        .where(
+            fee.c.fee_type == FLAT_FEE,
+            fee.c.deleted_at.is_(None),
+            invoice.c.status == FINALIZED,
+            billed.is_not(None),
+            fee.c.properties["from_datetime"].astext.is_not(None),
+        )
+        .cte("lago_flat_fee")
+    )
+    last = (
+        select(paid)
+        .ext(distinct_on(paid.c.row_id))
+        .order_by(paid.c.row_id, paid.c.from_at.desc())
+        .subquery("lago_last_fee")
+    )
+    told = union_all(
+        select(paid.c.row_id, paid.c.fee_id, paid.c.from_at.label("at"), paid.c.amount_minor),
+        select(
+            last.c.row_id,
+            last.c.fee_id,
+            # Both ends of what a fee is for belong to it.
+            (last.c.to_at + func.make_interval(0, 0, 0, 0, 0, 0, 0.001)).label("at"),
+            cast(last.c.amount_cents, Numeric),
+        ).where(last.c.to_at.is_not(None)),
+    ).subquery("lago_told_price")
+    before = func.lag(told.c.amount_minor).over(partition_by=told.c.row_id, order_by=told.c.at)
+    return select(
+        told,
+        and_(before.is_not(None), before != told.c.amount_minor).label("is_change"),
+    ).cte("lago_price_step")
+
+
+def _said(fee: FromClause, name: str) -> ColumnElement[Any]:
+    """An instant out of a fee's properties, which are in UTC whether they say so or not."""
+    text = func.left(fee.c.properties[name].astext, 23)
+    return instant(cast(func.replace(text, "Z", ""), DateTime))

@@ -1,0 +1,174 @@
+"""What answers come from: our own tables, or a billing system's, read in place.
+
+A provider gives the relations, says what is to be known beside every number, and declares what it
+cannot know. Everything else is the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+from sqlalchemy import (
+    Connection,
+    Date,
+    FromClause,
+    Numeric,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from tidemill.connectors.database import Reading
+from tidemill.engine.notices import Notices, read_notices
+from tidemill.errors import HistoryNotKept, KeysCollide, KnobNotSupported, NotInThisMode
+from tidemill.metrics.result import Freshness
+from tidemill.policy import Policy
+from tidemill.relations import COLUMNS, Relations, core_relations
+
+__all__ = ["CORE", "InPlace", "Provider", "in_place"]
+
+
+class Provider(Protocol):
+    """What a database holds, as relations."""
+
+    @property
+    def keeps_facts(self) -> bool:
+        """Whether the fact tables are there, kept under the configured policy."""
+        ...
+
+    def relations(
+        self,
+        *,
+        base_currency: str,
+        known_at: datetime | None = None,
+        customers: Select[tuple[int]] | None = None,
+    ) -> Relations:
+        """The relations; arguments as of `relations.core_relations`."""
+        ...
+
+    def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
+        """What is said beside every number."""
+        ...
+
+    def require(self, policy: Policy, known_at: datetime | None) -> None:
+        """Refuse what asks for something that was never written down.
+
+        Raises: HistoryNotKept, KnobNotSupported.
+        """
+        ...
+
+    def require_own(self, what: str) -> None:
+        """Refuse what only our own tables can hold.
+
+        Raises: NotInThisMode.
+        """
+        ...
+
+
+class _Core:
+    """Our own tables, which keep everything."""
+
+    keeps_facts = True
+
+    def relations(self, **how: Any) -> Relations:
+        return core_relations(**how)
+
+    def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
+        return read_notices(connection, known_at)
+
+    def require(self, policy: Policy, known_at: datetime | None) -> None:
+        """Everything is known."""
+
+    def require_own(self, what: str) -> None:
+        """These are our own."""
+
+
+CORE: Final[Provider] = _Core()
+"""Our own tables."""
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """A billing system's own tables, read at request time."""
+
+    reading: Reading
+    #: Days' exchange rates (base, quote, day, rate), when there are books of our own to have them.
+    rates: Sequence[tuple[str, str, date, Decimal]] = ()
+    keeps_facts: bool = False
+
+    @property
+    def title(self) -> str:
+        """The billing system's name."""
+        return self.reading.title
+
+    def relations(
+        self,
+        *,
+        base_currency: str,
+        known_at: datetime | None = None,
+        customers: Select[tuple[int]] | None = None,
+    ) -> Relations:
+        """The billing system's; what it knew earlier is not kept."""
+        if known_at is not None:
+            raise HistoryNotKept(self.title)
+        return self.reading.relations(
+            base_currency=base_currency, fx_rates=_rates(self.rates), customers=customers
+        )
+
+    def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
+        """How fresh the billing system is, and what is not covered."""
+        if known_at is not None:
+            raise HistoryNotKept(self.title)
+        fresh = [Freshness(name, at) for name, at in connection.execute(self.reading.freshness())]
+        left_out = [
+            f"Not counted: {count:,} {what}."
+            for what, count in connection.execute(self.reading.left_out())
+            if count
+        ]
+        return Notices(tuple(fresh), 0, 0, None, left_out=tuple(left_out))
+
+    def require(self, policy: Policy, known_at: datetime | None) -> None:
+        """Nothing tells when a change was written down."""
+        if known_at is not None:
+            raise HistoryNotKept(self.title)
+        for knob, value in (("event_time", "effective"), ("late_events", "restate")):
+            if getattr(policy, knob) != value:
+                raise KnobNotSupported(knob, str(getattr(policy, knob)), [value])
+
+    def require_own(self, what: str) -> None:
+        """Nothing of ours is here."""
+        raise NotInThisMode(what)
+
+
+def in_place(
+    connection: Connection,
+    reading: Reading,
+    rates: Sequence[tuple[str, str, date, Decimal]] = (),
+) -> InPlace:
+    """A provider over a billing database, its keys looked at.
+
+    Raises: KeysCollide.
+    """
+    for relation, count, distinct in connection.execute(reading.keys()):
+        if count != distinct:
+            raise KeysCollide(reading.title, relation)
+    return InPlace(reading, rates)
+
+
+def _rates(rates: Sequence[tuple[str, str, date, Decimal]]) -> FromClause:
+    """Rates at hand as a relation: four arrays, however many days."""
+    names = COLUMNS["fx_rates"]
+    types = (Text, Text, Date, Numeric)
+    arrays: list[Any] = [
+        cast([each[place] for each in rates], ARRAY(kind)) for place, kind in enumerate(types)
+    ]
+    columns: list[Any] = [column(name, kind) for name, kind in zip(names, types, strict=True)]
+    return select(func.unnest(*arrays).table_valued(*columns).render_derived()).subquery("fx_rates")
