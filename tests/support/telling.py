@@ -38,6 +38,7 @@ __all__ = [
     "paid",
     "planned",
     "rate",
+    "spent",
     "subscribed",
 ]
 
@@ -122,6 +123,12 @@ def paid(customer: str, when: str, amount: int, invoice: str, **more: Any) -> Ev
     """``payment.succeeded``, or another `type` of payment, for an invoice."""
     data = {"id": f"py_{when}", "invoice": invoice, "amount": amount, "currency": "USD"}
     return _event("payment.succeeded", customer, when, data, more)
+
+
+def spent(day: str, amount: int, category: str = "program", **more: Any) -> Event:
+    """``expense.recorded``: a cost of a day, in USD unless `currency` says otherwise."""
+    data = {"id": f"{category} {day}", "day": day, "amount": amount, "currency": "USD"}
+    return _event("expense.recorded", "", f"{day}T00:00:00Z", {**data, "category": category}, more)
 
 
 def orders(events: Sequence[Event]) -> Iterator[list[Event]]:

@@ -28,6 +28,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = MappingProxyType(
         "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         # The question is fine, the data do not suffice for a whole answer.
         "missing_rate": HTTPStatus.CONFLICT,
+        "cost_data_missing": HTTPStatus.CONFLICT,
         # Tidemill is at fault.
         "definition_error": HTTPStatus.INTERNAL_SERVER_ERROR,
         # Its surroundings are.

@@ -26,7 +26,7 @@ from tidemill.cli.summary import summary_text
 from tidemill.connectors import CONNECTORS
 from tidemill.connectors.base import Item
 from tidemill.database import Database
-from tidemill.demo import fx_rates, generate
+from tidemill.demo import costs, fx_rates, generate
 from tidemill.errors import BooksInUse, InvalidSettings
 from tidemill.ingest import Ingested, ingest
 from tidemill.intake import Ignored, Rejected
@@ -99,8 +99,10 @@ def _make(session: Session, store: Database, business: _Business) -> None:
     )
     payloads = list(generate(business.customers, months, business.seed, end=end))
     rates = list(fx_rates(months, business.seed, end=end, base=base, source=DEMO))
-    with counting("From Stripe events to MRR", len(payloads) + len(rates)) as progress:
-        items = chain(rates, _translated(payloads))
+    spent = list(costs(business.customers, months, business.seed, end=end, base=base, source=DEMO))
+    beside = [*rates, *spent]
+    with counting("From Stripe events to MRR", len(payloads) + len(beside)) as progress:
+        items = chain(beside, _translated(payloads))
         done = ingest(store, desk.bus, items, desk.books, source_kind=DEMO, progress=progress)
     _tell(done, len(payloads), time.monotonic() - started)
 
@@ -136,6 +138,6 @@ def _translated(payloads: Iterable[dict[str, Any]]) -> Iterator[Item]:
 
 def _tell(done: Ingested, payloads: int, elapsed_s: float) -> None:
     say(
-        f"{payloads:,} Stripe events became {done.applied:,} canonical events with exchange rates, "
-        f"{done.ignored:,} were of no interest; all in {elapsed_s:.1f} s."
+        f"{payloads:,} Stripe events became {done.applied:,} canonical events with exchange rates "
+        f"and costs, {done.ignored:,} were of no interest; all in {elapsed_s:.1f} s."
     )

@@ -37,6 +37,7 @@ EXITS: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "api_unreachable": ExitCode.UNREACHABLE,
         "embedded_server_error": ExitCode.UNREACHABLE,
         "missing_rate": ExitCode.INCOMPLETE,
+        "cost_data_missing": ExitCode.INCOMPLETE,
     }
 )
 """Error code → exit code. A code that is not listed has the exit code of its class's parent."""

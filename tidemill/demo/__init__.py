@@ -7,6 +7,7 @@ gives the same business, whatever the machine.
 from __future__ import annotations
 
 from tidemill.demo.business import generate
+from tidemill.demo.costs import costs
 from tidemill.demo.rates import fx_rates
 
-__all__ = ["fx_rates", "generate"]
+__all__ = ["costs", "fx_rates", "generate"]

@@ -21,7 +21,8 @@
     │   ├── StatementTimedOut         (Transient)
     │   ├── HistoryNotKept            nobody wrote down what was known when
     │   ├── NotOneValue               an answer of many rows was read as one number
-    │   └── MissingRate               data incomplete: no exchange rate for a day
+    │   ├── MissingRate               data incomplete: no exchange rate for a day
+    │   └── CostDataMissing           data incomplete: no costs for the days asked
     ├── DefinitionError               a metric, cube or segment is defined wrongly
     │   └── BooksDoNotClose           an answer contradicts itself, so it is not shown
     ├── IngestError                   something cannot be taken in (Transient or Permanent)
@@ -105,6 +106,7 @@ from tidemill.errors.ingest import (
     UnreadableFile,
 )
 from tidemill.errors.query import (
+    CostDataMissing,
     InvalidDay,
     InvalidInstant,
     InvalidPolicy,
@@ -174,6 +176,7 @@ __all__ = [
     "BrokerMisconfigured",
     "BrokerUnreachable",
     "ConfigError",
+    "CostDataMissing",
     "DatabaseFull",
     "DatabaseTooOld",
     "DatabaseUnreachable",

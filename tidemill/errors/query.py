@@ -9,6 +9,7 @@ from tidemill.errors.root import ManyProblems, TidemillError, Transient, Unknown
 from tidemill.problems import Issue, did_you_mean
 
 __all__ = [
+    "CostDataMissing",
     "InvalidDay",
     "InvalidInstant",
     "InvalidPolicy",
@@ -302,6 +303,21 @@ class MissingRate(QueryError):
 
 def _first_few(days: Sequence[str], few: int = 5) -> str:
     return ", ".join(days[:few]) + (f" and {len(days) - few} more" if len(days) > few else "")
+
+
+class CostDataMissing(QueryError):
+    """A figure rests on costs, and none are known for the days asked."""
+
+    code = "cost_data_missing"
+
+    def __init__(self, start: date, end: date) -> None:
+        """Name the days; both ends are included."""
+        super().__init__(
+            f"No costs of sales and marketing are known from {start} to {end}.",
+            hint="Take costs in with `tidemill import csv expenses FILE --source NAME`.",
+            start=start.isoformat(),
+            end=end.isoformat(),
+        )
 
 
 class NotOneValue(QueryError):

@@ -13,6 +13,7 @@ from tidemill.metrics.arpa import Arpa
 from tidemill.metrics.arr import Arr
 from tidemill.metrics.asp import Asp
 from tidemill.metrics.base import Metric
+from tidemill.metrics.cac import Cac
 from tidemill.metrics.cash import Cash
 from tidemill.metrics.churn import Churn
 from tidemill.metrics.customers import Customers
@@ -40,6 +41,7 @@ METRICS: Final[tuple[type[Metric], ...]] = (
     Cash,
     Payments,
     Trials,
+    Cac,
 )
 """Every metric, in the order of the catalogue."""
 

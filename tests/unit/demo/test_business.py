@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tidemill.connectors.stripe.connector import Stripe
-from tidemill.demo import fx_rates, generate
+from tidemill.demo import costs, fx_rates, generate
 from tidemill.demo.calendar import start_of_day
 from tidemill.demo.contract import difference
 from tidemill.events import Event
@@ -252,3 +252,14 @@ def test_rates_against_another_base() -> None:
 
 def test_rates_are_the_same_each_time() -> None:
     assert list(fx_rates(months=2, seed=3, end=END)) == list(fx_rates(months=2, seed=3, end=END))
+
+
+def test_every_month_has_its_costs() -> None:
+    told = list(costs(customers=400, months=18, seed=3, end=END))
+    payloads = [json.loads(event.data) for event in told]
+    assert len({each["id"] for each in payloads}) == len(payloads) == 18 * 6
+    days = sorted({each["day"] for each in payloads})
+    assert (len(days), days[-1]) == (18, END.isoformat())
+    assert days[0][:7] == "2025-05"
+    assert all(each["amount"] > 0 for each in payloads)
+    assert told == list(costs(customers=400, months=18, seed=3, end=END))

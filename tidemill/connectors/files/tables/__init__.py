@@ -14,6 +14,7 @@ from typing import Final
 
 from tidemill.connectors.files.attributes import read_attributes
 from tidemill.connectors.files.tables.chartmogul import read_chartmogul
+from tidemill.connectors.files.tables.expenses import read_expenses
 from tidemill.connectors.files.tables.own import read_customers, read_subscriptions
 from tidemill.connectors.files.tables.stripe_exports import read_stripe_exports
 from tidemill.events import Event
@@ -45,6 +46,9 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
         "customers": Table(read_customers, "customer, name, email, country, created_at"),
         "subscriptions": Table(
             read_subscriptions, "a line for each state: what a subscription was, from when on"
+        ),
+        "expenses": Table(
+            read_expenses, "costs: day, amount, currency, category, channel, vendor, description"
         ),
         "stripe": Table(
             read_stripe_exports, "exports of Stripe's dashboard: customers, subscriptions, invoices"

@@ -1,0 +1,163 @@
+"""What was spent on winning customers, window by window, in base currency at each day's rate.
+
+Costs belong to nobody's books: they are cut by no dimension and no segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    FromClause,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from tidemill.errors import CostDataMissing
+from tidemill.metrics.base import Check, RateNeed
+from tidemill.metrics.query import Query
+from tidemill.metrics.rates import rates_by_day, whole_sum
+from tidemill.metrics.windows import Part, Windows
+from tidemill.periods import add_months
+from tidemill.vocabulary import ExpenseCategory
+
+__all__ = ["FULLY_LOADED", "PROGRAMME", "Spending"]
+
+FULLY_LOADED: Final = "fully_loaded"
+PROGRAMME: Final = "programme"
+
+_SCOPES: Final[Mapping[str, tuple[str, ...]]] = {
+    PROGRAMME: (ExpenseCategory.PROGRAM.value,),
+    # All of sales and marketing: neither the cost of delivering the service nor anything else.
+    FULLY_LOADED: tuple(
+        each.value
+        for each in ExpenseCategory
+        if each not in (ExpenseCategory.COGS, ExpenseCategory.OTHER)
+    ),
+}
+_DAY: Final = timedelta(days=1)
+_DATES: Final = ARRAY(Date)
+
+
+@dataclass(frozen=True)
+class Spending:
+    """The costs of sales and marketing for the windows of a query.
+
+    lag: by how many months spend comes before the window it is counted in.
+    """
+
+    q: Query
+    windows: Windows
+    lag: int
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Says so where the days of the spend are not those of the customers."""
+        if not self.lag:
+            return ()
+        months = "month" if self.lag == 1 else "months"
+        return (f"By cac_lag_months the spend is that of {self.lag} {months} before.",)
+
+    @cached_property
+    def part(self) -> Part:
+        """Spend by window: place, a column a scope (exact minor units), costs (how many there are).
+
+        A window has a row when any cost of sales and marketing is known for it.
+        """
+        cost, place, spent_in = self.q.relations.expenses.alias("cost"), *self._spans
+        wanted = and_(spent_in(cost.c.day), cost.c.category.in_(_SCOPES[FULLY_LOADED]))
+        placed = (
+            select(
+                place.c.place,
+                cost.c.currency.label("native_currency"),
+                cost.c.day.label("spent_on"),
+                cost.c.category,
+                cost.c.amount,
+            )
+            .join_from(cost, place, wanted)
+            .cte("placed_cost")
+        )
+        rate = rates_by_day(
+            self.q.rates_of_days, placed, ("native_currency", "spent_on"), "cost_rate"
+        )
+        on_day = and_(rate.c.currency == placed.c.native_currency, rate.c.day == placed.c.spent_on)
+        priced = placed.outerjoin(rate, on_day)
+        rows = (
+            select(
+                placed.c.place,
+                *(
+                    whole_sum(
+                        case((placed.c.category.in_(categories), placed.c.amount), else_=0),
+                        rate.c.factor,
+                    ).label(scope)
+                    for scope, categories in _SCOPES.items()
+                ),
+            )
+            .select_from(priced)
+            .group_by(placed.c.place)
+            .cte("spending")
+        )
+        lacking = (
+            select(placed.c.native_currency, placed.c.spent_on)
+            .select_from(priced)
+            .where(placed.c.amount != 0, rate.c.factor.is_(None))
+            .distinct()
+        )
+        # Eager: a null spend says that no cost is known, never that a rate is not.
+        return Part(rows, (RateNeed(lacking, eager=True),))
+
+    def of(self, scope: str) -> ColumnElement[Any]:
+        """The spend of a scope; null in a window for which no cost at all is known."""
+        return self.part.rows.c[scope]
+
+    def known(self, name: str) -> Check:
+        """Refuses an answer in which the spend `name` is known in no window.
+
+        Raises (when it checks): CostDataMissing.
+        """
+        first, last = self._days[0][0], self._days[-1][1] - _DAY
+
+        def check(rows: list[dict[str, Any]]) -> None:
+            if all(row[name] is None for row in rows):
+                raise CostDataMissing(first, last)
+
+        return check
+
+    @cached_property
+    def _days(self) -> list[tuple[date, date]]:
+        """For every window, the first day of its spend and the day after the last."""
+        windows = zip(self.windows.eves, self.windows.calendar.periods, strict=True)
+        return [
+            (add_months(eve + _DAY, -self.lag), add_months(period.end + _DAY, -self.lag))
+            for eve, period in windows
+        ]
+
+    @property
+    def _spans(self) -> tuple[FromClause, Any]:
+        """One row a window with its place, and what says that a day's spend is the window's."""
+        lists = (
+            cast(literal(list(days), _DATES), _DATES) for days in zip(*self._days, strict=True)
+        )
+        span = (
+            func.unnest(*lists)
+            .table_valued(
+                column("first", Date),
+                column("after", Date),
+                with_ordinality="place",
+                name="spend_span",
+            )
+            .render_derived()
+        )
+        return span, lambda day: and_(day >= span.c.first, day < span.c.after)
