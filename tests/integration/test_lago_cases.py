@@ -26,6 +26,9 @@ from tidemill.ingest import ingest
 from tidemill.policy import Policy
 from tidemill.state import Books
 
+# Every case is asked a dozen questions, and each derives the ledger anew.
+pytestmark = pytest.mark.slow
+
 AS_OF = datetime(2028, 1, 1, tzinfo=UTC)
 
 
