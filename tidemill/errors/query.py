@@ -19,6 +19,7 @@ __all__ = [
     "InvalidSource",
     "KnobNotSupported",
     "MissingRate",
+    "NoChart",
     "NotOneValue",
     "QueryError",
     "StatementTimedOut",
@@ -318,6 +319,17 @@ class CostDataMissing(QueryError):
             start=start.isoformat(),
             end=end.isoformat(),
         )
+
+
+class NoChart(QueryError):
+    """No chart shows an answer of this shape."""
+
+    code = "no_chart"
+
+    def __init__(self, problem: str) -> None:
+        """Say what the answer is instead."""
+        hint = "Show the table (`.to_pandas()`), or ask for fewer groups or another question."
+        super().__init__(problem, hint=hint)
 
 
 class NotOneValue(QueryError):

@@ -19,6 +19,7 @@ from tidemill.money import format_exact, format_money
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
     import polars as pl
     import pyarrow as pa
 
@@ -73,6 +74,7 @@ class Result:
     _sql: Callable[[], str] = field(repr=False, compare=False)
     _behind: Callable[[], Result] | None = field(default=None, repr=False, compare=False)
     _explain: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
+    _plot: Callable[[Result], Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def value(self) -> Decimal | int | None:
@@ -110,6 +112,15 @@ class Result:
         """The formula, the policy, the SQL and the movements behind: an `engine.Explanation`."""
         assert self._explain is not None, "a result without an engine cannot explain itself"
         return self._explain()
+
+    def plot(self) -> go.Figure:
+        """The answer as a Plotly figure, in the chart that fits its columns and their units.
+
+        Raises: MissingExtra with the command that installs Plotly; NoChart when the answer is a
+            list or has too many groups; BooksDoNotClose for a waterfall that does not add up.
+        """
+        assert self._plot is not None, "a result without an engine has no chart"
+        return self._plot(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as the command line and the HTTP API give it in JSON."""
