@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import NewDatabase
 from tests.support.cli import Inside
 from tests.support.http import serving
-from tests.support.telling import Told, described, subscribed
+from tests.support.telling import Told, described, spent, subscribed
 from tidemill.database import connect
 from tidemill.engine import MetricsEngine, Tidemill
 from tidemill.errors import InvalidQuery
@@ -58,6 +58,8 @@ def told(new_database: NewDatabase) -> Iterator[Told]:
     with new_database() as database:
         told = Told(database)
         told.hear(
+            spent("2025-02-01", 100),
+            spent("2025-03-01", 100),
             described("ada", "2025-01-01", country="DE"),
             described("bert", "2025-01-01", country="AT"),
             subscribed("ada", "2025-01-10", 10_000),

@@ -145,11 +145,14 @@ def test_every_question_can_be_shown(info: Any, asked: Any) -> None:
     assert len({column.name for column in asked.columns}) == len(asked.columns)
     assert all(param.doc.endswith(".") for param in asked.params)
     names = {each.name for each in asked.dimensions}
+    assert not names & {param.name for param in asked.params}
+    if info.name == "cac":  # costs are nobody's
+        assert not names
+        return
     assert {"source", "currency", "country", "customer"} <= names
     if info.kind.cube is MOVEMENTS:
         assert {"plan", "product", "interval", "cohort_month", "mrr_band"} <= names
     assert ("type" in names) == (asked.name in OF_MOVEMENTS)
-    assert not names & {param.name for param in asked.params}
 
 
 def test_the_catalogue_is_json() -> None:
