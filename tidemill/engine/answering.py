@@ -21,7 +21,7 @@ from tidemill.engine.scratch import Scratch
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
 from tidemill.knobs import parameter
-from tidemill.ledger import Measure, derive
+from tidemill.ledger import Fact, Measure, derive
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
@@ -29,9 +29,9 @@ from tidemill.metrics.catalogue import MetricInfo
 from tidemill.metrics.movement_cube import MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
-from tidemill.models import metric_mrr_movement
 from tidemill.periods import Period, day_of
 from tidemill.policy import Policy
+from tidemill.relations import Relations
 from tidemill.reports import plot
 from tidemill.state.in_force import kept_facts, same_ledger
 
@@ -188,34 +188,13 @@ class Asker:
         relations = asked.provider.relations(
             base_currency=self.base_currency, known_at=asked.known_at
         )
-        kept = self.notices.facts_policy or self.configured.document()
-        as_kept = asked.provider.keeps_facts and same_ledger(asked.policy, self.base_currency, kept)
         measure = asked.info.kind.ledger_measure(asked.policy)
-        kind = asked.info.kind
-
-        def ledger(measured: Measure) -> FromClause:
-            if asked.known_at is None and as_kept and measured == "mrr":
-                return metric_mrr_movement
-            scratch = self.scratch or Scratch(self.connection, [])
-            return scratch.rows(
-                (ledger_of(asked.policy), measured, asked.known_at),
-                lambda: derive(relations, asked.policy, measure=measured),
-            )
-
-        own = kind.rows
-        made: FromClause | None = None
-        if own is not None:
-            made = own.make(relations, asked.policy).subquery("base_row")
-        elif kind.facts[0] is not MRR_MOVEMENTS:
-            fact = kind.facts[0]
-            kept_too = as_kept and asked.known_at is None and fact.table.name in kept_facts(kept)
-            derivation = fact.derive(relations, asked.policy)
-            made = fact.table if kept_too else derivation.cte("derived_row")
+        own = self._own_rows(asked, relations)
         # Who is in a segment is decided on MRR, whatever the question adds up.
-        by_mrr = asked.bound.members is not None and (made is not None or measure != "mrr")
+        by_mrr = asked.bound.members is not None and (own is not None or measure != "mrr")
         return Query(
-            rows=ledger(measure) if made is None else made,
-            ledger=ledger("mrr") if by_mrr else None,
+            rows=self._ledger(asked, relations, measure) if own is None else own,
+            ledger=self._ledger(asked, relations, "mrr") if by_mrr else None,
             relations=relations,
             policy=asked.policy,
             cube=asked.bound.cube,
@@ -223,6 +202,38 @@ class Asker:
             bound=asked.bound,
             measure=measure,
             today=day_of(_known(asked), asked.policy.tz),
+        )
+
+    def _ledger(self, asked: Asked, relations: Relations, measure: Measure) -> FromClause:
+        """The movements: as they are kept, or else derived."""
+        if measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS):
+            return MRR_MOVEMENTS.table
+        scratch = self.scratch or Scratch(self.connection, [])
+        return scratch.rows(
+            (ledger_of(asked.policy), measure, asked.known_at),
+            lambda: derive(relations, asked.policy, measure=measure),
+        )
+
+    def _own_rows(self, asked: Asked, relations: Relations) -> FromClause | None:
+        """What a metric stands on that does not stand on movements; None for those that do."""
+        kind = asked.info.kind
+        if kind.rows is not None:
+            return kind.rows.make(relations, asked.policy).subquery("base_row")
+        fact = kind.facts[0]
+        if fact is MRR_MOVEMENTS:
+            return None
+        if self._is_kept(asked, fact):
+            return fact.table
+        return fact.derive(relations, asked.policy).cte("derived_row")
+
+    def _is_kept(self, asked: Asked, fact: Fact) -> bool:
+        """Whether the table of a fact holds what is asked: all of it, as known now, as defined."""
+        kept = self.notices.facts_policy or self.configured.document()
+        return (
+            asked.provider.keeps_facts
+            and asked.known_at is None
+            and fact.table.name in kept_facts(kept)
+            and same_ledger(asked.policy, self.base_currency, kept)
         )
 
 
