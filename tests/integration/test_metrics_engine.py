@@ -52,6 +52,8 @@ def test_the_json_of_a_result(engine: MetricsEngine) -> None:
         "params": {"at": "2025-06-30"},
         "dimensions": [],
         "filters": [],
+        "segments": [],
+        "compared": None,
         "columns": [{"name": "mrr", "unit": "money", "currency": "USD"}],
         "rows": [{"mrr": "10000.000000"}],
         "policy": {"preset": "default", "set": {}},

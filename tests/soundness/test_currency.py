@@ -253,7 +253,7 @@ def test_t41_summary_names_what_fails(told: Told) -> None:
     )
     summary = told.engine.summary("2025-02-28")
     found: dict[str, Headline] = {each.name: each for each in summary.headlines}
-    names = {"mrr", "arr", "arpa", "net_new_mrr", "quick_ratio"}
+    names = {"mrr", "arr", "arpa", "net_new_mrr", "quick_ratio", "ltv"}
     assert {name for name, each in found.items() if each.error} == names
     assert {each.error.code for each in found.values() if each.error} == {"missing_rate"}
     assert (found["customers"].value, found["customers"].previous) == (2, 1)

@@ -43,7 +43,7 @@ class Fit:
 
         Formula: S(t) = product over i = 1 … t of (beta + i - 1) / (alpha + beta + i - 1).
 
-        >>> [Fit(1, 3).survival(t) for t in range(4)]
+        >>> [round(Fit(1, 3).survival(t), 9) for t in range(4)]
         [1.0, 0.75, 0.6, 0.5]
         """
         share = 1.0
