@@ -10,7 +10,7 @@ import pytest
 import tidemill
 from tests.support.hand_ledger import HandLedger
 from tidemill.database import Database
-from tidemill.errors import NoChart
+from tidemill.errors import CostDataMissing, NoChart
 from tidemill.reports import styled
 
 HALF = {"start": "2025-01-01", "end": "2025-06-30"}
@@ -75,7 +75,10 @@ def test_every_question_has_a_chart_or_is_a_list(t: tidemill.Tidemill) -> None:
     """New metrics too: whatever is not about single customers can be drawn."""
     for metric, info in t.catalogue().items():
         for question in info.questions:
-            answer = t.query(metric, question.name)
+            try:
+                answer = t.query(metric, question.name)
+            except CostDataMissing:  # a refusal, not an answer: there is nothing to draw
+                continue
             if "customer" in {each.name for each in answer.columns}:
                 with pytest.raises(NoChart, match="is a list"):
                     answer.plot()
