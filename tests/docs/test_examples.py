@@ -1,7 +1,7 @@
 """What the README and the docs tell people to type works, and does what it says.
 
 Each `$ tidemill …` line of a console block runs as it stands, in a folder with small example files,
-against a demo business; each Python block runs as it stands, too.
+against a demo business; each Python block and each notebook runs as it stands, too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/start/*.md"))]
 PAGES += sorted(ROOT.glob("docs/how-to/*.md"))
+NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Commands that never end, need another server, or are run by other tests.
@@ -131,4 +132,15 @@ def test_command(line: str, request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("block", list(_examples("python")))
 def test_python(demo: Place, block: str) -> None:
     done = demo.run(sys.executable, "-W", "error", "-c", block)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda each: each.name)
+def test_notebook(demo: Place, notebook: Path) -> None:
+    """Its cells run from the first to the last; what they show is not kept in the repository."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert not [cell["id"] for cell in code if cell["outputs"]]
+    program = "\n".join("".join(cell["source"]) for cell in code)
+    done = demo.run(sys.executable, "-W", "error", "-c", program)
     assert done.returncode == 0, done.stderr
