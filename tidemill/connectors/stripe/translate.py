@@ -338,6 +338,28 @@ _REASONS: Final = {
         ("coupon.created", "coupon.updated", "coupon.deleted"),
         "told by the subscriptions that use it",
     ),
+    # Books have no event for money that returns after it went back, so these change no cash yet.
+    **dict.fromkeys(("refund.failed", "refund.updated"), "a refund's later fate is not read yet"),
+    **dict.fromkeys(
+        (
+            *("charge.dispute.updated", "charge.dispute.closed"),
+            *("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"),
+        ),
+        "a dispute's later fate is not read yet",
+    ),
+    **dict.fromkeys(
+        ("credit_note.created", "credit_note.updated", "credit_note.voided"),
+        "credit notes are not read yet; what is given back is told by its refund",
+    ),
+    **dict.fromkeys(
+        (
+            *("subscription_schedule.created", "subscription_schedule.updated"),
+            *("subscription_schedule.released", "subscription_schedule.canceled"),
+            *("subscription_schedule.completed", "subscription_schedule.aborted"),
+            "subscription_schedule.expiring",
+        ),
+        "a plan for later; each phase that starts is told by the subscription",
+    ),
 }
 
 EVENT_TYPES: Final = tuple(

@@ -97,10 +97,14 @@ def test_thin_events_are_recognised() -> None:
         ("a.type.nobody.knows", "not about subscriptions"),
         ("customer.subscription.trial_will_end", "announcement"),
         ("customer.discount.created", "told by the subscription"),
-        ("subscription_schedule.updated", "not about subscriptions"),
+        ("subscription_schedule.updated", "a plan for later"),
+        ("credit_note.created", "credit notes are not read yet"),
+        ("refund.failed", "later fate is not read yet"),
+        ("charge.dispute.closed", "later fate is not read yet"),
+        ("charge.dispute.funds_reinstated", "later fate is not read yet"),
     ],
 )
-def test_what_is_of_no_interest_says_why(kind: str, reason: str) -> None:
+def test_what_is_not_read_says_why(kind: str, reason: str) -> None:
     translation = only(kind, {"id": "x"})
     assert reason in str(translation.ignored)
     assert not translation.events
@@ -223,3 +227,10 @@ def test_what_is_known_never_raises() -> None:
         {"type": "price.created", "data": {"object": {"id": "p"}}, "created": "x"},
     ]
     assert known(*strange).prices == {"p": {"id": "p"}}
+
+
+def test_a_status_nobody_knows_is_kept_aside_with_its_word() -> None:
+    translation = only(UPDATED, subscription(status="hibernating"))
+    assert not translation.events
+    assert [each.path for each in translation.problems] == ["data.object.status"]
+    assert "hibernating" in translation.problems[0].problem
