@@ -12,6 +12,7 @@ from tests.support.hand_ledger import AS_OF, HandLedger
 from tidemill.database import Database
 from tidemill.engine import choose_policy
 from tidemill.errors import InvalidSettings, UnknownPolicy
+from tidemill.metrics import METRICS
 from tidemill.policy import Policy
 
 
@@ -60,7 +61,7 @@ def test_explaining_and_summing_up(t: tidemill.Tidemill) -> None:
     assert len(told.behind.rows) == 2
     assert t.summary("2025-06-30").headlines[0].value == 1_245_000
     assert t.freshness()[0].source == "stripe"
-    assert list(t.catalogue()) == ["mrr", "arr", "customers", "churn", "retention", "quick_ratio"]
+    assert list(t.catalogue()) == [metric.name for metric in METRICS]
 
 
 def test_what_is_there_shows_up_in_a_notebook(t: tidemill.Tidemill) -> None:

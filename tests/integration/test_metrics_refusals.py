@@ -155,8 +155,6 @@ def test_all_problems_at_once_each_with_a_near_name(engine: MetricsEngine) -> No
         ({"start": 20250101}, "is not a calendar day"),
         ({"grain": "month'); DROP TABLE customer; --"}, "is not possible"),
         ({"spec": QuerySpec(grain="week"), "grain": "day"}, "is given twice"),
-        ({"spec": QuerySpec(segment="big")}, "segments are not available yet"),
-        ({"spec": QuerySpec(compare=["big", "small"])}, "segments are not available yet"),
         ({"spec": QuerySpec(filters=["plan="])}, "the value is empty"),
         ({"spec": QuerySpec(filters=["plan=a\0b"])}, "a character no text can hold"),
         ({"spec": QuerySpec(filters=["plan=\ud800"])}, "a character no text can hold"),

@@ -10,9 +10,10 @@ from tidemill.metrics.payment_cube import FAILURE, PAYMENT, payment_rows
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
-__all__ = ["FAILED", "FAILURE", "RECOVERED", "attempt_rows"]
+__all__ = ["FAILED", "FAILURE", "FOLLOWED", "RECOVERED", "attempt_rows"]
 
 FAILED: Final = "failed"
+FOLLOWED: Final = "followed"
 RECOVERED: Final = "recovered"
 
 
@@ -20,8 +21,9 @@ def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
     """Every failed attempt, and once more, on the day of its first, each thing that was to be paid.
 
     Shape: that of `payment_rows`; kind is ``failure`` for an attempt, ``failed`` for the invoice
-           (the payment itself, where there is no invoice) on the day on which it first failed, and
-           ``recovered`` on that same day when it was paid afterwards.
+           (the payment itself, where there is no invoice) on the day on which it first failed,
+           ``followed`` on that day if it names its invoice, so that it can be told what became of
+           it, and ``recovered`` on that day when it was paid afterwards.
     """
     row = payment_rows(relations, policy).cte("paid_row")
     later = row.alias("later")
@@ -50,6 +52,9 @@ def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
 
     first = failure.c.place == 1
     every = union_all(
-        rows(FAILURE), rows(FAILED, first), rows(RECOVERED, first, failure.c.paid_later)
+        rows(FAILURE),
+        rows(FAILED, first),
+        rows(FOLLOWED, first, failure.c.invoice.is_not(None)),
+        rows(RECOVERED, first, failure.c.paid_later),
     ).subquery("attempt")
     return select(every)

@@ -22,7 +22,13 @@ from tidemill.metrics.base import (
 )
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.payment_cube import PAYMENTS
-from tidemill.metrics.payments.attempts import FAILED, FAILURE, RECOVERED, attempt_rows
+from tidemill.metrics.payments.attempts import (
+    FAILED,
+    FAILURE,
+    FOLLOWED,
+    RECOVERED,
+    attempt_rows,
+)
 from tidemill.metrics.query import Query
 from tidemill.metrics.sums import sum_table
 
@@ -32,19 +38,25 @@ _COLUMNS: Final = (
     count("attempts", "Attempts that failed."),
     count("failed", "Invoices of which an attempt failed, on the day of the first."),
     money("failed_amount", "What these were about."),
+    count("followed", "Those that name their invoice, so that it can be told what became of them."),
     count("recovered", "Those that were paid afterwards, so far."),
     money("recovered_amount", "What those were about."),
     *ratio(
         "recovery_rate",
-        "Share of what failed that was paid afterwards, so far.",
-        undefined="no payment failed",
+        "Share of what failed and can be followed that was paid afterwards, so far.",
+        undefined="no failed payment names its invoice, if any failed",
         of="count",
         share=True,
     ),
 )
 _AMOUNTS: Final = {"failed_amount": (FAILED,), "recovered_amount": (RECOVERED,)}
-_COUNTS: Final = {"attempts": (FAILURE,), "failed": (FAILED,), "recovered": (RECOVERED,)}
-_RATIOS: Final = {"recovery_rate": ("recovered", "failed")}
+_COUNTS: Final = {
+    "attempts": (FAILURE,),
+    "failed": (FAILED,),
+    "followed": (FOLLOWED,),
+    "recovered": (RECOVERED,),
+}
+_RATIOS: Final = {"recovery_rate": ("recovered", "followed")}
 
 
 @metric("payments", title="Failed payments")
