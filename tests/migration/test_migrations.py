@@ -1,4 +1,4 @@
-"""The schema's history: it leads to what `models.py` says, once, whoever runs it how often."""
+"""The schema's history: it leads to what `models` says, once, whoever runs it how often."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 ``database.migrate`` runs them. Files are named ``0001_what_it_does.py`` and form one line: the
 highest number is the newest schema this program knows. ``make migration NAME="…"`` starts the next
-one from what ``models.py`` says and the migrated schema lacks.
+one from what ``models`` says and the migrated schema lacks.
 """
 
 from __future__ import annotations

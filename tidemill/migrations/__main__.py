@@ -1,6 +1,6 @@
 """Starts a new migration: ``python -m tidemill.migrations "add segments"``.
 
-A throw-away embedded server is brought to the newest revision and compared with ``models.py``; the
+A throw-away embedded server is brought to the newest revision and compared with ``models``; the
 difference becomes the next numbered file, to be read and corrected by a person.
 """
 

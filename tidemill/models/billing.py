@@ -1,0 +1,135 @@
+"""The history of invoices, payments, costs and exchange rates: one row per event."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    Index,
+    Integer,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    Uuid,
+)
+
+from tidemill.models.base import Instant, metadata
+
+__all__ = [
+    "expense",
+    "fx_rate",
+    "invoice_line",
+    "invoice_version",
+    "payment",
+]
+
+invoice_version = Table(
+    "invoice_version",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription", Text),  # vendor id; its row may arrive later, or never
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("subtotal", Numeric, nullable=False),
+    Column("tax", Numeric, nullable=False),
+    Column("total", Numeric, nullable=False),
+    Column("amount_paid", Numeric),
+    Column("period_start", Instant),
+    Column("period_end", Instant),
+    Column("issued_at", Instant, nullable=False),
+    Column("paid_at", Instant),
+    Index(None, "customer_id"),
+    Index(None, "source_id", "external_id"),
+)
+
+invoice_line = Table(
+    "invoice_line",
+    metadata,
+    Column("version_id", BigInteger, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subscription", Text),
+    Column("item", Text),
+    Column("plan", Text),
+    Column("amount", Numeric, nullable=False),
+    Column("quantity", Numeric),
+    Column("period_start", Instant),
+    Column("period_end", Instant),
+    PrimaryKeyConstraint("version_id", "ordinal"),
+)
+
+payment = Table(
+    "payment",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("invoice", Text),
+    Column("event_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),  # succeeded | failed | refunded | disputed
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("amount", Numeric, nullable=False),
+    Column("fee", Numeric),
+    Column("currency", Text, nullable=False),
+    Column("method", Text),
+    Column("failure_reason", Text),
+    Column("attempt", Integer),
+    Index(None, "customer_id"),
+    Index(None, "source_id", "invoice"),
+)
+
+expense = Table(
+    "expense",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("amount", Numeric, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("category", Text, nullable=False),  # vocabulary.ExpenseCategory
+    Column("channel", Text),
+    Column("vendor", Text),
+    Column("description", Text),
+    Index(None, "source_id", "external_id"),
+    comment="Costs, one row per event; the latest event of a cost says what it was.",
+)
+
+fx_rate = Table(
+    "fx_rate",
+    metadata,
+    # A day may be published again, corrected or by another source: of the rows known by then, the
+    # one of the latest event counts. So a correction does not restate what was reported before it.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    # One major unit of `quote` is worth `rate` major units of `base` until the next day with a row.
+    Column("base", Text, nullable=False),
+    Column("quote", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("rate", Numeric, nullable=False),
+    Index(None, "base", "quote", "day"),
+)

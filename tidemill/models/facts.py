@@ -1,0 +1,106 @@
+"""Facts, a cache of what the ledger derives, and what is asked of them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    Index,
+    Integer,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from tidemill.models.base import Instant, metadata
+
+__all__ = [
+    "metric_mrr_movement",
+    "metric_trial",
+    "policy_in_use",
+    "segment",
+]
+
+metric_mrr_movement = Table(
+    "metric_mrr_movement",
+    metadata,
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("plan", Text),
+    Column("product", Text),
+    Column("interval", Text, nullable=False),
+    Column("interval_count", Integer, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("day", Date, nullable=False),  # in the policy's time zone
+    Column("type", Text, nullable=False),
+    # Signed change of the item's monthly level, minor units of `currency`, exact.
+    Column("amount_minor", Numeric, nullable=False),
+    # The same change in the base currency, under a policy that carries its own rates (fx =
+    # at_movement or at_renewal); null where it is amount_minor at the rate of the day asked about.
+    Column("amount_base_minor", Numeric),
+    # +1 on one row of a bucket in which the customer becomes active, -1 where it stops being so.
+    Column("customer_delta", SmallInteger, nullable=False),
+    Column("cohort_month", Date, nullable=False),  # month of the customer's first movement
+    # "event", or the name of the timer that made the change (vocabulary.Cause).
+    Column("cause", Text, nullable=False),
+    # Log position of the event behind the change, or of the event whose timer it was.
+    Column("event_position", BigInteger, nullable=False),
+    Column("churn_reason", Text),  # voluntary | involuntary | unknown on churn rows, else null
+    Index(None, "customer_id"),
+    Index(None, "day"),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition", JSONB(none_as_null=True)),  # null: deleted
+    Column("description", Text, nullable=False),
+    Column("saved_at", Instant, nullable=False, server_default=func.clock_timestamp()),
+    PrimaryKeyConstraint("name", "version"),
+    comment="Saved segments; the latest version of a name is in force.",
+)
+
+metric_trial = Table(
+    "metric_trial",
+    metadata,
+    Column("customer_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    # What the trial was of, by its first item.
+    Column("plan", Text),
+    Column("product", Text),
+    Column("interval", Text),
+    Column("interval_count", Integer),
+    Column("currency", Text, nullable=False),
+    Column("event_position", BigInteger, nullable=False),  # of the event that began it
+    Column("day", Date, nullable=False),  # days are of the policy's time zone
+    Column("occurred_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_on", Date),
+    Column("converted_at", Instant),
+    Column("converted_on", Date),
+    Column("expired_on", Date),
+    Index(None, "customer_id"),
+    Index(None, "day"),
+)
+
+policy_in_use = Table(
+    "policy_in_use",
+    metadata,
+    Column("hash", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    # Not when the transaction began: of two, the one that had to wait is the later one.
+    Column("configured_at", Instant, nullable=False, server_default=func.clock_timestamp()),
+    PrimaryKeyConstraint("hash", "configured_at"),
+    comment="The policies the facts were kept under, and since when; the latest row is in force.",
+)
