@@ -22,6 +22,7 @@ from tidemill.errors import InvalidEvent, Problem, did_you_mean
 from tidemill.payloads import (
     CATALOGUE_TYPES,
     EVENT_TYPES,
+    Allocation,
     AttributePinned,
     Customer,
     CustomerAttributes,
@@ -54,6 +55,7 @@ __all__ = [
     "EVENT_TYPES",
     "NAMESPACE",
     "SCHEMA_VERSION",
+    "Allocation",
     "AttributePinned",
     "Customer",
     "CustomerAttributes",

@@ -33,6 +33,7 @@ from tidemill.vocabulary import (
 __all__ = [
     "CATALOGUE_TYPES",
     "EVENT_TYPES",
+    "Allocation",
     "Amount",
     "AttributePinned",
     "Attributes",
@@ -275,10 +276,20 @@ class Payment(Payload, frozen=True, omit_defaults=True, kw_only=True):
     amount: _NotNegative
     currency: Currency
     invoice: Identifier | None = None
+    reference: Identifier | None = None
+    """What the attempts, refunds and disputes of one payment share: Stripe's payment intent."""
     fee: Whole | None = None
     method: PaymentMethod | None = None
     failure_reason: str | None = None
     attempt: _Attempt | None = None
+
+
+class Allocation(Payload, frozen=True, omit_defaults=True, kw_only=True):
+    """``allocation.recorded``: which invoice the payments of a reference are for."""
+
+    id: Identifier
+    reference: Identifier
+    invoice: Identifier
 
 
 class FxRate(Payload, frozen=True, omit_defaults=True, kw_only=True):
@@ -325,6 +336,7 @@ _FAMILIES: tuple[tuple[str, type[Payload], tuple[str, ...]], ...] = (
         ("created", "updated", "finalized", "paid", "voided", "uncollectible"),
     ),
     ("payment", Payment, ("succeeded", "failed", "refunded", "disputed")),
+    ("allocation", Allocation, ("recorded",)),
     ("fx_rate", FxRate, ("published",)),
     ("expense", Expense, ("recorded",)),
     ("attribute", AttributePinned, ("pinned",)),
@@ -335,7 +347,7 @@ EVENT_TYPES: Mapping[str, type[Payload]] = MappingProxyType(
 )
 """Event type → the payload it carries."""
 
-_OF_NOBODY = {"attribute", "expense", "fx_rate", "plan", "product"}
+_OF_NOBODY = {"allocation", "attribute", "expense", "fx_rate", "plan", "product"}
 CATALOGUE_TYPES: frozenset[str] = frozenset(
     name for name in EVENT_TYPES if name.split(".")[0] in _OF_NOBODY
 )

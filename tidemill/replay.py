@@ -33,6 +33,7 @@ MADE: Final[tuple[Table, ...]] = (
     models.invoice_version,
     models.invoice_line,
     models.payment,
+    models.allocation,
     models.expense,
     models.fx_rate,
 )

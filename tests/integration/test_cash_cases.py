@@ -144,7 +144,7 @@ def test_what_was_recovered_later_was_not_known_before(desk: MetricsEngine) -> N
 def test_nothing_failed_is_no_rate(desk: MetricsEngine) -> None:
     answer = desk.query("payments", start="2025-03-01", end="2025-03-31")
     assert answer.rows[0]["recovery_rate"] is None
-    assert any("no failed payment names its invoice" in said for said in answer.warnings)
+    assert any("no failed payment says what it was for" in said for said in answer.warnings)
 
 
 def test_money_without_a_rate_is_named(database: Database) -> None:

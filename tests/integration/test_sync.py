@@ -7,18 +7,21 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
 from tests.conftest import NewDatabase
+from tests.support.asking import settled
 from tests.support.import_program import BOOKS
-from tests.support.stripe_account import KEY, NOW, business, clock, reading, recent_account
+from tests.support.stripe_account import END, KEY, NOW, business, clock, reading, recent_account
 from tests.support.tables import named_tables, undated_tables
 from tidemill import models
 from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.connector import Stripe
 from tidemill.database import Database
+from tidemill.demo.rates import fx_rates
 from tidemill.errors import ApiKeyWrongMode, ApiPermissionMissing, ApiUnreachable
 from tidemill.ingest import ingest
 from tidemill.sync import Asked, Into, Synced, count_only, reconcile_stripe, sync_stripe
@@ -104,6 +107,37 @@ def test_the_past_comes_out_nearly_as_it_was(
         # account, whose pending items nobody shows) changes since the last invoice.
         assert _wrong_share(truth, database) < Decimal("0.04")
         assert _present(truth) == _present(database)
+
+
+def test_money_is_followed_as_the_events_of_its_days_tell(
+    database: Database, new_database: NewDatabase, fake: FakeStripe
+) -> None:
+    """Recoveries, and what cohorts have paid net of refunds: which invoice each payment was for."""
+    _sync(database, fake)
+
+    def answers(books: Database) -> list[Any]:
+        ingest(books, PostgresBus(books), fx_rates(12, seed=5, end=END), BOOKS)
+        engine = settled(books, as_of=NOW)
+        span: dict[str, Any] = {"start": "2025-07-01", "end": "2026-06-30"}
+        return [
+            engine.query("payments", "series", **span).rows,
+            engine.query("ltv", "cohort", **span).rows,
+            engine.query("cash", "series", **span).rows,
+        ]
+
+    read = answers(database)
+    with new_database() as truth:
+        translated = Stripe().translate_many(EVENTS, source="stripe")
+        ingest(truth, PostgresBus(truth), (e for t in translated for e in t.events), BOOKS)
+        told = answers(truth)
+    payments, _, cash = read
+    assert sum(each["recovered"] for each in payments) > 2
+    assert sum(each["refunds"] for each in cash) < 0
+    for row, other in zip(read[0], told[0], strict=True):
+        # Charges show their reason to fail either way; fees only the API shows.
+        assert row == other
+    assert read[1] == told[1]
+    assert [each["net"] for each in read[2]] == [each["net"] for each in told[2]]
 
 
 def test_a_second_run_changes_nothing(database: Database, fake: FakeStripe) -> None:

@@ -60,8 +60,9 @@ def only(kind: str, found: object, *, more: Known | None = None, **extra: Any) -
 
 
 def data(translation: Translation) -> dict[str, Any]:
-    """The payload of the one event a translation gave."""
+    """The payload of the one event a translation gave; allocations only where there is no other."""
     assert not translation.problems, [str(each) for each in translation.problems]
-    (made,) = translation.events
+    others = [each for each in translation.events if not each.type.startswith("allocation.")]
+    (made,) = others or translation.events
     payload: dict[str, Any] = json.loads(made.data)
     return payload

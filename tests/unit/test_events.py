@@ -64,6 +64,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
                 "total": 90, "issued_at": "2025-04-01T00:00:00Z",
                 "lines": [{"id": "il_1", "kind": "subscription", "amount": -5, "quantity": "0.5"}]},
     "payment": {"id": "py_1", "amount": 100, "currency": "usd", "fee": -3, "method": "card"},
+    "allocation": {"id": "a1", "reference": "pi_1", "invoice": "in_1"},
     "fx_rate": {"base": "USD", "quote": "eur", "day": "2025-04-01", "rate": "1.0837"},
     "expense": {"id": "e1", "day": "2025-04-01", "amount": 5000, "currency": "USD",
                 "category": "program", "channel": "ads"},
@@ -122,10 +123,10 @@ def test_every_type_of_the_contract_is_read(type: str) -> None:
 def test_the_types_are_those_of_the_contract() -> None:
     families = {name.split(".")[0] for name in EVENT_TYPES}
     assert families == {"customer", "product", "plan", "subscription", "invoice", "payment",
-                        "fx_rate", "expense", "attribute"}  # fmt: skip
-    assert len(EVENT_TYPES) == 11 + 16 + 6 + 4 + 3
+                        "fx_rate", "expense", "attribute", "allocation"}  # fmt: skip
+    assert len(EVENT_TYPES) == 11 + 16 + 6 + 4 + 4
     assert {name.split(".")[0] for name in CATALOGUE_TYPES} == {
-        "product", "plan", "fx_rate", "expense", "attribute",
+        "product", "plan", "fx_rate", "expense", "attribute", "allocation",
     }  # fmt: skip
 
 

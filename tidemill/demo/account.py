@@ -211,12 +211,20 @@ class Account:
             yield self.tell("charge.succeeded", taken, asked=asked)
         found = partial(invoice.render, "paid", finalized=finalized, ended=self.now)
         yield self.tell("invoice.paid", found, asked=asked)
+        if taken is not None:
+            yield self._allocated(taken, invoice, asked=asked)
         if taken is not None and self.world.chance(_REFUND):
             self.wait(HOUR, 2 * DAY)
             given_back = records.refund(f"re_{taken['id']}", taken, self.now)
             yield self.tell("refund.created", given_back)
             after = dict(taken, amount_refunded=taken["amount"], refunded=True)
             yield self.tell("charge.refunded", after, {"amount_refunded": 0, "refunded": False})
+
+    def _allocated(self, taken: dict[str, Any], invoice: Invoice, *, asked: bool) -> Moment:
+        """Which invoice the money was for."""
+        found = records.invoice_payment(taken, invoice)
+        kind, key = "invoice_payment.paid", f"evt_{found['id']}"
+        return self.now, partial(records.event, key, kind, self.now, found, asked=asked)
 
     # --- dunning ------------------------------------------------------------------------------
 

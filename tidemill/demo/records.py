@@ -17,6 +17,7 @@ __all__ = [
     "cycle_line",
     "discount",
     "event",
+    "invoice_payment",
     "proration_line",
     "refund",
 ]
@@ -205,6 +206,24 @@ def charge(key: str, invoice: Invoice, at: int, method: str, failure: str | None
         "payment_method_details": {"type": method},
         "refunded": False,
         "status": "failed" if failure else "succeeded",
+    }
+
+
+def invoice_payment(taken: _Object, invoice: Invoice) -> _Object:
+    """What connects the payment of a charge with the invoice it is for, once it is paid."""
+    return {
+        "id": f"inpay_{invoice.id}",
+        "object": "invoice_payment",
+        "amount_paid": taken["amount"],
+        "amount_requested": taken["amount"],
+        "created": invoice.created,
+        "currency": taken["currency"],
+        "invoice": invoice.id,
+        "is_default": True,
+        "livemode": True,
+        "payment": {"type": "payment_intent", "payment_intent": taken["payment_intent"]},
+        "status": "paid",
+        "status_transitions": {"canceled_at": None, "paid_at": taken["created"]},
     }
 
 

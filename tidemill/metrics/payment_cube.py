@@ -35,7 +35,7 @@ def payment_rows(relations: Relations, policy: Policy) -> Select[Any]:
 
     Shape: customer_id, source_id, day (in the policy's time zone), occurred_at, currency, kind,
            amount_minor (what goes away is negative; a failed attempt is what was asked for),
-           payment, invoice, method, failure_reason, event_position.
+           payment, invoice, reference, method, failure_reason, event_position.
     """
     paid = relations.payments.alias("paid")
     source, owner = in_books(paid, relations, policy)
@@ -51,6 +51,7 @@ def payment_rows(relations: Relations, policy: Policy) -> Select[Any]:
             amount.label("amount_minor"),
             paid.c.payment,
             paid.c.invoice,
+            paid.c.reference,
             cast(paid.c.method, Text).label("method"),
             paid.c.failure_reason,
             paid.c.payment_id.label("event_position"),

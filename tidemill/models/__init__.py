@@ -23,7 +23,14 @@ key would point to, so checking it again, row by row, would only cost more than 
 from __future__ import annotations
 
 from tidemill.models.base import metadata
-from tidemill.models.billing import expense, fx_rate, invoice_line, invoice_version, payment
+from tidemill.models.billing import (
+    allocation,
+    expense,
+    fx_rate,
+    invoice_line,
+    invoice_version,
+    payment,
+)
 from tidemill.models.customers import (
     attribute,
     attribute_pin,
@@ -41,6 +48,7 @@ from tidemill.models.readings import reconciliation, sync_object, sync_run
 from tidemill.models.subscriptions import subscription_version, version_discount, version_item
 
 __all__ = [
+    "allocation",
     "attribute",
     "attribute_pin",
     "consumer_position",

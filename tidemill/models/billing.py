@@ -19,6 +19,7 @@ from sqlalchemy import (
 from tidemill.models.base import Instant, metadata
 
 __all__ = [
+    "allocation",
     "expense",
     "fx_rate",
     "invoice_line",
@@ -78,6 +79,7 @@ payment = Table(
     Column("external_id", Text, nullable=False),
     Column("customer_id", BigInteger, nullable=False),
     Column("invoice", Text),
+    Column("reference", Text),  # shared by the attempts, refunds and disputes of one payment
     Column("event_id", Uuid, nullable=False),
     Column("kind", Text, nullable=False),  # succeeded | failed | refunded | disputed
     Column("occurred_at", Instant, nullable=False),
@@ -92,6 +94,25 @@ payment = Table(
     Column("attempt", Integer),
     Index(None, "customer_id"),
     Index(None, "source_id", "invoice"),
+    Index(None, "source_id", "reference"),
+)
+
+allocation = Table(
+    "allocation",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # event_log.position
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("invoice", Text, nullable=False),
+    Index(None, "source_id", "reference"),
+    Index(None, "source_id", "invoice"),
+    comment="Which invoice the payments of a reference are for, where they do not say.",
 )
 
 expense = Table(

@@ -1,4 +1,4 @@
-"""Invoices, the usage in them, payments and costs: each once, as last known."""
+"""Invoices, the usage in them, and costs: each once, as last known."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from sqlalchemy import FromClause, and_, case, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill import models
+from tidemill.relations.payments import payment_rows
 from tidemill.relations.scope import Scope
 from tidemill.relations.shapes import COLUMNS
 
-__all__ = ["expense_rows", "invoice_rows", "payment_rows", "usage_rows"]
+__all__ = ["expense_rows", "invoice_rows", "usage_rows"]
 
 
 def invoice_rows(scope: Scope) -> FromClause:
@@ -133,40 +134,6 @@ def expense_rows(known_at: datetime | None) -> FromClause:
         .order_by(
             table.c.source_id,
             table.c.external_id,
-            table.c.occurred_at.desc(),
-            table.c.sequence.desc(),
-            table.c.recorded_at.desc(),
-            table.c.event_id.desc(),
-        )
-        .subquery()
-    )
-
-
-def payment_rows(scope: Scope) -> FromClause:
-    """Each payment attempt, refund and dispute once, in its latest words."""
-    table = models.payment
-    return (
-        select(
-            table.c.id.label("payment_id"),
-            table.c.source_id,
-            table.c.external_id.label("payment"),
-            table.c.invoice,
-            table.c.customer_id,
-            table.c.kind,
-            table.c.amount,
-            table.c.fee,
-            table.c.currency,
-            table.c.method,
-            table.c.failure_reason,
-            table.c.occurred_at.label("paid_at"),
-        )
-        .ext(distinct_on(table.c.source_id, table.c.external_id, table.c.kind, table.c.attempt))
-        .where(scope.history(table))
-        .order_by(
-            table.c.source_id,
-            table.c.external_id,
-            table.c.kind,
-            table.c.attempt,
             table.c.occurred_at.desc(),
             table.c.sequence.desc(),
             table.c.recorded_at.desc(),

@@ -8,9 +8,10 @@ from sqlalchemy import Select, select
 
 from tidemill import models
 from tidemill.attribute_rows import attribute_rows
-from tidemill.relations.billing import expense_rows, invoice_rows, payment_rows, usage_rows
+from tidemill.relations.billing import expense_rows, invoice_rows, usage_rows
 from tidemill.relations.catalogue import catalogue_rows, rate_rows
 from tidemill.relations.customers import customer_rows, identity_rows
+from tidemill.relations.payments import payment_rows
 from tidemill.relations.scope import Scope
 from tidemill.relations.shapes import COLUMNS, Relations
 from tidemill.relations.subscriptions import (

@@ -20,14 +20,18 @@ class Scope:
     known_at: datetime | None
     customers: Select[tuple[int]] | None
 
-    def history(self, table: Table) -> ColumnElement[bool]:
-        """The rows of an append-only table that are in scope."""
+    def known(self, table: Table) -> ColumnElement[bool]:
+        """The rows of an append-only table that were known by then, whomever they are about."""
         conditions: list[ColumnElement[bool]] = [table.c.livemode]
         if self.known_at is not None:
             conditions.append(table.c.recorded_at <= self.known_at)
-        if self.customers is not None:
-            conditions.append(table.c.customer_id.in_(self.customers))
         return and_(*conditions)
+
+    def history(self, table: Table) -> ColumnElement[bool]:
+        """The rows of an append-only table that are in scope."""
+        if self.customers is None:
+            return self.known(table)
+        return and_(self.known(table), table.c.customer_id.in_(self.customers))
 
 
 def said(

@@ -120,7 +120,10 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "payment_id",
         "source_id",
         "payment",
+        # Which invoice it was for, if anything says so.
         "invoice",
+        # Shared by the attempts, refunds and disputes of one payment; null where nothing says so.
+        "reference",
         "customer_id",
         "kind",
         "amount",

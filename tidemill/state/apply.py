@@ -25,7 +25,7 @@ from tidemill.state.customers import apply_customers
 from tidemill.state.expenses import apply_expenses
 from tidemill.state.facts import refresh
 from tidemill.state.in_force import Books
-from tidemill.state.invoices import apply_invoices, apply_payments
+from tidemill.state.invoices import apply_allocations, apply_invoices, apply_payments
 from tidemill.state.keys import make_keys
 from tidemill.state.merges import apply_merges
 from tidemill.state.subscriptions import apply_subscriptions
@@ -51,6 +51,7 @@ _WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
     "subscription": apply_subscriptions,
     "invoice": apply_invoices,
     "payment": apply_payments,
+    "allocation": apply_allocations,
     "attribute": apply_pins,
     "expense": apply_expenses,
 }

@@ -1,4 +1,4 @@
-"""The history of invoices, with their lines, and of payments: one row for each event."""
+"""The history of invoices, with their lines, of payments and what they were for: a row an event."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sqlalchemy import (
     true,
 )
 
-from tidemill.models import customer, invoice_line, invoice_version, payment
+from tidemill.models import allocation, customer, invoice_line, invoice_version, payment
 from tidemill.state.rows import about, elements, fields
 from tidemill.state.subscriptions import insert_new
 
-__all__ = ["apply_invoices", "apply_payments"]
+__all__ = ["apply_allocations", "apply_invoices", "apply_payments"]
 
 _INSTANT: Final = DateTime(timezone=True)
 
@@ -39,6 +39,7 @@ def apply_payments(connection: Connection, rows: FromClause) -> None:
     said = fields(
         rows.c.data,
         invoice=Text(),
+        reference=Text(),
         amount=Numeric(),
         fee=Numeric(),
         currency=Text(),
@@ -58,6 +59,18 @@ def apply_payments(connection: Connection, rows: FromClause) -> None:
         .where(about(rows, "payment"))
     )
     connection.execute(insert_new(payment, found))
+
+
+def apply_allocations(connection: Connection, rows: FromClause) -> None:
+    """Add a row for every event that says which invoice a payment is for."""
+    said = fields(rows.c.data, reference=Text(), invoice=Text())
+    event = [each for each in _event(rows) if each.name != "customer_id"]
+    found = (
+        select(*event, *said.c)
+        .select_from(rows.join(said, true()))
+        .where(about(rows, "allocation"))
+    )
+    connection.execute(insert_new(allocation, found))
 
 
 def _versions(rows: FromClause) -> Select[Any]:

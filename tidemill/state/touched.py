@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     FromClause,
     Select,
@@ -29,6 +30,7 @@ from sqlalchemy.dialects import postgresql
 from tidemill.bus.staging import Analyze, empty_staging, staging_table
 from tidemill.ledger.facts import whole_companies
 from tidemill.models import (
+    allocation,
     customer,
     customer_merge,
     invoice_line,
@@ -76,6 +78,8 @@ def touch(
         _add(connection, each)
     if _hold(connection, shares_much=billed or "fx_rate" in subjects):
         _add(connection, concerned(rows))
+        if billed and "allocation" in subjects:
+            _add(connection, _allocated(rows))
         if "fx_rate" in subjects:
             _add(connection, _valued_by_rates(books))
         _close(connection, books, billed=billed)
@@ -106,6 +110,21 @@ def _named(
             select(version.c.customer_id).where(version.c.subscription_id.in_(moved)).distinct()
         )
     return found
+
+
+def _allocated(rows: FromClause) -> Select[tuple[int]]:
+    """Whose payments the allocations of a batch are about; they name no customer themselves."""
+    shared = _of_one_reference(payment, allocation)
+    return (
+        select(payment.c.customer_id)
+        .join(allocation, shared)
+        .join(rows, rows.c.position == allocation.c.id)
+        .distinct()
+    )
+
+
+def _of_one_reference(one: FromClause, other: FromClause) -> ColumnElement[bool]:
+    return and_(one.c.source_id == other.c.source_id, one.c.reference == other.c.reference)
 
 
 def _hold(connection: Connection, *, shares_much: bool) -> bool:
@@ -238,14 +257,30 @@ def _billed_subscribers() -> Any:
 
 def _payers_of_invoices() -> Any:
     """Who else is named by the invoices of touched customers, or by payments of them."""
-    invoice, paid = invoice_version, payment
+    invoice, paid, other = invoice_version, payment, payment.alias("other_payment")
     own = union(
         select(invoice.c.source_id, invoice.c.external_id.label("invoice")).where(
             invoice.c.customer_id.in_(TOUCHED)
         ),
         select(paid.c.source_id, paid.c.invoice).where(paid.c.customer_id.in_(TOUCHED)),
+        select(allocation.c.source_id, allocation.c.invoice)
+        .join(paid, _of_one_reference(paid, allocation))
+        .where(paid.c.customer_id.in_(TOUCHED)),
     ).subquery("own_invoice")
     return union(
+        # Payments of one reference are of one invoice, if any of them names it.
+        select(other.c.customer_id)
+        .join(paid, _of_one_reference(paid, other))
+        .where(paid.c.customer_id.in_(TOUCHED)),
+        select(paid.c.customer_id)
+        .join(allocation, _of_one_reference(paid, allocation))
+        .join(
+            own,
+            and_(
+                own.c.source_id == allocation.c.source_id,
+                own.c.invoice == allocation.c.invoice,
+            ),
+        ),
         select(invoice.c.customer_id).join(
             own,
             and_(own.c.source_id == invoice.c.source_id, own.c.invoice == invoice.c.external_id),

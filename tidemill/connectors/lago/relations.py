@@ -443,4 +443,9 @@ def _payments(schema: Schema, customers: CTE) -> FromClause:
     return union_all(moved, given_back).subquery("payments")
 
 
-_UNKNOWN_OF_PAYMENTS = {"fee": Numeric, "method": Text, "failure_reason": Text}
+_UNKNOWN_OF_PAYMENTS = {
+    "reference": Text,
+    "fee": Numeric,
+    "method": Text,
+    "failure_reason": Text,
+}

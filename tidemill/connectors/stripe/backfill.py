@@ -45,13 +45,13 @@ EVENTS_KEPT_S: Final = 30 * _DAY
 """For how long Stripe keeps events, in seconds."""
 
 _EXPAND_SUBSCRIPTION: Final = ["data.discounts.source.coupon", "data.items.data.discounts"]
-_EXPAND_INVOICE: Final = ["data.discounts.source.coupon"]
+_EXPAND_INVOICE: Final = ["data.discounts.source.coupon", "data.payments"]
 _EXPAND_PRICE: Final = ["data.tiers", "data.currency_options"]
 _EXPAND_COUPON: Final = ["data.applies_to", "data.currency_options"]
 # Events come in groups, so that the many kinds nobody here reads are not even sent.
 _EVENT_GROUPS: Final = (
     *("product.*", "price.*", "plan.*", "coupon.*", "customer.*"),
-    *("invoice.*", "charge.*", "refund.*", "credit_note.*"),
+    *("invoice.*", "invoice_payment.*", "charge.*", "refund.*", "credit_note.*"),
 )
 
 
@@ -177,6 +177,7 @@ def _whole(client: StripeClient, kind: str, found: Json) -> Json:
         path = f"/v1/subscription_items?subscription={key}"
         return client.completed(found, "items", path, ("data.discounts",))
     if kind == "invoice":
+        found = client.completed(found, "payments", f"/v1/invoice_payments?invoice={key}")
         try:
             return client.completed(found, "lines", f"/v1/invoices/{key}/lines")
         except ApiRequestRefused:

@@ -1,8 +1,8 @@
 """Money that moved, or failed to: charges, refunds and disputes.
 
-The charge is the payment. An invoice's own events (`invoice.payment_failed`,
-`invoice_payment.paid`) tell of the same money again and are ignored, so that nothing counts twice.
-Each attempt, refund and dispute has an id of its own.
+The charge is the payment. An invoice's own `invoice.payment_failed` tells of the same money again
+and is ignored, so that nothing counts twice. Each attempt, refund and dispute has an id of its own;
+what belongs together shares the payment intent (`shapes.payment_reference`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe.changes import Change
-from tidemill.connectors.stripe.shapes import customer_key
+from tidemill.connectors.stripe.shapes import customer_key, payment_reference
 from tidemill.connectors.stripe.wire import currency, minor, whole_amount
 from tidemill.payloads import Payment
 from tidemill.vocabulary import PaymentMethod
@@ -67,6 +67,7 @@ def read_charge(charge: Fields) -> Payment | None:
     return Payment(
         id=key,
         invoice=charge.reference("invoice"),
+        reference=payment_reference(charge),
         amount=amount,
         currency=code,
         fee=_fee(charge, code),
@@ -82,7 +83,7 @@ def read_refund(refund: Fields) -> Payment | None:
     amount = _needed_amount(refund, "amount", code)
     if amount is None or len(refund.problems) > before:
         return None
-    return Payment(id=key, amount=amount, currency=code)
+    return Payment(id=key, amount=amount, currency=code, reference=payment_reference(refund))
 
 
 def read_charge_refund(charge: Fields, change: Change) -> Payment | None:
@@ -97,8 +98,13 @@ def read_charge_refund(charge: Fields, change: Change) -> Payment | None:
         return None
     amount = int(minor(Decimal(whole - prior), code))
     # Refunds of one charge are told apart by how much they bring the total to.
-    invoice = charge.reference("invoice")
-    return Payment(id=f"{key}/refunded/{whole}", amount=amount, currency=code, invoice=invoice)
+    return Payment(
+        id=f"{key}/refunded/{whole}",
+        amount=amount,
+        currency=code,
+        invoice=charge.reference("invoice"),
+        reference=payment_reference(charge),
+    )
 
 
 def read_dispute(dispute: Fields) -> tuple[Payment | None, str | None]:
@@ -113,8 +119,14 @@ def read_dispute(dispute: Fields) -> tuple[Payment | None, str | None]:
         dispute.refuse("charge", "does not say whose payment it was", _EXPAND_CHARGE)
     if amount is None or len(dispute.problems) > before:
         return None, None
-    reason, invoice = dispute.text("reason"), charge.reference("invoice")
-    payment = Payment(id=key, amount=amount, currency=code, invoice=invoice, failure_reason=reason)
+    payment = Payment(
+        id=key,
+        amount=amount,
+        currency=code,
+        invoice=charge.reference("invoice"),
+        reference=payment_reference(dispute) or payment_reference(charge),
+        failure_reason=dispute.text("reason"),
+    )
     return payment, payer
 
 

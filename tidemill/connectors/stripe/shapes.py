@@ -25,6 +25,7 @@ __all__ = [
     "line_price",
     "line_subscription",
     "listed",
+    "payment_reference",
     "price_of",
     "refuse_if_cut",
 ]
@@ -46,6 +47,15 @@ def refuse_if_cut(found: Fields, key: str, remedy: str) -> None:
 def customer_key(found: Fields) -> str | None:
     """Who an object belongs to: `customer`, or the account that acts as one (since clover)."""
     return found.reference("customer") or found.reference("customer_account")
+
+
+def payment_reference(found: Fields) -> str | None:
+    """What the attempts, refunds and disputes of one payment share.
+
+    It is the payment intent; or the charge, where a payment has been made without one.
+    """
+    own = found.reference("id") if found.value.get("object") == "charge" else None
+    return found.reference("payment_intent") or found.reference("charge") or own
 
 
 def price_of(item: Fields) -> Fields:

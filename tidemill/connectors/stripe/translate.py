@@ -2,13 +2,16 @@
 
 An event gives one canonical event, or problems that keep it aside, or a reason why it is of no
 interest. Its id is made from the source, the account and Stripe's own event id, so the same event
-always becomes the same one, wherever it is read and whatever is read with it.
+always becomes the same one, wherever it is read and whatever is read with it. What an invoice says
+of its payments besides becomes events of their own; it does so often, so their ids come from that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as dataclass_replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid5
 
@@ -17,6 +20,11 @@ from msgspec.structs import replace
 from tidemill.connectors.base import Translation
 from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe import payments
+from tidemill.connectors.stripe.allocations import (
+    Allocated,
+    invoice_allocations,
+    read_invoice_payment,
+)
 from tidemill.connectors.stripe.changes import Change, subscription_label
 from tidemill.connectors.stripe.invoices import read_invoice
 from tidemill.connectors.stripe.known import Known
@@ -39,6 +47,7 @@ _THIN: Final = (
 _STALE: Final = "an old state, dated after the end of what it is about"
 _ONE_OFF: Final = "a payment that belongs to no customer"
 _CONFIDENCES: Final = frozenset(Confidence)
+_PAID_OTHERWISE: Final = "it names no payment, or no invoice"
 _NOT_RECURRING: Final = "a price that does not recur"
 
 
@@ -65,10 +74,12 @@ class _Draft:
     type: str
     customer: str
     payload: Payload
+    allocated: tuple[Allocated, ...] = ()
+    """Which payments are for the invoice that it is about."""
 
 
-# A draft; or why the event is of no interest; or None after noting problems.
-_Outcome = _Draft | str | None
+# A draft; which invoice a payment is for; why the event is of no interest; None after problems.
+_Outcome = _Draft | Allocated | str | None
 _Handler = Callable[[Fields, Change, Fields, Known], _Outcome]
 
 
@@ -122,7 +133,26 @@ def _translate(event: Fields, setting: Setting) -> Translation:
         livemode=live or setting.test_mode,
         sequence=place + max(-LAST_STEP, min(setting.step, LAST_STEP)),
     )
-    return _sealed(outcome, change, envelope, setting.source)
+    if isinstance(outcome, Allocated):
+        return _joined([_allocation(outcome, envelope, setting.source)])
+    beside = [_allocation(each, envelope, setting.source) for each in outcome.allocated]
+    return _joined([_sealed(outcome, change.at, envelope, setting.source), *beside])
+
+
+def _joined(parts: Sequence[Translation]) -> Translation:
+    """One translation of several; with a problem in any of them none gives an event."""
+    problems = tuple(each for part in parts for each in part.problems)
+    if problems:
+        return Translation(problems=problems)
+    return Translation(events=tuple(each for part in parts for each in part.events))
+
+
+def _allocation(allocated: Allocated, envelope: _Envelope, source: str) -> Translation:
+    """It is so since the invoice has this payment, whichever event says so."""
+    payload = allocated.payload
+    draft = _Draft("allocation.recorded", "", payload)
+    own = dataclass_replace(envelope, key=payload.id, sequence=0)
+    return _sealed(draft, allocated.at, own, source)
 
 
 def _is_stale(event: Fields, found: Fields, over_since: int | None) -> bool:
@@ -143,7 +173,7 @@ class _Envelope:
     sequence: int
 
 
-def _sealed(draft: _Draft, change: Change, envelope: _Envelope, source: str) -> Translation:
+def _sealed(draft: _Draft, at: datetime, envelope: _Envelope, source: str) -> Translation:
     """The draft in its envelope, checked like any other event.
 
     What belongs to a connected account is another business: a source of its own.
@@ -154,7 +184,7 @@ def _sealed(draft: _Draft, change: Change, envelope: _Envelope, source: str) -> 
             f"{source}:{account}" if account else source,
             draft.type,
             draft.customer,
-            change.at,
+            at,
             draft.payload,
             sequence=envelope.sequence,
             livemode=envelope.livemode,
@@ -219,7 +249,8 @@ def _subscription(found: Fields, change: Change, event: Fields, known: Known) ->
 def _invoice(verb: str) -> _Handler:
     def read(found: Fields, change: Change, _: Fields, known: Known) -> _Outcome:
         payer, state = _payer(found), read_invoice(found, change.at, known)
-        return None if state is None else _Draft(f"invoice.{verb}", payer, state)
+        allocated = tuple(invoice_allocations(found, paid=verb == "paid"))
+        return None if state is None else _Draft(f"invoice.{verb}", payer, state, allocated)
 
     return read
 
@@ -269,6 +300,11 @@ def _dispute(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
     return None if state is None else _Draft("payment.disputed", payer or "", state)
 
 
+def _invoice_payment(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
+    read = read_invoice_payment(found)
+    return read or (None if found.problems else _PAID_OTHERWISE)
+
+
 def _customer(verb: str) -> _Handler:
     def read(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
         state = read_customer(found)
@@ -314,6 +350,7 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "invoice.voided": _invoice("voided"),
     "invoice.marked_uncollectible": _invoice("uncollectible"),
     "invoice.deleted": _deleted_draft,
+    "invoice_payment.paid": _invoice_payment,
     "charge.succeeded": _charge("succeeded"),
     "charge.captured": _charge("succeeded"),
     "charge.failed": _charge("failed"),
@@ -329,7 +366,6 @@ _REASONS: Final = {
     "invoice.upcoming": "an announcement; the invoice has its own events",
     "invoice.payment_succeeded": "told by invoice.paid",
     "invoice.payment_failed": "told by charge.failed",
-    "invoice_payment.paid": "told by invoice.paid",
     **dict.fromkeys(
         ("customer.discount.created", "customer.discount.updated", "customer.discount.deleted"),
         "told by the subscription",

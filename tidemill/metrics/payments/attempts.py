@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Select, exists, func, literal, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, exists, func, literal, select, union_all
 
 from tidemill.metrics.payment_cube import FAILURE, PAYMENT, payment_rows
 from tidemill.policy import Policy
@@ -21,22 +21,23 @@ def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
     """Every failed attempt, and once more, on the day of its first, each thing that was to be paid.
 
     Shape: that of `payment_rows`; kind is ``failure`` for an attempt, ``failed`` for the invoice
-           (the payment itself, where there is no invoice) on the day on which it first failed,
-           ``followed`` on that day if it names its invoice, so that it can be told what became of
-           it, and ``recovered`` on that day when it was paid afterwards.
+           (without one for the payment that its attempts refer to, without both for the attempt
+           itself) on the day on which it first failed, ``followed`` on that day if there is an
+           invoice or a reference, so that it can be told what became of it, and ``recovered`` on
+           that day when it was paid afterwards.
     """
     row = payment_rows(relations, policy).cte("paid_row")
     later = row.alias("later")
     known = [column for column in row.c if column.name != "kind"]
     place = func.row_number().over(
-        partition_by=(row.c.source_id, func.coalesce(row.c.invoice, row.c.payment)),
+        partition_by=(row.c.source_id, func.coalesce(_owed(row), row.c.payment)),
         order_by=(row.c.occurred_at, row.c.event_position),
     )
     paid = exists(
         select(later.c.event_position).where(
             later.c.kind == PAYMENT,
             later.c.source_id == row.c.source_id,
-            later.c.invoice == row.c.invoice,
+            _owed(later) == _owed(row),
             later.c.occurred_at > row.c.occurred_at,
         )
     )
@@ -54,7 +55,12 @@ def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
     every = union_all(
         rows(FAILURE),
         rows(FAILED, first),
-        rows(FOLLOWED, first, failure.c.invoice.is_not(None)),
+        rows(FOLLOWED, first, _owed(failure).is_not(None)),
         rows(RECOVERED, first, failure.c.paid_later),
     ).subquery("attempt")
     return select(every)
+
+
+def _owed(row: FromClause) -> ColumnElement[Any]:
+    """What was to be paid: the invoice, or what the attempts on one payment refer to."""
+    return func.coalesce(row.c.invoice, row.c.reference)

@@ -38,13 +38,15 @@ _COLUMNS: Final = (
     count("attempts", "Attempts that failed."),
     count("failed", "Invoices of which an attempt failed, on the day of the first."),
     money("failed_amount", "What these were about."),
-    count("followed", "Those that name their invoice, so that it can be told what became of them."),
+    count(
+        "followed", "Those that say what they were for, so that it can be told what became of them."
+    ),
     count("recovered", "Those that were paid afterwards, so far."),
     money("recovered_amount", "What those were about."),
     *ratio(
         "recovery_rate",
         "Share of what failed and can be followed that was paid afterwards, so far.",
-        undefined="no failed payment names its invoice, if any failed",
+        undefined="no failed payment says what it was for, if any failed",
         of="count",
         share=True,
     ),

@@ -13,7 +13,11 @@ _Json = dict[str, Any]
 # What a list forgets when it is deleted; the object itself can still be asked for, as a stub.
 _FORGOTTEN: Final = frozenset({"customer", "product", "price", "plan", "coupon", "invoiceitem"})
 # Objects that stand inside others and can be shown, or named, by them.
-_INSIDE: Final = ("discounts", "latest_invoice", "source", "coupon", "items", "data", "charge")
+_INSIDE: Final = (
+    *("discounts", "latest_invoice", "source", "coupon", "items", "data", "charge"),
+    *("payments",),
+)
+_OWN_PLACE: Final = frozenset({"discount", "coupon", "invoice", "charge", "invoice_payment"})
 
 
 class FakeAccount:
@@ -29,6 +33,8 @@ class FakeAccount:
         self._order: dict[tuple[str, str], int] = {}
         self._gone: dict[str, _Json] = {}
         self._lists: dict[str, list[_Json]] = {}
+        self._payments: dict[str, dict[str, _Json]] = {}
+        self._invoices: dict[str, str] = {}
         self._count = itertools.count()
         for each in objects:
             self.put(each)
@@ -58,6 +64,9 @@ class FakeAccount:
         self._shelves.setdefault(kind, {})[key] = found
         self._lists.pop(kind, None)
         self._order.setdefault((kind, key), next(self._count))
+        if kind == "invoice_payment":
+            self._payments.setdefault(found["invoice"], {})[key] = found
+            self._invoices[str(_payer(found["payment"]))] = found["invoice"]
         if kind != "event":
             for inner in _inside(found):
                 held = self._shelves.setdefault(inner["object"], {})
@@ -76,6 +85,15 @@ class FakeAccount:
         held = next((shelf[key] for shelf in shelves if key in shelf), None)
         return held or self._gone.get(key)
 
+    def whole(self, found: _Json) -> _Json:
+        """An object with what others say of it: an invoice's payments, a charge's invoice."""
+        if found.get("object") == "invoice" and not found.get("payments"):
+            paid = list(self._payments.get(str(found["id"]), {}).values())
+            return {**found, "payments": _list_of("/v1/invoice_payments", paid)}
+        if found.get("object") == "charge":
+            return {**found, "invoice": self._invoices.get(str(_payer(found)))}
+        return found
+
     def listed(self, kind: str) -> list[_Json]:
         """All objects of a kind, newest first; of one second, the one made last."""
         if kind not in self._lists:
@@ -91,6 +109,15 @@ class FakeAccount:
         return sum(len(self._shelves.get(kind, {})) for kind in kinds)
 
 
+def _payer(found: Mapping[str, Any]) -> object:
+    """The payment intent of a charge or of an invoice payment; without one, the charge."""
+    return found.get("payment_intent") or found.get("charge") or found.get("id")
+
+
+def _list_of(url: str, members: list[_Json]) -> _Json:
+    return {"object": "list", "url": url, "has_more": False, "data": members}
+
+
 def _inside(found: Mapping[str, Any]) -> Iterator[_Json]:
     """Objects that are shown inside another one and have a place of their own."""
     for name in _INSIDE:
@@ -98,7 +125,7 @@ def _inside(found: Mapping[str, Any]) -> Iterator[_Json]:
         for each in value if isinstance(value, list) else [value]:
             if not isinstance(each, dict):
                 continue
-            if each.get("object") in {"discount", "coupon", "invoice", "charge"} and "id" in each:
+            if each.get("object") in _OWN_PLACE and "id" in each:
                 yield each
             elif each.get("object") in {None, "list", "subscription_item"}:
                 yield from _inside(each)

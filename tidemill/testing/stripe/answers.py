@@ -47,6 +47,7 @@ _LISTS: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "subscription_items": ("", frozenset({"subscription"})),
     "subscription_schedules": ("subscription_schedule", _CREATED | {"customer", "scheduled"}),
     "invoices": ("invoice", _CREATED | {"status", "customer", "subscription"}),
+    "invoice_payments": ("invoice_payment", _CREATED | {"invoice", "status"}),
     "invoiceitems": ("invoiceitem", _CREATED | {"pending", "customer", "invoice"}),
     "credit_notes": ("credit_note", _CREATED | {"customer", "invoice"}),
     "charges": ("charge", _CREATED | {"customer", "payment_intent"}),
@@ -92,7 +93,16 @@ def _object(account: FakeAccount, key: str, kind: str, query: _Query, version: s
     held = _object_held(account, key, kind)
     if held.get("deleted") or kind in {"event", "v2.core.event"}:
         return held
-    return shown(held, expand_tree(list(query.get("expand[]", ()))), account.find, version)
+    tree = expand_tree(list(query.get("expand[]", ())))
+    return shown(account.whole(held), tree, _finder(account), version)
+
+
+def _finder(account: FakeAccount) -> Callable[[str], _Json | None]:
+    def find(key: str) -> _Json | None:
+        held = account.find(key)
+        return held and account.whole(held)
+
+    return find
 
 
 def _items(account: FakeAccount, path: str, query: _Query, version: str) -> _Json:
@@ -192,7 +202,8 @@ def _paged(
     if path.endswith("/events"):
         data = chosen
     else:
-        data = [shown(each, inner, account.find, version) for each in chosen]
+        find = _finder(account)
+        data = [shown(account.whole(each), inner, find, version) for each in chosen]
     return {"object": "list", "url": path, "has_more": more, "data": data}
 
 

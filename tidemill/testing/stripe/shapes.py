@@ -64,7 +64,20 @@ def expand_tree(paths: list[str]) -> _Tree:
 def shown(found: _Json, tree: _Tree, find: _Find, version: str) -> _Json:
     """An object as an API version shows it, with what was asked to be expanded."""
     new = _shown(found, tree, find)
-    return _older(new, version) if version < CLOVER else new
+    if version < CLOVER:
+        new = _older(new, version)
+    return new if version < BASIL else _without_invoices(new)
+
+
+def _without_invoices(found: _Json) -> _Json:
+    """As since basil: charges name no invoice, wherever they are shown."""
+    shown = {
+        name: _without_invoices(value) if isinstance(value, dict) else value
+        for name, value in found.items()
+    }
+    if found.get("object") == "charge":
+        shown.pop("invoice", None)
+    return shown
 
 
 def _shown(found: Mapping[str, Any], tree: _Tree, find: _Find) -> _Json:
@@ -154,7 +167,15 @@ def _old_invoice(found: _Json) -> _Json:
     found["subscription"] = details.get("subscription")
     found["paid"] = found.get("status") == "paid"
     found["total_tax_amounts"] = found.pop("total_taxes", [])
+    found["payment_intent"], found["charge"] = _old_payment(found.pop("payments", None))
     return found
+
+
+def _old_payment(payments: _Json | None) -> tuple[str | None, str | None]:
+    """The payment intent and the charge of an invoice, of which there was one in those days."""
+    for each in (payments or {}).get("data", ()):
+        return each["payment"].get("payment_intent"), each["payment"].get("charge")
+    return None, None
 
 
 def _old_line(found: _Json) -> _Json:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.stripe import data, fixture, only
+from tidemill.connectors.base import Translation
 
 ENDIVE, BASIL = "2026-10-28.endive", "2025-08-27.basil"
 
@@ -29,6 +31,7 @@ def test_a_charge_that_worked() -> None:
         "amount": 6000,
         "currency": "USD",
         "method": "card",
+        "reference": "pi_T2",
     }
 
 
@@ -81,7 +84,8 @@ def test_one_off_payments_are_not_about_subscriptions(kind: str) -> None:
 def test_a_refund_is_told_once_whatever_the_version() -> None:
     before = {"amount_refunded": 0}
     by_refund = only("refund.created", refund(), api_version=ENDIVE)
-    assert data(by_refund) == {"id": "re_T", "amount": 1500, "currency": "USD"}
+    told = {"id": "re_T", "amount": 1500, "currency": "USD", "reference": "pi_T2"}
+    assert data(by_refund) == told
     assert only("charge.refunded", charge(), api_version=ENDIVE, previous=before).ignored
 
     by_charge = only("charge.refunded", charge(), api_version=BASIL, previous=before)
@@ -120,6 +124,7 @@ def test_a_dispute_needs_to_know_whose_payment_it_was() -> None:
         "currency": "USD",
         "failure_reason": "fraudulent",
         "invoice": "in_1",
+        "reference": "pi_T2",
     }
 
 
@@ -135,3 +140,58 @@ def test_a_dispute_needs_to_know_whose_payment_it_was() -> None:
 def test_what_is_wrong(changes: dict[str, Any], path: str) -> None:
     problems = only("charge.succeeded", charge(**changes)).problems
     assert [each.path for each in problems] == [f"data.object.{path}"]
+
+
+def test_what_belongs_together_shares_the_payment_intent_or_the_charge() -> None:
+    before = {"amount_refunded": 0}
+    old = {"payment_intent": None}
+    for changes, reference in (({}, "pi_T2"), (old, "ch_T2")):
+        found = charge(**changes)
+        told = [
+            only("charge.succeeded", found),
+            only("charge.refunded", found, api_version=BASIL, previous=before),
+            only("refund.created", {**refund(), **changes}, api_version=ENDIVE),
+            only("charge.dispute.created", {**fixture("dispute"), **changes, "charge": found}),
+        ]
+        assert [data(each)["reference"] for each in told] == [reference] * 4
+
+
+# --- which invoice it was for ---------------------------------------------------------------------
+
+
+def links(translation: Translation) -> list[tuple[str, str, str]]:
+    """Id, reference and invoice of the allocations among the events."""
+    found = [msgspec.json.decode(e.data) for e in translation.events if e.type.startswith("alloc")]
+    return [(each["id"], each["reference"], each["invoice"]) for each in found]
+
+
+def test_an_invoice_payment_says_which_invoice_was_paid_by_what() -> None:
+    (found,) = fixture("invoice.new_shape")["payments"]["data"]
+    (made,) = only("invoice_payment.paid", found).events
+    assert (made.type, made.customer, made.subject) == ("allocation.recorded", "", "inpay_T2")
+    told = data(only("invoice_payment.paid", found))
+    assert told == {"id": "inpay_T2", "reference": "pi_T2", "invoice": "in_T2"}
+    by_charge = {**found, "payment": {"type": "charge", "charge": "ch_1"}}
+    assert data(only("invoice_payment.paid", by_charge))["reference"] == "ch_1"
+    assert only("invoice_payment.paid", {**found, "payment": None}).ignored
+
+
+def test_an_invoice_that_shows_its_payments_says_the_same() -> None:
+    """Whoever tells it, and however often, it is one event."""
+    invoice = fixture("invoice.new_shape")
+    (found,) = invoice["payments"]["data"]
+    (alone,) = only("invoice_payment.paid", found, livemode=True).events
+    for kind, key in (("invoice.paid", "evt_1"), ("invoice.updated", "evt_2")):
+        translation = only(kind, invoice, id=key, livemode=True)
+        assert links(translation) == [("inpay_T2", "pi_T2", "in_T2")]
+        assert translation.events[-1] == alone
+
+
+def test_an_old_invoice_names_what_paid_it() -> None:
+    """Each of its events does; that of its payment is enough."""
+    invoice = fixture("invoice.pre_basil")
+    key = f"{invoice['id']}/{invoice['payment_intent']}"
+    assert links(only("invoice.paid", invoice)) == [(key, invoice["payment_intent"], invoice["id"])]
+    assert links(only("invoice.updated", invoice)) == []
+    older = {**invoice, "payment_intent": None, "charge": "ch_1"}
+    assert links(only("invoice.paid", older)) == [(f"{invoice['id']}/ch_1", "ch_1", invoice["id"])]

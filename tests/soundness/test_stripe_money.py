@@ -1,0 +1,116 @@
+"""Which invoice money was for: in both shapes Stripe has for it, and in any order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from tests.support.stripe import subscription
+from tests.support.stripe_money import NEW, OLD, Money, seconds
+from tests.support.telling import Told
+from tidemill.models import event_log
+
+Raw = dict[str, Any]
+SHAPES = pytest.mark.parametrize("version", [NEW, OLD])
+
+
+def orders(raws: Sequence[Raw]) -> Iterator[list[Raw]]:
+    """As it happened, the other way round, and turned so that each event is the first once."""
+    for place in range(len(raws)):
+        yield [*raws[place:], *raws[:place]]
+    yield list(reversed(raws))
+
+
+def subscribed(money: Money, when: str) -> Raw:
+    started = {"start_date": seconds(when), "created": seconds(when)}
+    found = subscription(discounts=[], customer=money.customer, **started)
+    return money.event("customer.subscription.created", when, found)
+
+
+@SHAPES
+def test_t30_cohort_value_is_net_of_what_went_back(told: Told, version: str) -> None:
+    """Two invoices paid, the second refunded: the cohort has earned one, whatever comes first."""
+    money = Money(version)
+    events = [
+        subscribed(money, "2026-01-10"),
+        money.invoice("2026-01-10", 6_000, "in_1"),
+        money.charged("2026-01-10", 6_000, "in_1"),
+        *money.linked("2026-01-10", 6_000, "in_1"),
+        money.charged("2026-02-10", 6_000, "in_2"),
+        money.invoice("2026-02-10", 6_000, "in_2"),
+        *money.linked("2026-02-10", 6_000, "in_2"),
+        money.refunded("2026-02-20", 6_000, "in_2", "2026-02-10"),
+    ]
+    for order in orders(events):
+        told = told.afresh()
+        told.hear_stripe(*order)
+        (row,) = told.ask("ltv", "cohort", start="2026-01-01", end="2026-03-31").rows[:1]
+        assert row["ltv"] == 6_000, [each["id"] for each in order]
+        assert told.ask("cash", "net", start="2026-01-01", end="2026-03-31").value == 6_000
+
+
+@SHAPES
+def test_a_failed_payment_is_followed_to_its_recovery(told: Told, version: str) -> None:
+    """Of two invoices that failed one is paid at the second attempt, and one is not."""
+    money = Money(version)
+    events = [
+        subscribed(money, "2026-01-10"),
+        money.charged("2026-02-10", 6_000, "in_1", failure="card_declined"),
+        money.charged("2026-02-13", 6_000, "in_1", failure="card_declined"),
+        money.charged("2026-02-17", 6_000, "in_1"),
+        *money.linked("2026-02-10", 6_000, "in_1"),
+        money.charged("2026-02-20", 4_000, "in_2", failure="expired_card"),
+    ]
+    for order in orders(events):
+        told = told.afresh()
+        told.hear_stripe(*order)
+        (row,) = told.ask("payments", "failed", start="2026-02-01", end="2026-02-28").rows
+        assert (row["attempts"], row["failed"], row["followed"], row["recovered"]) == (3, 2, 2, 1)
+        assert (row["failed_amount"], row["recovered_amount"]) == (10_000, 6_000)
+        assert Fraction(row["recovery_rate"]) == Fraction(1, 2)
+
+
+@SHAPES
+def test_what_was_refunded_is_as_if_unpaid_by_the_knob(told: Told, version: str) -> None:
+    """A month refunded in full leaves no trace in MRR, or is a gap in it; facts kept included."""
+    money = Money(version)
+    events = [
+        subscribed(money, "2026-01-10"),
+        money.invoice("2026-02-10", 6_000, "in_1"),
+        money.charged("2026-02-10", 6_000, "in_1"),
+        money.refunded("2026-02-20", 6_000, "in_1", "2026-02-10"),
+        *money.linked("2026-02-10", 6_000, "in_1"),
+    ]
+    policy = told.books.policy.turned({"refunds": "as_if_unpaid"})
+    for order in orders(events):
+        told = Told(told.afresh().database, policy=policy)
+        told.hear_stripe(*order)
+        types = [(day, kind) for day, kind, _ in told.moved()]
+        assert types == [
+            ("2026-01-10", "new"),
+            ("2026-02-10", "churn"),
+            ("2026-03-12", "reactivation"),
+        ]
+
+
+def test_what_connects_a_payment_is_known_from_its_day_on(told: Told) -> None:
+    """The refund of an invoice is nobody's before the link was recorded, and is not restated."""
+    money = Money(NEW)
+    first = [
+        subscribed(money, "2026-01-10"),
+        money.invoice("2026-01-10", 6_000, "in_1"),
+        money.charged("2026-01-10", 6_000, "in_1"),
+        money.refunded("2026-01-20", 6_000, "in_1", "2026-01-10"),
+    ]
+    told.hear_stripe(*first)
+    span = {"start": "2026-01-01", "end": "2026-03-31"}
+    assert told.ask("ltv", "cohort", **span).rows[0]["ltv"] == 6_000
+    with told.database.connect() as connection:
+        known = connection.execute(select(func.max(event_log.c.recorded_at))).scalar_one()
+    told.hear_stripe(*money.linked("2026-01-10", 6_000, "in_1"))
+    assert told.ask("ltv", "cohort", **span).rows[0]["ltv"] == 0
+    assert told.ask("ltv", "cohort", **span, known_at=known).rows[0]["ltv"] == 6_000
