@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
-from sqlalchemy import CTE, ColumnElement, Date, FromClause, case, cast, func, select
+from sqlalchemy import CTE, select
 
+from tidemill.metrics.payment_cube import DISPUTE, PAYMENT, REFUND, payment_rows
 from tidemill.metrics.query import Query
-from tidemill.vocabulary import PaymentKind
 
 __all__ = ["cash_rows"]
 
-_BACK = (PaymentKind.REFUNDED.value, PaymentKind.DISPUTED.value)
+_MOVED: Final = (PAYMENT, REFUND, DISPUTE)
 
 
 def cash_rows(q: Query, end: date) -> CTE:
@@ -19,23 +20,14 @@ def cash_rows(q: Query, end: date) -> CTE:
 
     Shape: customer_id, day (of the policy's time zone), native_currency, amount.
     """
-    payment, identity = q.relations.payments, q.relations.identities
-    owner: ColumnElement[int] = payment.c.customer_id
-    source: FromClause = payment
-    if q.policy.identity == "merged":
-        source = payment.outerjoin(identity, identity.c.customer_id == owner)
-        owner = func.coalesce(identity.c.canonical_id, owner)
-    day = cast(func.timezone(q.policy.tz, payment.c.paid_at), Date)
-    signed = case((payment.c.kind.in_(_BACK), -payment.c.amount), else_=payment.c.amount)
-    moved = (PaymentKind.SUCCEEDED.value, *_BACK)
+    row = payment_rows(q.relations, q.policy).subquery("cash")
     return (
         select(
-            owner.label("customer_id"),
-            day.label("day"),
-            payment.c.currency.label("native_currency"),
-            signed.label("amount"),
+            row.c.customer_id,
+            row.c.day,
+            row.c.currency.label("native_currency"),
+            row.c.amount_minor.label("amount"),
         )
-        .select_from(source)
-        .where(payment.c.kind.in_(moved), day <= end)
+        .where(row.c.kind.in_(_MOVED), row.c.day <= end)
         .cte("cash_row")
     )
