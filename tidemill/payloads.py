@@ -335,11 +335,7 @@ _FAMILIES: tuple[tuple[str, type[Payload], tuple[str, ...]], ...] = (
         Invoice,
         ("created", "updated", "finalized", "paid", "voided", "uncollectible"),
     ),
-    (
-        "payment",
-        Payment,
-        ("succeeded", "failed", "refunded", "refund_failed", "disputed", "dispute_won"),
-    ),
+    ("payment", Payment, ("succeeded", "failed", "refunded", "disputed")),
     ("allocation", Allocation, ("recorded",)),
     ("fx_rate", FxRate, ("published",)),
     ("expense", Expense, ("recorded",)),

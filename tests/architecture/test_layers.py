@@ -50,7 +50,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "following",
         "inbox",
         "ingest",
-        "payers",
         "rebuilding",
         "replay",
         "reports",

@@ -182,3 +182,26 @@ def test_units_are_those_of_the_measure(told: Told) -> None:
     assert units["customers"]["value"] == ("count", None)
     assert units["mrr"]["value"] == units["mrr"]["opening"] == ("money", "USD")
     assert units["mrr"]["size"] == ("count", None)
+
+
+def test_cash_is_worth_the_rate_of_its_day_under_a_constant_rate_too(
+    new_database: NewDatabase,
+) -> None:
+    with new_database() as database:
+        told = Told(database)
+        told.hear(
+            rate("2025-01-01", "2"),
+            rate("2025-02-01", "3"),
+            subscribed("ann", "2025-01-10", currency="EUR"),
+            paid("ann", "2025-01-10", 10_000, "in_1", currency="EUR"),
+            paid("ann", "2025-02-10", 10_000, "in_2", currency="EUR"),
+        )
+        span = {"start": "2025-01-01", "end": "2025-02-28"}
+        for fx in ("period_end", "constant"):
+            cells = told.ask("retention", "cohorts", **span, measure="cash", fx=fx).rows
+            flows = told.ask("cash", "series", **span, fx=fx).rows
+            assert (
+                [row["value"] for row in cells if str(row["cohort"]) == "2025-01-01"]
+                == [row["net"] for row in flows]
+                == [20_000, 30_000]
+            )

@@ -311,10 +311,10 @@ class CostDataMissing(QueryError):
 
     code = "cost_data_missing"
 
-    def __init__(self, start: date, end: date) -> None:
-        """Name the days; both ends are included."""
+    def __init__(self, costs: str, start: date, end: date) -> None:
+        """Name the costs and the days; both ends are included."""
         super().__init__(
-            f"No costs of sales and marketing are known from {start} to {end}.",
+            f"No {costs} are known from {start} to {end}.",
             hint="Take costs in with `tidemill import csv expenses FILE --source NAME`.",
             start=start.isoformat(),
             end=end.isoformat(),

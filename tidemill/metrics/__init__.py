@@ -17,6 +17,7 @@ from tidemill.metrics.cac import Cac
 from tidemill.metrics.cash import Cash
 from tidemill.metrics.churn import Churn
 from tidemill.metrics.customers import Customers
+from tidemill.metrics.efficiency import Efficiency
 from tidemill.metrics.ltv import Ltv
 from tidemill.metrics.mrr import Mrr
 from tidemill.metrics.payments import Payments
@@ -42,6 +43,7 @@ METRICS: Final[tuple[type[Metric], ...]] = (
     Payments,
     Trials,
     Cac,
+    Efficiency,
 )
 """Every metric, in the order of the catalogue."""
 

@@ -38,6 +38,7 @@ from tidemill.policy import Policy
 from tidemill.relations import Relations
 
 __all__ = [
+    "LAST_QUARTER",
     "MONTH_START",
     "TODAY",
     "YEAR_AHEAD",
@@ -191,6 +192,10 @@ YEAR_OF_MONTHS: Final[Any] = RelativeDay(
     lambda _, end: add_months(period_start(end, "month"), -11),
 )
 
+LAST_QUARTER: Final[Any] = RelativeDay(
+    "the last day of the latest quarter that is over",
+    lambda today, _: period_start(today, "quarter") - timedelta(days=1),
+)
 YEAR_AHEAD: Final[Any] = RelativeDay(
     "the last day of the month eleven months from now",
     lambda today, _: add_months(period_start(today, "month"), 12) - timedelta(days=1),

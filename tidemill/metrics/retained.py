@@ -147,6 +147,11 @@ class Retained:
         moved = self._all_moved
         return Rate(_total(moved, *MovementType), literal(1), (moved,))
 
+    def growth(self) -> Rate:
+        """The sum of all movements over MRR at the opening; what exchange rates did is neither."""
+        opening, moved = self._opening, self._all_moved
+        return Rate(_total(moved, *MovementType), opening.of("opening"), (opening, moved))
+
     def churn(self, kind: Literal["logo", "gross_mrr", "net_mrr"]) -> Rate:
         """What was lost of what there was, in each window itself: customers or MRR."""
         if kind == "logo":

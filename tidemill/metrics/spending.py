@@ -1,4 +1,4 @@
-"""What was spent on winning customers, window by window, in base currency at each day's rate.
+"""What was spent, window by window, in base currency at each day's rate.
 
 Costs belong to nobody's books: they are cut by no dimension and no segment.
 """
@@ -33,19 +33,31 @@ from tidemill.metrics.windows import Part, Windows
 from tidemill.periods import add_months
 from tidemill.vocabulary import ExpenseCategory
 
-__all__ = ["FULLY_LOADED", "PROGRAMME", "Spending"]
+__all__ = ["ALL_COSTS", "DELIVERY", "FULLY_LOADED", "PROGRAMME", "Spending"]
 
-FULLY_LOADED: Final = "fully_loaded"
 PROGRAMME: Final = "programme"
+"""Advertising, events, sponsorship: what is spent on winning customers but for people and tools."""
+FULLY_LOADED: Final = "fully_loaded"
+"""All of sales and marketing: neither the cost of delivering the service nor anything else."""
+DELIVERY: Final = "delivery"
+"""What it costs to deliver the service."""
+ALL_COSTS: Final = "all_costs"
+"""Every cost that was recorded."""
 
-_SCOPES: Final[Mapping[str, tuple[str, ...]]] = {
-    PROGRAMME: (ExpenseCategory.PROGRAM.value,),
-    # All of sales and marketing: neither the cost of delivering the service nor anything else.
+_SCOPES: Final[Mapping[str, tuple[ExpenseCategory, ...]]] = {
+    PROGRAMME: (ExpenseCategory.PROGRAM,),
     FULLY_LOADED: tuple(
-        each.value
+        each
         for each in ExpenseCategory
         if each not in (ExpenseCategory.COGS, ExpenseCategory.OTHER)
     ),
+    DELIVERY: (ExpenseCategory.COGS,),
+    ALL_COSTS: tuple(ExpenseCategory),
+}
+_SAID: Final = {
+    FULLY_LOADED: "costs of sales and marketing",
+    DELIVERY: "costs of delivering the service (cogs)",
+    ALL_COSTS: "costs",
 }
 _DAY: Final = timedelta(days=1)
 _DATES: Final = ARRAY(Date)
@@ -53,14 +65,16 @@ _DATES: Final = ARRAY(Date)
 
 @dataclass(frozen=True)
 class Spending:
-    """The costs of sales and marketing for the windows of a query.
+    """The costs of a query's windows.
 
-    lag: by how many months spend comes before the window it is counted in.
+    lag:    by how many months spend comes before the window it is counted in.
+    among:  the costs looked at; a window's spend is known when one of them is.
     """
 
     q: Query
     windows: Windows
-    lag: int
+    lag: int = 0
+    among: str = FULLY_LOADED
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -72,12 +86,12 @@ class Spending:
 
     @cached_property
     def part(self) -> Part:
-        """Spend by window: place, a column a scope (exact minor units), costs (how many there are).
+        """Spend by window: place, a column a scope (exact minor units).
 
-        A window has a row when any cost of sales and marketing is known for it.
+        A window has a row when any of the costs looked at is known for it.
         """
         cost, place, spent_in = self.q.relations.expenses.alias("cost"), *self._spans
-        wanted = and_(spent_in(cost.c.day), cost.c.category.in_(_SCOPES[FULLY_LOADED]))
+        wanted = and_(spent_in(cost.c.day), cost.c.category.in_(_SCOPES[self.among]))
         placed = (
             select(
                 place.c.place,
@@ -87,10 +101,10 @@ class Spending:
                 cost.c.amount,
             )
             .join_from(cost, place, wanted)
-            .cte("placed_cost")
+            .cte(f"{self.among}_placed_cost")
         )
         rate = rates_by_day(
-            self.q.rates_of_days, placed, ("native_currency", "spent_on"), "cost_rate"
+            self.q.rates_of_days, placed, ("native_currency", "spent_on"), f"{self.among}_cost_rate"
         )
         on_day = and_(rate.c.currency == placed.c.native_currency, rate.c.day == placed.c.spent_on)
         priced = placed.outerjoin(rate, on_day)
@@ -107,7 +121,7 @@ class Spending:
             )
             .select_from(priced)
             .group_by(placed.c.place)
-            .cte("spending")
+            .cte(f"{self.among}_spending")
         )
         lacking = (
             select(placed.c.native_currency, placed.c.spent_on)
@@ -131,7 +145,7 @@ class Spending:
 
         def check(rows: list[dict[str, Any]]) -> None:
             if all(row[name] is None for row in rows):
-                raise CostDataMissing(first, last)
+                raise CostDataMissing(_SAID[self.among], first, last)
 
         return check
 
@@ -156,7 +170,7 @@ class Spending:
                 column("first", Date),
                 column("after", Date),
                 with_ordinality="place",
-                name="spend_span",
+                name=f"{self.among}_spend_span",
             )
             .render_derived()
         )

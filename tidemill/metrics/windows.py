@@ -53,7 +53,7 @@ class Windows:
     rolling: bool
     #: Windows beside those of the periods, as eve and last day, for rates that look elsewhere.
     further: tuple[tuple[date, date], ...] = ()
-    #: What to say where there are any.
+    #: What to say where there are any that one would not expect.
     further_said: str = ""
 
     @classmethod
@@ -92,7 +92,7 @@ class Windows:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Says so where the days looked at are not the ones that were asked for."""
-        return (*self._rolled, *([self.further_said] if self.further else []))
+        return (*self._rolled, *([self.further_said] if self.further and self.further_said else []))
 
     @property
     def _rolled(self) -> tuple[str, ...]:

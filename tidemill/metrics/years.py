@@ -1,4 +1,4 @@
-"""The twelve months that net revenue retention may look at: the knob `nrr_window`."""
+"""Twelve months to a day, and those that net revenue retention may look at (`nrr_window`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tidemill.metrics.calendar import Calendar
 from tidemill.periods import add_months
 from tidemill.policy import Policy
 
-__all__ = ["months_to", "nrr_windows"]
+__all__ = ["months_to", "nrr_windows", "year_to"]
 
 _DAY: Final = timedelta(days=1)
 _YEAR: Final = 12
@@ -32,6 +32,15 @@ def nrr_windows(calendar: Calendar, policy: Policy) -> tuple[tuple[date, date], 
 def months_to(end: date) -> tuple[tuple[date, date], ...]:
     """The twelve months that end with a day, the first one first."""
     return tuple((_back(end, months), _back(end, months - 1)) for months in range(_YEAR, 0, -1))
+
+
+def year_to(end: date) -> date:
+    """The first day of the twelve months that end with a day.
+
+    >>> year_to(date(2025, 6, 30))
+    datetime.date(2024, 7, 1)
+    """
+    return _back(end, _YEAR) + _DAY
 
 
 def _back(day: date, months: int) -> date:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tidemill.ledger import Measure
+from tidemill.metrics.annual import ARR_BASES, annual_measure, times_a_year
 from tidemill.metrics.base import (
     TODAY,
     YEAR_OF_MONTHS,
@@ -24,13 +23,11 @@ from tidemill.policy import Policy
 
 __all__ = ["Arr"]
 
-_MONTHS: Final = 12
-
 
 @metric(
     "arr",
     title="Annual recurring revenue",
-    knobs={"arr_basis": ("mrr_x12", "contract_value", "contract_days")},
+    knobs={"arr_basis": ARR_BASES},
 )
 class Arr(Metric):
     """What all counted subscriptions are worth a year: twelve times MRR."""
@@ -41,7 +38,7 @@ class Arr(Metric):
     @classmethod
     def ledger_measure(cls, policy: Policy) -> Measure:
         """Under the contract bases the ledger itself measures a year's value."""
-        return "mrr" if policy.arr_basis == "mrr_x12" else policy.arr_basis
+        return annual_measure(policy)
 
     @question(money("arr", "ARR at the close of the day."), default=True)
     def current(self, q: Query, at: Day = TODAY) -> Table:
@@ -50,7 +47,7 @@ class Arr(Metric):
         Args:
             at: the day; a later one than today gives what is committed so far.
         """
-        return money_at(q, at, "arr", times=_times(q))
+        return money_at(q, at, "arr", times=times_a_year(q))
 
     @question(day("period"), money("arr", "ARR at the period's close."))
     def series(
@@ -63,9 +60,4 @@ class Arr(Metric):
             end: the last day of the range, included.
             grain: how long a period is.
         """
-        return money_by_period(q, start, end, grain, "arr", times=_times(q))
-
-
-def _times(q: Query) -> int:
-    """Twelve times MRR, unless the base rows are of a year already."""
-    return _MONTHS if q.policy.arr_basis == "mrr_x12" else 1
+        return money_by_period(q, start, end, grain, "arr", times=times_a_year(q))

@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlalchemy import Numeric, cast, literal
 
-from tidemill.errors import InvalidQuery
 from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
@@ -28,9 +27,9 @@ from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained
+from tidemill.metrics.shares import share_of
 from tidemill.metrics.spending import FULLY_LOADED, PROGRAMME, Spending
 from tidemill.metrics.windows import Rate, Windows, rate_table
-from tidemill.problems import Issue
 
 __all__ = ["Cac"]
 
@@ -107,7 +106,7 @@ class Cac(Metric):
             margin: the gross margin as a share of revenue, such as 0.8; 1 counts all revenue.
         """
         calendar = Calendar.of(start, end, None, q.policy.tz)
-        return _payback(q, calendar, _share("margin", margin))
+        return _payback(q, calendar, share_of("margin", margin, "positive"))
 
 
 def _costs(q: Query, calendar: Calendar) -> Table:
@@ -140,18 +139,3 @@ def _payback(q: Query, calendar: Calendar, margin: Decimal) -> Table:
     earned = Rate(spending.of(q.policy.cac_scope), sale.top * share, (spending.part, *sale.parts))
     table = rate_table(q, windows, [("payback_months", earned)], warnings=spending.warnings)
     return replace(table, checks=(spending.known("payback_months_numerator"),))
-
-
-def _share(name: str, written: str) -> Decimal:
-    """A share above 0 and up to 1 as written.
-
-    Raises: InvalidQuery.
-    """
-    try:
-        share = Decimal(written)
-    except ArithmeticError:
-        share = Decimal("NaN")
-    if share.is_nan() or not 0 < share <= 1:
-        problem = f"{written!r} is not a share above 0 and up to 1"
-        raise InvalidQuery([Issue(name, problem, "Write a share such as 0.8.")])
-    return share

@@ -25,6 +25,7 @@ from tidemill.metrics.listing import listed
 from tidemill.metrics.payment_cube import (
     DISPUTE,
     FEE,
+    NET_CASH,
     PAYMENT,
     PAYMENTS,
     REFUND,
@@ -43,7 +44,7 @@ _COLUMNS: Final = (
     money("fees", "What the payment provider kept, as far as it says; negative."),
 )
 _AMOUNTS: Final = {
-    "net": (PAYMENT, REFUND, DISPUTE),
+    "net": NET_CASH,
     "payments": (PAYMENT,),
     "refunds": (REFUND,),
     "disputes": (DISPUTE,),

@@ -25,9 +25,10 @@ from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.ltv.cohort import cohort_value
 from tidemill.metrics.ltv.contractual import Assumptions, contractual_table
 from tidemill.metrics.ltv.sbg import CHURNS_MIN
-from tidemill.metrics.ltv.simple import ChurnKind, margin_of, share_of, simple_table
+from tidemill.metrics.ltv.simple import ChurnKind, margin_of, simple_table
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
+from tidemill.metrics.shares import share_of
 from tidemill.metrics.windows import Windows
 from tidemill.periods import add_months, period_start
 

@@ -36,10 +36,11 @@ from tidemill.metrics.base import Behind, Table
 from tidemill.metrics.paying import Paying
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained
+from tidemill.metrics.shares import share_of
 from tidemill.metrics.windows import Part, Rate, Windows, whole_value, window_table
 from tidemill.periods import add_months, period_start
 
-__all__ = ["ChurnKind", "margin_of", "share_of", "simple_table"]
+__all__ = ["ChurnKind", "margin_of", "simple_table"]
 
 ChurnKind = Literal["logo", "gross_mrr", "net_mrr"]
 """Which churn a lifetime is made of: of customers, of MRR, or of MRR less growth."""
@@ -86,21 +87,6 @@ def margin_of(q: Query, margin: str) -> Decimal:
         problem = "is required: ltv_numerator = arpa_x_margin, and costs are not known"
         raise InvalidQuery([Issue("margin", problem, hint)])
     return share_of("margin", margin)
-
-
-def share_of(name: str, written: str) -> Decimal:
-    """A share between 0 and 1 as written.
-
-    Raises: InvalidQuery.
-    """
-    try:
-        share = Decimal(written)
-    except ArithmeticError:
-        share = Decimal("NaN")
-    if share.is_nan() or not 0 <= share <= 1:
-        problem = f"{written!r} is not a share of 1"
-        raise InvalidQuery([Issue(name, problem, "Write a share such as 0.8.")])
-    return share
 
 
 @dataclass(frozen=True)

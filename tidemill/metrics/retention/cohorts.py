@@ -32,10 +32,10 @@ from tidemill.errors import InvalidQuery, Issue
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import Behind, Column, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.cash_flow import cash_rows
 from tidemill.metrics.presence import Presence
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day
-from tidemill.metrics.retention.cash import cash_rows
 from tidemill.metrics.retention.membership import members
 from tidemill.metrics.windows import Windows
 from tidemill.vocabulary import MovementType
@@ -230,7 +230,7 @@ class Cohorts:
             .select_from(source)
             .cte("cohort_level")
         )
-        cells, need = self.valued(level, "closes_on", "offset", "cohort_level")
+        cells, need = self.valued(level, "closes_on", "offset", q.rates)
         began = (
             select(
                 *q.group_columns(moved),
@@ -243,7 +243,7 @@ class Cohorts:
             .group_by(*q.group_columns(moved), moved.c.cohort, moved.c.won_currency, moved.c.day)
             .cte("cohort_new")
         )
-        opening, lacking = self.valued(began, "day", None, "cohort_new")
+        opening, lacking = self.valued(began, "day", None, q.rates)
         return self._with_opening(cells, opening, "value"), (need, lacking)
 
     def _moved(self) -> CTE:
@@ -348,7 +348,7 @@ class Cohorts:
             .group_by(*keys, paid.c.native_currency)
             .cte("cohort_payment")
         )
-        by_period, need = self.valued(flow, "day", "key", "cohort_payment")
+        by_period, need = self.valued(flow, "day", "key", q.rates_of_days)
         size = self.sizes
         line = select(*q.group_columns(size), size.c.cohort).subquery("line")
         period = self._period
@@ -368,10 +368,15 @@ class Cohorts:
         opening = first.where(cells.c.offset == 0).cte("cash_opening")
         return self._with_opening(cells, opening, "value"), (need,)
 
-    def valued(self, rows: CTE, day: str, along: str | None, name: str) -> tuple[CTE, RateNeed]:
-        """Native amounts in base currency: group columns, cohort, `along`, value."""
-        q = self.q
-        rate = rates_by_day(q.rates, rows, ("native_currency", day), f"{name}_rate")
+    def valued(
+        self, rows: CTE, day: str, along: str | None, rates: FromClause
+    ) -> tuple[CTE, RateNeed]:
+        """Native amounts in base currency: group columns, cohort, `along`, value.
+
+        rates: those of the policy for what levels are worth, of the days for money that moved.
+        """
+        q, name = self.q, rows.name
+        rate = rates_by_day(rates, rows, ("native_currency", day), f"{name}_rate")
         same = and_(rate.c.currency == rows.c.native_currency, rate.c.day == rows.c[day])
         source = rows.outerjoin(rate, same)
         known = or_(rows.c.amount == 0, rate.c.factor.is_not(None))

@@ -1,0 +1,59 @@
+"""Net cash flow beside other figures: payments, refunds and disputes as `payment_cube` tells them.
+
+Money that moved on a day is worth the rate of that day, also under ``fx = constant``.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sqlalchemy import CTE, and_, func, select
+
+from tidemill.metrics.base import RateNeed
+from tidemill.metrics.payment_cube import NET_CASH, payment_rows
+from tidemill.metrics.query import Query
+from tidemill.metrics.rates import rates_by_day, whole_sum
+from tidemill.metrics.windows import Part, Windows
+
+__all__ = ["cash_rows", "net_cash"]
+
+
+def cash_rows(q: Query, end: date) -> CTE:
+    """What moved up to a day, signed, in whose books it is.
+
+    Shape: customer_id, day (of the policy's time zone), native_currency, amount.
+    """
+    row = payment_rows(q.relations, q.policy).subquery("cash_payment")
+    return (
+        select(
+            row.c.customer_id,
+            row.c.day,
+            row.c.currency.label("native_currency"),
+            row.c.amount_minor.label("amount"),
+        )
+        .where(row.c.kind.in_(NET_CASH), row.c.day <= end)
+        .cte("cash_row")
+    )
+
+
+def net_cash(q: Query, windows: Windows) -> Part:
+    """Net cash flow of every window, of all customers: place, net (base currency)."""
+    row, day = cash_rows(q, windows.end), windows.days
+    daily = (
+        select(row.c.day, row.c.native_currency, func.sum(row.c.amount).label("amount"))
+        .where(windows.within(row.c.day))
+        .group_by(row.c.day, row.c.native_currency)
+        .cte("cash_day")
+    )
+    rate = rates_by_day(q.rates_of_days, daily, ("native_currency", "day"), "cash_rate")
+    on_day = and_(rate.c.currency == daily.c.native_currency, rate.c.day == daily.c.day)
+    priced = daily.outerjoin(rate, on_day)
+    rows = (
+        select(day.c.place, whole_sum(daily.c.amount, rate.c.factor).label("net"))
+        .select_from(priced.join(day, day.c.day == daily.c.day))
+        .group_by(day.c.place)
+        .cte("net_cash")
+    )
+    lacking = select(daily.c.native_currency, daily.c.day).select_from(priced)
+    lost = lacking.where(daily.c.amount != 0, rate.c.factor.is_(None)).distinct()
+    return Part(rows, (RateNeed(lost),))
