@@ -75,19 +75,18 @@ def _row(headline: Headline) -> tuple[str, ...]:
     def text(value: Decimal | int | None) -> str:
         return shown(column, {"value": value})
 
-    now = (text(headline.value) or _UNDEFINED) + ("" if headline.complete else "*")
+    def change(change: Decimal | int | None, before: Decimal | int | None) -> tuple[str, str]:
+        """In the unit itself and in percent; a share's in points, as percent of percent mislead."""
+        if column.share:
+            return ("" if change is None else f"{100 * change:+.2f} pp"), ""
+        rate = change_rate(change, before)
+        return text(change), "" if rate is None else f"{100 * rate:+.1f} %"
+
     return (
         label,
-        now,
+        (text(headline.value) or _UNDEFINED) + ("" if headline.complete else "*"),
         text(headline.previous),
-        text(headline.change),
-        _rate(headline.change, headline.previous),
+        *change(headline.change, headline.previous),
         text(headline.year_ago),
-        text(headline.year_change),
-        _rate(headline.year_change, headline.year_ago),
+        *change(headline.year_change, headline.year_ago),
     )
-
-
-def _rate(change: Decimal | int | None, before: Decimal | int | None) -> str:
-    rate = change_rate(change, before)
-    return "" if rate is None else f"{100 * rate:+.1f} %"
