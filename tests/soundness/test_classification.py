@@ -254,3 +254,19 @@ def test_what_is_rounded_to_nothing_is_nothing_by_item(told: Told) -> None:
         policy = {"rounding": "subscription", "netting": netting}
         assert told.moved(**policy) == []
         assert told.ask("mrr", "movements", **span, **policy).rows == ()
+
+
+@pytest.mark.parametrize("netting", ["window:60", "month"])
+def test_a_free_subscription_beside_a_paid_one_moves_nothing(told: Told, netting: str) -> None:
+    """Who is worth something is there anyway: it neither keeps a window open nor dates a month."""
+    told.hear(
+        subscribed("ann", "2025-01-10T12:00:00Z"),
+        subscribed("ann", "2025-01-10T12:40:00Z", 0, id="sub_free"),
+        subscribed("ann", "2025-01-10T13:20:00Z", 2_000, id="sub_2"),
+        subscribed("ann", "2025-01-31", 0, id="sub_free_2"),
+    )
+    found = told.moved(netting=netting, free_plans="after_paid")
+    if netting == "month":
+        assert found == [("2025-01-10", "new", 12_000)]
+    else:
+        assert found == [("2025-01-10", "new", 10_000), ("2025-01-10", "expansion", 2_000)]

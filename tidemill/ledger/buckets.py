@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Date, DateTime, and_, case, cast, false, func, not_, or_, select
+from sqlalchemy import Date, DateTime, and_, case, cast, false, func, not_, or_, select, true
 
 from tidemill.knobs import parameter
 from tidemill.ledger.activity import balanced, keeps_free, with_first_payment
@@ -63,14 +63,39 @@ def _moves_itself(changes: FromClause) -> ColumnElement[bool]:
 def bucketed(moving: FromClause, policy: Policy) -> FromClause:
     """The changes that move, with their bucket, by which those of a unit are ordered.
 
-    A movement is dated at the last change of its bucket.
+    A movement is dated at the last change of its bucket that turns its unit.
     """
-    netted = _netted(moving, policy)
+    netted = _netted(_with_turns(moving, policy), policy)
     if policy.netting in ("day", "none"):
         return netted
     columns = [column for column in netted.c if column.name != "day"]
-    last = func.max(netted.c.day).over(partition_by=(netted.c.unit, netted.c.bucket))
-    return select(*columns, last.label("day")).subquery("bucketed")
+    turning_day = case((netted.c.turns, netted.c.day))
+    whole = (netted.c.unit, netted.c.bucket)
+    last = func.max(turning_day).over(partition_by=whole)
+    # Nothing turns a unit of which only its customer's activity hangs, under movement_level.
+    day = func.coalesce(last, func.max(netted.c.day).over(partition_by=whole))
+    return select(*columns, day.label("day")).subquery("bucketed")
+
+
+def _with_turns(moving: FromClause, policy: Policy) -> FromClause:
+    """The changes with `turns`: is their unit worth another amount after the instant, or there?
+
+    One that is worth something is there whatever else keeps it: a free subscription more or less
+    changes nothing then, and neither dates a movement nor keeps a window open.
+    """
+    if policy.netting in ("day", "none") or not keeps_free(policy):
+        return select(moving, true().label("turns")).subquery("turning")
+    net = func.sum(moving.c.amount_minor).over(
+        partition_by=(moving.c.unit, moving.c.occurred_at, moving.c.currency)
+    )
+    worth = select(moving, (net != 0).label("is_worth_more")).subquery("worth")
+    states = balanced(worth, "unit", "occurred_at", policy)
+    revalued = func.bool_or(states.c.is_worth_more).over(
+        partition_by=(states.c.unit, states.c.occurred_at)
+    )
+    turns = or_(revalued, states.c.was_active != states.c.is_active)
+    columns = [states.c[column.name] for column in moving.c]
+    return select(*columns, turns.label("turns")).subquery("turning")
 
 
 def month_of(day: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -84,13 +109,16 @@ def month_of(day: ColumnElement[Any]) -> ColumnElement[Any]:
 def _netted(changes: FromClause, policy: Policy) -> FromClause:
     """`netting`: day and month by the calendar, none by the instant, window:N by the gaps.
 
-    A window goes on for as long as each change comes within N minutes of the one before it.
+    A window goes on for as long as each change that turns its unit comes within N minutes of the
+    one before it.
     """
     word, minutes = parameter(policy.netting)
     if word == "window":
-        gap = changes.c.occurred_at - func.lag(changes.c.occurred_at).over(
-            partition_by=changes.c.unit, order_by=changes.c.occurred_at
+        turned_at = case((changes.c.turns, changes.c.occurred_at))
+        before = func.max(turned_at).over(
+            partition_by=changes.c.unit, order_by=changes.c.occurred_at, rows=(None, -1)
         )
+        gap = turned_at - before
         is_late = gap > func.make_interval(0, 0, 0, 0, 0, minutes)
         marked = select(changes, is_late.label("opens")).subquery("marked")
         bucket = (

@@ -83,7 +83,7 @@ def _with_customers(states: FromClause, policy: Policy) -> CTE:
             states.c.was_active.label("customer_was"),
             states.c.is_active.label("customer_is"),
             states.c.bucket.label("customer_bucket"),
-            or_(states.c.was_active, states.c.is_active).label("is_told"),
+            and_(states.c.turns, or_(states.c.was_active, states.c.is_active)).label("is_told"),
         ).cte("unit_change")
     of_unit = ("was_active", "is_active", "present_before")
     kept = [column.name for column in states.c if column.name not in of_unit]
@@ -106,7 +106,9 @@ def _with_customers(states: FromClause, policy: Policy) -> CTE:
         both.c.was_active.label("customer_was"),
         both.c.is_active.label("customer_is"),
         both.c.occurred_at.label("customer_bucket"),
-        or_(both.c.unit_was, both.c.unit_is, both.c.came_or_went).label("is_told"),
+        or_(and_(both.c.turns, or_(both.c.unit_was, both.c.unit_is)), both.c.came_or_went).label(
+            "is_told"
+        ),
     ).cte("unit_change")
 
 
@@ -120,7 +122,7 @@ def _outside_empty(still: CTE, units: CTE) -> FromClause:
     at = units.c.occurred_at
     empty = (
         select(units.c.unit, func.min(at).label("begins_at"), func.max(at).label("ends_at"))
-        .where(not_(units.c.is_told))
+        .where(not_(units.c.is_told), units.c.turns)
         .group_by(units.c.unit, units.c.bucket)
         .cte("empty_bucket")
     )
