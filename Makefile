@@ -51,7 +51,7 @@ test: $(VENV)/.dev ## The tests, without the slow ones (ARGS="tests/unit -k mone
 
 .PHONY: test-all
 test-all: $(VENV)/.dev ## Every test
-	$(BIN)/pytest -q $(PARALLEL) $(ARGS)
+	TIDEMILL_TEST_ALL=1 $(BIN)/pytest -q $(PARALLEL) $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Timings on generated data (ARGS="--customers 2000"), saved in benchmarks/results/
@@ -96,8 +96,9 @@ clean: ## Remove the environment, caches and builds (never your data)
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url
 
-# As many test processes as there are processors, when there is more than one.
-PARALLEL ?= -n auto
+# As many test processes as there are processors, when there is more than one. The tests of a file
+# stay together: they share what is dear to make, and the examples of a page build on one another.
+PARALLEL ?= -n auto --dist loadfile
 
 # The first Python that is new enough; a shim may be on PATH without the version behind it.
 FIND_PYTHON = for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \

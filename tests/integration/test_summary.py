@@ -14,6 +14,7 @@ from sqlalchemy import event
 from tests.conftest import NewDatabase
 from tests.support.asking import asked_of
 from tests.support.books import random_book
+from tests.support.weight import first
 from tidemill.engine import MetricsEngine
 from tidemill.engine.summary import HEADLINES
 from tidemill.policy import Policy
@@ -30,13 +31,16 @@ def engine(new_database: NewDatabase) -> Iterator[MetricsEngine]:
 
 @pytest.mark.parametrize(
     "policy",
-    [
-        Policy.of(),
-        Policy.of("baremetrics"),
-        Policy.of("chartmogul"),
-        Policy.of("smsb"),
-        Policy.of("default", {"nrr_window": "12m_cohort"}),
-    ],
+    first(
+        2,
+        (
+            Policy.of(),
+            Policy.of("smsb"),
+            Policy.of("baremetrics"),
+            Policy.of("chartmogul"),
+            Policy.of("default", {"nrr_window": "12m_cohort"}),
+        ),
+    ),
     ids=lambda policy: f"{policy.preset} {policy.nrr_window}",
 )
 def test_each_headline_is_what_its_metric_answers(engine: MetricsEngine, policy: Policy) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tests.conftest import NewDatabase
 from tests.support.happenings import at
 from tests.support.tables import exact_tables, named_tables
+from tests.support.weight import examples
 from tidemill import models
 from tidemill.attribute_rows import readings
 from tidemill.bus import PostgresBus
@@ -30,7 +31,7 @@ from tidemill.state import Books
 from tidemill.worker import drain
 
 _FEW = settings(
-    max_examples=8,
+    max_examples=examples(6),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

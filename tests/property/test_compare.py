@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.asking import asked_of
 from tests.support.books import LAST_DAY, random_book
+from tests.support.weight import first
 from tidemill.database import Database
 from tidemill.engine import MetricsEngine
 from tidemill.engine.compare import turns
@@ -35,13 +36,8 @@ QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
-# A comparison asks dozens of questions: two books each time, more of them in `make test-all`.
-_SLOW = pytest.mark.slow
-SEEDS = (
-    21,
-    22,
-    *(pytest.param(seed, marks=_SLOW) for seed in (23, 24, 25, 26, 27, 28, 29, 30)),
-)
+# A comparison asks dozens of questions.
+SEEDS = first(1, range(21, 31))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -21,6 +21,7 @@ from tests.conftest import NewDatabase
 from tests.support.books import books
 from tests.support.emptied import emptied
 from tests.support.ledger import derived_rows, keep_books
+from tests.support.weight import examples
 from tidemill import models
 from tidemill.database import Database
 from tidemill.policy import Policy
@@ -64,7 +65,7 @@ def _rows(database: Database, policy: Policy, known_at: datetime | None) -> Coun
         )  # fmt: skip
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(8))
 @given(book=known_books())
 def test_what_was_known_is_what_was_answered(
     both: tuple[Database, Database], book: tuple[list[dict[str, Any]], datetime]

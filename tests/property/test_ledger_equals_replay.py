@@ -23,6 +23,7 @@ from tests.support.cases import customer_label, preset_policy
 from tests.support.ledger import Row, derived_rows, keep_books
 from tests.support.replay import Replay, replay
 from tests.support.replay_book import read_book
+from tests.support.weight import examples
 from tidemill import models
 from tidemill.database import Database
 from tidemill.policy import Policy
@@ -133,19 +134,19 @@ COMMON = settings(
 )
 
 
-@settings(COMMON, max_examples=60)
+@settings(COMMON, max_examples=examples(60))
 @given(events=books())
 def test_every_preset(shared: Database, events: list[dict[str, Any]]) -> None:
     _check(shared, events, PRESETS)
 
 
-@settings(COMMON, max_examples=30)
+@settings(COMMON, max_examples=examples(30))
 @given(events=books())
 def test_every_knob(shared: Database, events: list[dict[str, Any]]) -> None:
     _check(shared, events, TURNED)
 
 
-@settings(COMMON, max_examples=40)
+@settings(COMMON, max_examples=examples(20))
 @given(events=books())
 def test_every_movement_has_a_cause(shared: Database, events: list[dict[str, Any]]) -> None:
     """I20: each row names the event of the log behind it, or whose timer it was."""

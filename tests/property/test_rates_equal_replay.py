@@ -25,6 +25,7 @@ from tests.support.ledger import BASE, keep_books
 from tests.support.replay import Replay, replay
 from tests.support.replay_book import read_book
 from tests.support.replay_ratios import Ratio
+from tests.support.weight import examples
 from tidemill.database import Database
 from tidemill.ledger import derive
 from tidemill.metrics.binding import Bound
@@ -124,7 +125,7 @@ def _firsts(month: date) -> list[date]:
     return [date(place // 12, place % 12 + 1, 1) for place in places]
 
 
-@settings(COMMON, max_examples=15)
+@settings(COMMON, max_examples=examples(12))
 @given(events=books())
 def test_net_revenue_retention_over_a_year(shared: Database, events: list[dict[str, Any]]) -> None:
     keep_books(emptied(shared), events)
@@ -176,13 +177,13 @@ def _check(database: Database, events: list[dict[str, Any]], policies: list[str]
         assert not _differences(rows, judge), text
 
 
-@settings(COMMON, max_examples=25)
+@settings(COMMON, max_examples=examples(20))
 @given(events=books())
 def test_every_preset(shared: Database, events: list[dict[str, Any]]) -> None:
     _check(shared, events, PRESETS)
 
 
-@settings(COMMON, max_examples=15)
+@settings(COMMON, max_examples=examples(12))
 @given(events=books())
 def test_every_knob_of_rates(shared: Database, events: list[dict[str, Any]]) -> None:
     _check(shared, events, TURNED)

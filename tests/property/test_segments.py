@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.conftest import NewDatabase
 from tests.support.asking import asked_of
 from tests.support.books import FIRST_DAY, random_book
+from tests.support.weight import examples
 from tidemill.engine import Tidemill
 from tidemill.metrics.spec import QuerySpec
 from tidemill.policy import Policy
@@ -122,7 +123,7 @@ def book(new_database: NewDatabase) -> Iterator[Book]:
 
 
 @settings(
-    max_examples=6,
+    max_examples=examples(3),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -156,7 +157,7 @@ def test_a_segment_and_its_complement_are_everybody(
 
 
 @settings(
-    max_examples=10,
+    max_examples=examples(8),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -17,6 +17,7 @@ from tests.conftest import NewDatabase
 from tests.support.stripe import event, fixture, subscription
 from tests.support.tables import named_tables
 from tests.support.webhooks import arrive, settle
+from tests.support.weight import examples
 from tidemill.bookkeeping import FACTS
 from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.connector import Stripe
@@ -132,7 +133,7 @@ def undisturbed(new_database: NewDatabase) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("name", STORIES)
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=8, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(6), phases=[Phase.explicit, Phase.generate])
 def test_any_order_copies_and_portions(
     new_database: NewDatabase,
     undisturbed: dict[str, list[tuple[Any, ...]]],

@@ -31,6 +31,7 @@ LAST_DAY: Final = date(2025, 9, 30)
 """Subscriptions begin well before this day; timers and late recording may reach beyond it."""
 
 _RATES_FROM: Final = date(2024, 12, 1)
+_LONG_BEFORE: Final = date(2023, 6, 1)
 # Several decimals, so that changes in two currencies do not cancel out to the cent.
 _RATES: Final = {"EUR": ("1.{:04d}7", 500, 2000), "JPY": ("0.006{:04d}3", 100, 1500)}
 
@@ -73,11 +74,14 @@ def _book(choices: Choices, customers: int, size: Size) -> list[dict[str, Any]]:
 
 
 def _publish_rates(log: Log, currency: str) -> None:
-    """A rate every week or every day, that moves up and down without anybody drawing it."""
+    """A rate every week or every day, that moves up and down without anybody drawing it.
+
+    And one of long before, because a yearly period may have begun before the book does.
+    """
     form, low, high = _RATES[currency]
     step, seed = log.choices.pick((7, 7, 1)), log.choices.integer(0, 9999)
-    for place in range((LAST_DAY - _RATES_FROM).days // step + 1):
-        day = _RATES_FROM + timedelta(days=place * step)
+    days = range(0, (LAST_DAY - _RATES_FROM).days + 1, step)
+    for place, day in enumerate((_LONG_BEFORE, *(_RATES_FROM + timedelta(days) for days in days))):
         rate = form.format(low + (seed + place * 7919) % (high - low))
         at = written(datetime.combine(day, datetime.min.time()))
         log.events.append(
