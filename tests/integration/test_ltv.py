@@ -22,7 +22,7 @@ from tests.support.ledger import keep_books
 from tests.support.telling import Told, invoiced, paid, rate, subscribed
 from tidemill.database import Database
 from tidemill.engine import MetricsEngine
-from tidemill.errors import InvalidQuery, MissingRate
+from tidemill.errors import CostDataMissing, InvalidQuery, MissingRate
 from tidemill.metrics.ltv.sbg import CHURNS_MIN, Fit, fit
 from tidemill.policy import Policy
 
@@ -70,7 +70,7 @@ def test_f01_simple_and_with_margin(shared: Database) -> None:
     assert ltv(engine, margin="0.8") == wanted
     with_margin = "default;ltv_numerator=arpa_x_margin"
     assert ltv(engine, with_margin, margin="0.8") == wanted
-    with pytest.raises(InvalidQuery, match="margin"):
+    with pytest.raises(CostDataMissing, match="cogs"):  # then it is that of the costs
         ltv(engine, with_margin)
     for nonsense in ("80 %", "1.5", "-1", "NaN"):
         with pytest.raises(InvalidQuery, match="margin"):

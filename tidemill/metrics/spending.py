@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Date,
     FromClause,
@@ -27,6 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from tidemill.errors import CostDataMissing
 from tidemill.metrics.base import Check, RateNeed
+from tidemill.metrics.cube import UNKNOWN
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day, whole_sum
 from tidemill.metrics.windows import Part, Windows
@@ -55,6 +57,7 @@ _SCOPES: Final[Mapping[str, tuple[ExpenseCategory, ...]]] = {
     ALL_COSTS: tuple(ExpenseCategory),
 }
 _SAID: Final = {
+    PROGRAMME: "costs of programmes (program)",
     FULLY_LOADED: "costs of sales and marketing",
     DELIVERY: "costs of delivering the service (cogs)",
     ALL_COSTS: "costs",
@@ -90,6 +93,41 @@ class Spending:
 
         A window has a row when any of the costs looked at is known for it.
         """
+        cost, rate, priced = self._priced
+        sums = (self._sum(scope).label(scope) for scope in _SCOPES)
+        rows = select(cost.c.place, *sums).select_from(priced).group_by(cost.c.place)
+        lacking = (
+            select(cost.c.native_currency, cost.c.spent_on)
+            .select_from(priced)
+            .where(cost.c.amount != 0, rate.c.factor.is_(None))
+            .distinct()
+        )
+        # Eager: a null spend says that no cost is known, never that a rate is not.
+        return Part(rows.cte(f"{self.among}_spending"), (RateNeed(lacking, eager=True),))
+
+    @cached_property
+    def channels(self) -> CTE:
+        """Programme spend by channel, of all windows together: channel, spend."""
+        cost, _, priced = self._priced
+        named = func.coalesce(func.nullif(cost.c.channel, ""), UNKNOWN).label("channel")
+        of_programme = cost.c.category.in_(_SCOPES[PROGRAMME])
+        return (
+            select(named, self._sum(PROGRAMME).label("spend"))
+            .select_from(priced)
+            .where(of_programme)
+            .group_by(named)
+            .cte("channel_spending")
+        )
+
+    def _sum(self, scope: str) -> ColumnElement[Any]:
+        cost, rate, _ = self._priced
+        return whole_sum(
+            case((cost.c.category.in_(_SCOPES[scope]), cost.c.amount), else_=0), rate.c.factor
+        )
+
+    @cached_property
+    def _priced(self) -> tuple[CTE, CTE, FromClause]:
+        """The costs with their windows, the rates of their days, and the join of both."""
         cost, place, spent_in = self.q.relations.expenses.alias("cost"), *self._spans
         wanted = and_(spent_in(cost.c.day), cost.c.category.in_(_SCOPES[self.among]))
         placed = (
@@ -98,53 +136,36 @@ class Spending:
                 cost.c.currency.label("native_currency"),
                 cost.c.day.label("spent_on"),
                 cost.c.category,
+                cost.c.channel,
                 cost.c.amount,
             )
             .join_from(cost, place, wanted)
             .cte(f"{self.among}_placed_cost")
         )
         rate = rates_by_day(
-            self.q.rates_of_days, placed, ("native_currency", "spent_on"), f"{self.among}_cost_rate"
+            self.q.rates_of_days,
+            placed,
+            ("native_currency", "spent_on"),
+            f"{self.among}_cost_rate",
         )
         on_day = and_(rate.c.currency == placed.c.native_currency, rate.c.day == placed.c.spent_on)
-        priced = placed.outerjoin(rate, on_day)
-        rows = (
-            select(
-                placed.c.place,
-                *(
-                    whole_sum(
-                        case((placed.c.category.in_(categories), placed.c.amount), else_=0),
-                        rate.c.factor,
-                    ).label(scope)
-                    for scope, categories in _SCOPES.items()
-                ),
-            )
-            .select_from(priced)
-            .group_by(placed.c.place)
-            .cte(f"{self.among}_spending")
-        )
-        lacking = (
-            select(placed.c.native_currency, placed.c.spent_on)
-            .select_from(priced)
-            .where(placed.c.amount != 0, rate.c.factor.is_(None))
-            .distinct()
-        )
-        # Eager: a null spend says that no cost is known, never that a rate is not.
-        return Part(rows, (RateNeed(lacking, eager=True),))
+        return placed, rate, placed.outerjoin(rate, on_day)
 
     def of(self, scope: str) -> ColumnElement[Any]:
         """The spend of a scope; null in a window for which no cost at all is known."""
         return self.part.rows.c[scope]
 
-    def known(self, name: str) -> Check:
-        """Refuses an answer in which the spend `name` is known in no window.
+    def known(self, name: str, of: str = "") -> Check:
+        """Refuses an answer in which `name`, made of spend, is known in no row.
 
+        of: a column; only the rows that have something of it count.
         Raises (when it checks): CostDataMissing.
         """
         first, last = self._days[0][0], self._days[-1][1] - _DAY
 
         def check(rows: list[dict[str, Any]]) -> None:
-            if all(row[name] is None for row in rows):
+            having = [row for row in rows if not of or row[of]]
+            if (having or not of) and all(row[name] is None for row in having):
                 raise CostDataMissing(_SAID[self.among], first, last)
 
         return check

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import Numeric, cast, literal
+from sqlalchemy import case
 
 from tidemill.metrics.base import (
     MONTH_START,
@@ -18,46 +17,51 @@ from tidemill.metrics.base import (
     Metric,
     Table,
     average,
+    count,
     day,
     metric,
+    money,
     question,
     ratio,
+    text,
 )
+from tidemill.metrics.cac.channels import channel_table, way_table
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.ltv.simple import ChurnKind, LifetimeValue
+from tidemill.metrics.margins import margin_in
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained
-from tidemill.metrics.shares import share_of
-from tidemill.metrics.spending import FULLY_LOADED, PROGRAMME, Spending
-from tidemill.metrics.windows import Rate, Windows, rate_table
+from tidemill.metrics.spending import Spending
+from tidemill.metrics.windows import Rate, Windows, rate_table, window_table
 
 __all__ = ["Cac"]
 
 _NOBODY: Final = "nobody was new, or no costs are known for these days"
 
 
-def _of_spend(columns: tuple[Column, Column, Column]) -> tuple[Column, ...]:
-    """A quotient of spend, which is null where no costs are known: a gap is no zero."""
-    quotient, spend, bottom = columns
-    return quotient, replace(spend, nullable=True), bottom
+def _of_costs(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Columns that are null where no costs are known: a gap is no zero."""
+    return tuple(replace(each, nullable=each.nullable or each.unit == "money") for each in columns)
 
 
-_COLUMNS: Final = (
-    *_of_spend(average("cac", "By the knob cac_scope one of those below.", undefined=_NOBODY)),
-    *_of_spend(average("cac_blended", "Programme spend for each new customer.", undefined=_NOBODY)),
-    *_of_spend(
-        average(
-            "cac_fully_loaded",
-            "All costs of sales and marketing for each new customer.",
-            undefined=_NOBODY,
-        )
-    ),
+_CAC: Final = _of_costs(average("cac", "Spend for each new customer.", undefined=_NOBODY))
+_MARGIN: Final = Column(
+    "margin", "ratio", "The gross margin it is worked out with.", nullable=True, share=True
 )
-_PAYBACK: Final = _of_spend(
+_SPEND: Final = replace(money("spend", "By the knob `cac_scope`."), nullable=True)
+_PAYBACK: Final = _of_costs(
     ratio(
         "payback_months",
-        "Spend over what the customers won with it bring in each month.",
-        undefined="nothing new was sold, or no costs are known for these days",
+        "Spend over what the customers won with it leave each month.",
+        undefined="nothing new was sold, no costs are known for these days, or nothing is left",
+    )
+)
+_LTV_CAC: Final = _of_costs(
+    ratio(
+        "ltv_cac",
+        "What a customer is worth for each unit that it cost to win one.",
+        undefined="a lifetime without an end has no value, nobody was new, or no costs are known",
     )
 )
 
@@ -71,9 +75,9 @@ class Cac(Metric):
 
     # Costs are nobody's in particular: a question with costs cannot be cut.
 
-    @question(*_COLUMNS, default=True, kinds=())
+    @question(*_CAC, default=True, kinds=())
     def current(self, q: Query, start: Day = MONTH_START, end: Day = TODAY) -> Table:
-        """The acquisition cost of a range of days.
+        """The acquisition cost of a range of days, by the knob `cac_scope`.
 
         Args:
             start: the first day of the range.
@@ -81,11 +85,11 @@ class Cac(Metric):
         """
         return _costs(q, Calendar.of(start, end, None, q.policy.tz))
 
-    @question(day("period"), *_COLUMNS, kinds=())
+    @question(day("period"), *_CAC, kinds=())
     def series(
         self, q: Query, start: Day = YEAR_OF_MONTHS, end: Day = TODAY, grain: Grain = "month"
     ) -> Table:
-        """The acquisition cost of every period.
+        """The acquisition cost of every period, by the knob `cac_scope`.
 
         Args:
             start: the first day of the range.
@@ -94,7 +98,33 @@ class Cac(Metric):
         """
         return _costs(q, Calendar.of(start, end, grain, q.policy.tz))
 
-    @question(*_PAYBACK, kinds=())
+    @question(text("way", "simple, blended or fully_loaded."), *_CAC, kinds=())
+    def ways(
+        self, q: Query, start: Day = MONTH_START, end: Day = TODAY, attribute: str = "channel"
+    ) -> Table:
+        """The acquisition cost in the three ways in which it is told, side by side.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+            attribute: the attribute of customers that says which channel won them.
+        """
+        return way_table(q, Calendar.of(start, end, None, q.policy.tz), attribute)
+
+    @question(text("channel", "As costs and customers name it."), *_CAC, kinds=())
+    def by_channel(
+        self, q: Query, start: Day = MONTH_START, end: Day = TODAY, attribute: str = "channel"
+    ) -> Table:
+        """Programme spend for each customer won, channel by channel.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+            attribute: the attribute of customers that says which channel won them.
+        """
+        return channel_table(q, Calendar.of(start, end, None, q.policy.tz), attribute)
+
+    @question(*_PAYBACK, _MARGIN, kinds=())
     def payback(
         self, q: Query, start: Day = MONTH_START, end: Day = TODAY, margin: str = "1"
     ) -> Table:
@@ -103,39 +133,71 @@ class Cac(Metric):
         Args:
             start: the first day of the range.
             end: the last day of the range, included.
-            margin: the gross margin as a share of revenue, such as 0.8; 1 counts all revenue.
+            margin: the gross margin, such as 0.8, or cogs for that of the recorded costs.
         """
-        calendar = Calendar.of(start, end, None, q.policy.tz)
-        return _payback(q, calendar, share_of("margin", margin, "positive"))
+        return _payback(q, Calendar.of(start, end, None, q.policy.tz), margin)
+
+    @question(*_LTV_CAC, _SPEND, count("new_customers"), _MARGIN, kinds=())
+    def ltv_cac(
+        self,
+        q: Query,
+        start: Day = MONTH_START,
+        end: Day = TODAY,
+        margin: str = "1",
+        churn: ChurnKind = "logo",
+    ) -> Table:
+        """Lifetime value over acquisition cost, of the same days and with the same margin.
+
+        Args:
+            start: the first day of the range.
+            end: the last day of the range, included.
+            margin: the gross margin, such as 0.8, or cogs for that of the recorded costs.
+            churn: what a lifetime is made of, as in `ltv`.
+        """
+        return _ltv_cac(q, Windows.of(q, start, end, None), churn, margin)
 
 
 def _costs(q: Query, calendar: Calendar) -> Table:
     windows = Windows(calendar, rolling=False)
     spending = Spending(q, windows, q.policy.cac_lag_months)
-    joined = Retained(q, windows).presence.newcomers
-
-    def for_each(scope: str) -> Rate:
-        return Rate(spending.of(scope), joined.of("joined"), (spending.part, joined))
-
-    table = rate_table(
-        q,
-        windows,
-        [
-            ("cac", for_each(q.policy.cac_scope)),
-            ("cac_blended", for_each(PROGRAMME)),
-            ("cac_fully_loaded", for_each(FULLY_LOADED)),
-        ],
-        warnings=spending.warnings,
-    )
+    rate = _for_each(q, spending, Retained(q, windows))
+    table = rate_table(q, windows, [("cac", rate)], warnings=spending.warnings)
     return replace(table, checks=(spending.known("cac_numerator"),))
 
 
-def _payback(q: Query, calendar: Calendar, margin: Decimal) -> Table:
+def _for_each(q: Query, spending: Spending, retained: Retained) -> Rate:
+    joined = retained.presence.newcomers
+    return Rate(spending.of(q.policy.cac_scope), joined.of("joined"), (spending.part, joined))
+
+
+def _payback(q: Query, calendar: Calendar, margin: str) -> Table:
     # CAC / (ASP x margin): both are for each of the same customers, whose number cancels out.
     windows = Windows(calendar, rolling=False)
     spending = Spending(q, windows, q.policy.cac_lag_months)
-    sale = Retained(q, windows).sale_price()
-    share = cast(literal(margin), Numeric)
-    earned = Rate(spending.of(q.policy.cac_scope), sale.top * share, (spending.part, *sale.parts))
-    table = rate_table(q, windows, [("payback_months", earned)], warnings=spending.warnings)
-    return replace(table, checks=(spending.known("payback_months_numerator"),))
+    sale, earned = Retained(q, windows).sale_price(), margin_in(q, windows, margin)
+    left = case((sale.top == 0, 0), else_=sale.top * earned.share)
+    parts = (spending.part, *sale.parts, *earned.parts)
+    months = Rate(spending.of(q.policy.cac_scope), left, parts)
+    value = case((left > 0, months.value))
+    columns = [*months.columns("payback_months", value), earned.share.label("margin")]
+    table = window_table(q, windows, columns, parts, warnings=spending.warnings)
+    top, bottom = "payback_months_numerator", "payback_months_denominator"
+    return replace(table, checks=(spending.known(top), *earned.checks(bottom, of=top)))
+
+
+def _ltv_cac(q: Query, windows: Windows, churn: ChurnKind, margin: str) -> Table:
+    worth = LifetimeValue(q, windows, churn, margin)
+    spending = Spending(q, worth.windows, q.policy.cac_lag_months)
+    cac = _for_each(q, spending, worth.retained)
+    parts = (*worth.parts, *cac.parts)
+    quotient = Rate(worth.value, cac.value, parts)
+    columns = [
+        *quotient.columns("ltv_cac", quotient.value),
+        cac.top.label("spend"),
+        cac.bottom.label("new_customers"),
+        worth.margin.share.label("margin"),
+    ]
+    warnings = (*worth.warnings, *spending.warnings)
+    table = window_table(q, worth.windows, columns, parts, behind=worth.behind, warnings=warnings)
+    margins = worth.margin.checks("margin", of="new_customers")
+    return replace(table, checks=(spending.known("spend"), *margins))

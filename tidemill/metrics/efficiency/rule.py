@@ -43,7 +43,7 @@ def rule_table(q: Query, start: date, end: date, grain: Grain, margin: str) -> T
     parts: tuple[Part, ...] = ()
     checks: tuple[Check, ...] = ()
     if margin:
-        share = cast(literal(share_of("margin", margin, "any")), Numeric)
+        share = cast(literal(share_of("margin", margin, negative=True)), Numeric)
         kept = [share.label("margin"), *_NOT_ASKED]
     else:
         spending, cash = Spending(q, windows, among=ALL_COSTS), net_cash(q, windows)

@@ -100,10 +100,10 @@ class Ltv(Metric):
             start: the first day of the range whose churn is taken.
             end: the last day of the range, included; ARPA is that of its close.
             churn: of customers, of MRR, or of MRR less growth (null when MRR grows by itself).
-            margin: the gross margin as a share, such as 0.8; all of ARPA when left out.
+            margin: the gross margin, such as 0.8, or cogs for that of the recorded costs.
         """
         windows = Windows.of(q, start, end, None)
-        return simple_table(q, windows, churn, margin_of(q, margin))
+        return simple_table(q, windows, churn, margin)
 
     @question(day("period"), *_SIMPLE)
     def series(
@@ -122,10 +122,10 @@ class Ltv(Metric):
             end: the last day of the range, included.
             grain: how long a period is.
             churn: of customers, of MRR, or of MRR less growth (null when MRR grows by itself).
-            margin: the gross margin as a share, such as 0.8; all of ARPA when left out.
+            margin: the gross margin, such as 0.8, or cogs for that of the recorded costs.
         """
         windows = Windows.of(q, start, end, grain)
-        return simple_table(q, windows, churn, margin_of(q, margin))
+        return simple_table(q, windows, churn, margin)
 
     @question(
         Column(

@@ -18,7 +18,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
-    Numeric,
     and_,
     case,
     cast,
@@ -33,6 +32,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from tidemill.errors import InvalidQuery, Issue
 from tidemill.knobs import parameter
 from tidemill.metrics.base import Behind, Table
+from tidemill.metrics.margins import FROM_COSTS, margin_in
 from tidemill.metrics.paying import Paying
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained
@@ -40,7 +40,7 @@ from tidemill.metrics.shares import share_of
 from tidemill.metrics.windows import Part, Rate, Windows, whole_value, window_table
 from tidemill.periods import add_months, period_start
 
-__all__ = ["ChurnKind", "margin_of", "simple_table"]
+__all__ = ["ChurnKind", "LifetimeValue", "margin_of", "simple_table"]
 
 ChurnKind = Literal["logo", "gross_mrr", "net_mrr"]
 """Which churn a lifetime is made of: of customers, of MRR, or of MRR less growth."""
@@ -50,29 +50,46 @@ _ROLLING = timedelta(days=30)
 _INTEGERS = ARRAY(Integer)
 
 
-def simple_table(q: Query, windows: Windows, churn: ChurnKind, margin: Decimal) -> Table:
+def simple_table(q: Query, windows: Windows, churn: ChurnKind, margin: str) -> Table:
     """One row a group and window: ltv, arpa with both sides, margin, churn."""
-    lifetimes = _Lifetimes(q, windows, churn)
-    windows = lifetimes.windows
-    paying = Paying(q, windows)
-    arpa, (rate, parts, said) = paying.arpa(), lifetimes.churn
-    # What is not lost, or grows, has no end: no value, rather than an infinite one.
-    lost = case((rate > 0, rate))
-    share = cast(literal(margin), Numeric)
+    worth = LifetimeValue(q, windows, churn, margin)
     columns = [
-        (arpa.value * share / lost).label("ltv"),
-        *arpa.columns("arpa", arpa.value),
-        share.label("margin"),
-        rate.label("churn"),
+        worth.value.label("ltv"),
+        *worth.arpa.columns("arpa", worth.arpa.value),
+        worth.margin.share.label("margin"),
+        worth.churn.label("churn"),
     ]
-    return window_table(
-        q,
-        windows,
-        columns,
-        [*arpa.parts, *parts],
-        behind=Behind(None, windows.end),
-        warnings=(*said, *paying.warnings),
+    table = window_table(
+        q, worth.windows, columns, worth.parts, behind=worth.behind, warnings=worth.warnings
     )
+    return replace(table, checks=worth.margin.checks("margin", of="arpa_denominator"))
+
+
+class LifetimeValue:
+    """ARPA times margin over churn, of every window."""
+
+    def __init__(self, q: Query, windows: Windows, churn: ChurnKind, margin: str) -> None:
+        """Take what it is made of.
+
+        margin: a share, or ``cogs``; all of ARPA when empty, and the knob `ltv_numerator` says so.
+        Raises: InvalidQuery.
+        """
+        lifetimes = _Lifetimes(q, windows, churn)
+        self.windows, self.retained = lifetimes.windows, lifetimes.retained
+        if not margin:
+            margin = "1" if q.policy.ltv_numerator == "arpa" else FROM_COSTS
+        self.margin = margin_in(q, self.windows, margin)
+        paying = Paying(q, self.windows)
+        self.arpa = paying.arpa()
+        self.churn, parts, said = lifetimes.churn
+        self.parts = (*self.arpa.parts, *parts, *self.margin.parts)
+        self.warnings = (*said, *paying.warnings)
+        self.behind = Behind(None, self.windows.end)
+
+    @property
+    def value(self) -> ColumnElement[Any]:
+        """The value of a customer; null where nothing is lost: a lifetime without an end."""
+        return self.arpa.value * self.margin.share / case((self.churn > 0, self.churn))
 
 
 def margin_of(q: Query, margin: str) -> Decimal:
@@ -112,9 +129,14 @@ class _Lifetimes:
         return replace(self.asked, further=months, further_said=said)
 
     @cached_property
+    def retained(self) -> Retained:
+        """What stayed, through all windows."""
+        return Retained(self.q, self.windows)
+
+    @cached_property
     def churn(self) -> tuple[ColumnElement[Any], tuple[Part, ...], tuple[str, ...]]:
         """The churn rate, null where there is none, the parts it is made of, and what to say."""
-        rate = Retained(self.q, self.windows).churn(self.kind)
+        rate = self.retained.churn(self.kind)
         if self.months is None:
             value, said = whole_value(self.q, self.windows, rate)
             return value, rate.parts, said
