@@ -335,7 +335,11 @@ _FAMILIES: tuple[tuple[str, type[Payload], tuple[str, ...]], ...] = (
         Invoice,
         ("created", "updated", "finalized", "paid", "voided", "uncollectible"),
     ),
-    ("payment", Payment, ("succeeded", "failed", "refunded", "disputed")),
+    (
+        "payment",
+        Payment,
+        ("succeeded", "failed", "refunded", "refund_failed", "disputed", "dispute_won"),
+    ),
     ("allocation", Allocation, ("recorded",)),
     ("fx_rate", FxRate, ("published",)),
     ("expense", Expense, ("recorded",)),

@@ -231,8 +231,12 @@ class PaymentKind(StrEnum):
     """An attempt failed."""
     REFUNDED = "refunded"
     """It was given back."""
+    REFUND_FAILED = "refund_failed"
+    """What was given back did not arrive, and is here again."""
     DISPUTED = "disputed"
     """The customer's bank took it back."""
+    DISPUTE_WON = "dispute_won"
+    """What the bank had taken back came again."""
 
 
 class PaymentMethod(StrEnum):

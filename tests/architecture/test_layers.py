@@ -50,6 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "following",
         "inbox",
         "ingest",
+        "payers",
         "rebuilding",
         "replay",
         "reports",

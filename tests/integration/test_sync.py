@@ -16,6 +16,7 @@ from tests.conftest import NewDatabase
 from tests.support.asking import settled
 from tests.support.import_program import BOOKS
 from tests.support.stripe_account import END, KEY, NOW, business, clock, reading, recent_account
+from tests.support.stripe_money import NEW, Money, seconds
 from tests.support.tables import named_tables, undated_tables
 from tidemill import models
 from tidemill.bus import PostgresBus
@@ -25,7 +26,7 @@ from tidemill.demo.rates import fx_rates
 from tidemill.errors import ApiKeyWrongMode, ApiPermissionMissing, ApiUnreachable
 from tidemill.ingest import ingest
 from tidemill.sync import Asked, Into, Synced, count_only, reconcile_stripe, sync_stripe
-from tidemill.testing.stripe import FakeStripe, Fault, Key, Seen
+from tidemill.testing.stripe import FakeAccount, FakeStripe, Fault, Key, Seen
 
 EVENTS = business(40, 12)
 
@@ -138,6 +139,39 @@ def test_money_is_followed_as_the_events_of_its_days_tell(
         assert row == other
     assert read[1] == told[1]
     assert [each["net"] for each in read[2]] == [each["net"] for each in told[2]]
+
+
+def test_money_that_came_again_is_told_with_its_day(database: Database) -> None:
+    """A refund that failed and a dispute won in part, both longer ago than there are events of."""
+    money = Money(NEW)
+    charge = money.charged("2026-02-10", 6_000, "in_1")["data"]["object"]
+    entries = [_entry("2026-02-20", -6_000, 1_500), _entry("2026-04-02", 5_000, 0)]
+    lost = _entry("2026-03-05", 4_000, 0) | {"id": "txn_1"}
+    refund = money.refund("2026-02-25", 4_000, "in_1", "2026-02-10")
+    dispute = money.disputed("2026-02-20", 6_000, "in_1", "2026-02-10")["data"]["object"]
+    account = FakeAccount(
+        [
+            {"id": "cus_T", "object": "customer", "created": seconds("2026-01-10")},
+            charge | {"balance_transaction": None},
+            refund | {"status": "failed", "failure_balance_transaction": lost},
+            dispute | {"created": charge["created"], "balance_transactions": entries},
+        ]
+    )
+    with FakeStripe(account) as fake:
+        done = _sync(database, fake)
+    assert done.taken.quarantined == 0
+    engine = settled(database, as_of=NOW)
+    rows = engine.query("cash", "series", start="2026-02-01", end="2026-04-30").rows
+    assert [(each["refunds"], each["disputes"], each["fees"]) for each in rows] == [
+        (-4_000, -6_000, -1_500),
+        (4_000, 0, 0),
+        (0, 5_000, 0),
+    ]
+
+
+def _entry(when: str, amount: int, fee: int) -> dict[str, Any]:
+    entry = {"object": "balance_transaction", "amount": amount, "fee": fee, "currency": "usd"}
+    return entry | {"created": seconds(when)}
 
 
 def test_a_second_run_changes_nothing(database: Database, fake: FakeStripe) -> None:

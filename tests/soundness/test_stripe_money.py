@@ -1,4 +1,4 @@
-"""Which invoice money was for: in both shapes Stripe has for it, and in any order of arrival."""
+"""What money did, and for which invoice: in both shapes Stripe has for it, in any order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from tests.support.stripe import subscription
 from tests.support.stripe_money import NEW, OLD, Money, seconds
 from tests.support.telling import Told
+from tests.support.webhooks import arrive, settle
 from tidemill.models import event_log
 
 Raw = dict[str, Any]
@@ -114,3 +115,40 @@ def test_what_connects_a_payment_is_known_from_its_day_on(told: Told) -> None:
     told.hear_stripe(*money.linked("2026-01-10", 6_000, "in_1"))
     assert told.ask("ltv", "cohort", **span).rows[0]["ltv"] == 0
     assert told.ask("ltv", "cohort", **span, known_at=known).rows[0]["ltv"] == 6_000
+
+
+@SHAPES
+def test_money_that_came_again_is_there_again(told: Told, version: str) -> None:
+    """A refund that failed, a dispute won in part: cash, lifetime value and MRR have it back.
+
+    Neither names a customer in the old shape, and a dispute in neither; their charge does, whenever
+    it comes.
+    """
+    money = Money(version)
+    events = [
+        subscribed(money, "2026-01-10"),
+        money.invoice("2026-01-10", 6_000, "in_1"),
+        money.charged("2026-01-10", 6_000, "in_1"),
+        *money.linked("2026-01-10", 6_000, "in_1"),
+        money.refunded("2026-01-20", 6_000, "in_1", "2026-01-10"),
+        money.refund_failed("2026-02-03", 6_000, "in_1", "2026-01-10"),
+        money.invoice("2026-02-10", 6_000, "in_2"),
+        money.charged("2026-02-10", 6_000, "in_2"),
+        *money.linked("2026-02-10", 6_000, "in_2"),
+        money.disputed("2026-02-15", 6_000, "in_2", "2026-02-10"),
+        money.dispute_won("2026-03-15", 6_000, "in_2", "2026-02-10", 5_000),
+    ]
+    cash = {"start": "2026-01-01", "end": "2026-03-31"}
+    for order in orders(events):
+        told = told.afresh()
+        settle(told.database, told.books)
+        arrive(told.database, order)
+        settle(told.database, told.books)
+        rows = told.ask("cash", "series", **cash).rows
+        assert [row["refunds"] for row in rows] == [-6_000, 6_000, 0]
+        assert [row["disputes"] for row in rows] == [0, -6_000, 5_000]
+        assert [row["net"] for row in rows] == [0, 6_000, 5_000]
+        assert [row["fees"] for row in rows] == [0, -1_500, 0]
+        assert told.ask("ltv", "cohort", **cash).rows[0]["ltv"] == 11_000
+        types = [each[1] for each in told.moved(refunds="as_if_unpaid")]
+        assert types == ["new"], "what was not given back in the end was paid for"

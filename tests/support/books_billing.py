@@ -79,6 +79,8 @@ class Billing:
     subscription: str
     currency: str
     issued: set[datetime] = field(default_factory=set)
+    silent: dict[str, bool] = field(default_factory=dict)
+    """Whether the payments of an invoice do not name it, so that an allocation must."""
 
     @property
     def choices(self) -> Choices:
@@ -171,17 +173,34 @@ class Billing:
         self.log.add(self.owner, f"invoice.{label}", at, {**invoice, **changes}, sequence=sequence)
 
     def _refund(self, paid_at: datetime, invoice: dict[str, Any], amount: int) -> None:
-        fate = self.choices.pick(("none", "none", "none", "all", "some", "in two parts"))
+        fates = ("none", "none", "none", "all", "some", "in two parts", "in vain", "disputed")
+        fate = self.choices.pick(fates)
         at = paid_at + timedelta(days=self.choices.pick((0, 3, 20)))
         if fate in {"some", "in two parts"}:
             self._pay("refunded", at, invoice, 1)
         if fate in {"all", "in two parts"}:
             self._pay("refunded", at, invoice, amount if fate == "all" else amount - 1)
+        back_at = at + timedelta(days=self.choices.pick((0, 4, 40)))
+        if fate == "in vain":
+            self._pay("refunded", at, invoice, amount)
+            self._pay("refund_failed", back_at, invoice, self.choices.pick((amount, 1)))
+        elif fate == "disputed":
+            self._pay("disputed", at, invoice, amount)
+            if self.choices.chance(50):
+                self._pay("dispute_won", back_at, invoice, self.choices.pick((amount, 1)))
 
     def _pay(self, kind: str, at: datetime, invoice: dict[str, Any], amount: int) -> None:
+        name, reference = invoice["id"], f"pi_{invoice['id']}"
+        if name not in self.silent:
+            self.silent[name] = self.choices.chance(30)
+            if self.silent[name]:
+                said_at = at + timedelta(days=self.choices.pick((0, -3, 5)))
+                link = {"id": self.log.number("al"), "reference": reference, "invoice": name}
+                self.log.add((self.owner[0], ""), "allocation.recorded", said_at, link)
         data = {
             "id": self.log.number("py"),
-            "invoice": invoice["id"],
+            "reference": reference,
+            **({} if self.silent[name] else {"invoice": name}),
             "amount": amount,
             "currency": self.currency,
         }

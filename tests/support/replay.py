@@ -170,7 +170,9 @@ class Replay:
 
     def cash(self, month: str) -> Fraction:
         """Payments less refunds and disputes of a month, at the rates of their days."""
-        signs = {"succeeded": 1, "refunded": -1, "disputed": -1}
+        signs = {
+            "succeeded": 1, "refunded": -1, "refund_failed": 1, "disputed": -1, "dispute_won": 1,
+        }  # fmt: skip
         return self._in_month(
             month,
             (

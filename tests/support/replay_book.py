@@ -7,7 +7,7 @@ events are dropped, texts become instants and exact fractions, and that is all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from fractions import Fraction
 from functools import cache
@@ -116,6 +116,7 @@ class Payment:
 
     kind: str
     invoice: Key | None
+    reference: Key | None
     amount: Fraction
     currency: str
     at: datetime
@@ -145,6 +146,7 @@ class Book:
 def read_book(events: Iterable[Mapping[str, Any]], known_at: datetime | None = None) -> Book:
     """The facts in live events that were recorded by `known_at`."""
     book = Book()
+    named: dict[Key, str] = {}
     for event in _ordered(events, known_at):
         family, _, verb = event["type"].partition(".")
         match family:
@@ -158,6 +160,11 @@ def read_book(events: Iterable[Mapping[str, Any]], known_at: datetime | None = N
                 key = (event["source"], event["data"]["id"])
                 attempt = event["data"].get("attempt") or 0
                 book.payments[key, verb, attempt] = _payment(event, verb)
+                # Earlier in this order is older: the latest word on a reference stays.
+                if (reference := event["data"].get("reference")) and event["data"].get("invoice"):
+                    named[event["source"], reference] = event["data"]["invoice"]
+            case "allocation":
+                named[event["source"], event["data"]["reference"]] = event["data"]["invoice"]
             case "fx_rate":
                 data = event["data"]
                 pair = (data["base"].upper(), data["quote"].upper())
@@ -172,7 +179,16 @@ def read_book(events: Iterable[Mapping[str, Any]], known_at: datetime | None = N
                     book.merges[merged] = (into["source"], into["customer"])
             case _:
                 pass
+    book.payments = {key: _joined(each, named) for key, each in book.payments.items()}
     return book
+
+
+def _joined(payment: Payment, named: Mapping[Key, str]) -> Payment:
+    """A payment with the invoice of its reference, if it does not say itself which it was for."""
+    if payment.invoice is not None or payment.reference is None:
+        return payment
+    invoice = named.get(payment.reference)
+    return payment if invoice is None else replace(payment, invoice=(payment.reference[0], invoice))
 
 
 def _ordered(
@@ -274,10 +290,11 @@ def _invoice(event: Mapping[str, Any]) -> Invoice:
 
 def _payment(event: Mapping[str, Any], verb: str) -> Payment:
     data = event["data"]
-    invoice = data.get("invoice")
+    invoice, reference = data.get("invoice"), data.get("reference")
     return Payment(
         kind=verb,
         invoice=(event["source"], invoice) if invoice else None,
+        reference=(event["source"], reference) if reference else None,
         amount=Fraction(data["amount"]),
         currency=data["currency"].upper(),
         at=_instant(event["occurred_at"]),

@@ -410,8 +410,9 @@ def _refunded(book: Book) -> set[Key]:
     """Invoices of which everything was given back."""
     back: dict[Key, Fraction] = {}
     for payment in book.payments.values():
-        if payment.kind == "refunded" and payment.invoice is not None:
-            back[payment.invoice] = back.get(payment.invoice, _ZERO) + payment.amount
+        sign = {"refunded": 1, "refund_failed": -1}.get(payment.kind)
+        if sign is not None and payment.invoice is not None:
+            back[payment.invoice] = back.get(payment.invoice, _ZERO) + sign * payment.amount
     known = ((key, book.invoices[key].total) for key in back if key in book.invoices)
     return {key for key, total in known if total > 0 and back[key] >= total}
 

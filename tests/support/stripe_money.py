@@ -129,6 +129,36 @@ class Money:
             "status": "succeeded",
         }
 
+    def refund_failed(self, when: str, amount: int, invoice: str, charged: str) -> _Json:
+        """The bank sends a refund of the charge of a day back."""
+        found = self.refund(when, amount, invoice, charged) | {"status": "failed"}
+        return self.event("charge.refund.updated" if self.old else "refund.failed", when, found)
+
+    def disputed(self, when: str, amount: int, invoice: str, charged: str, **more: Any) -> _Json:
+        """The customer's bank takes the money of the charge of a day, and Stripe 15.00."""
+        found = self._dispute(amount, invoice, charged, -amount, 1_500)
+        return self.event("charge.dispute.created", when, found | more)
+
+    def dispute_won(self, when: str, amount: int, invoice: str, charged: str, back: int) -> _Json:
+        """Some of the money that a dispute of the charge of a day had taken comes again."""
+        found = self._dispute(amount, invoice, charged, back, 0) | {"status": "won"}
+        return self.event("charge.dispute.funds_reinstated", when, found)
+
+    def _dispute(self, amount: int, invoice: str, charged: str, moved: int, fee: int) -> _Json:
+        charge = self._charge(amount, invoice, charged)
+        entry = {"object": "balance_transaction", "amount": moved, "fee": fee, "currency": "usd"}
+        return {
+            "id": f"du_{charge['id']}",
+            "object": "dispute",
+            "amount": amount,
+            "balance_transactions": [entry],
+            "charge": charge["id"],
+            "currency": "usd",
+            "payment_intent": charge["payment_intent"],
+            "reason": "fraudulent",
+            "status": "needs_response",
+        }
+
     def _charge(self, amount: int, invoice: str, when: str) -> _Json:
         found: _Json = {
             "id": f"ch_{invoice}_{when}",

@@ -53,7 +53,8 @@ def test_a_seed_is_one_book() -> None:
 def test_everything_happens() -> None:
     events = [event for seed in range(5) for event in random_book(seed)]
     families = Counter(event["type"].partition(".")[0] for event in events)
-    assert families.keys() == {"customer", "fx_rate", "invoice", "payment", "subscription"}
+    expected = {"allocation", "customer", "fx_rate", "invoice", "payment", "subscription"}
+    assert families.keys() == expected
     states = [e["data"] for e in events if e["type"].startswith("subscription.")]
     assert {state["status"] for state in states} == set(SubscriptionStatus)
     discounts = [discount for state in states for discount in state["discounts"]]

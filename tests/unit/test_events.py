@@ -124,7 +124,7 @@ def test_the_types_are_those_of_the_contract() -> None:
     families = {name.split(".")[0] for name in EVENT_TYPES}
     assert families == {"customer", "product", "plan", "subscription", "invoice", "payment",
                         "fx_rate", "expense", "attribute", "allocation"}  # fmt: skip
-    assert len(EVENT_TYPES) == 11 + 16 + 6 + 4 + 4
+    assert len(EVENT_TYPES) == 11 + 16 + 6 + 6 + 4
     assert {name.split(".")[0] for name in CATALOGUE_TYPES} == {
         "product", "plan", "fx_rate", "expense", "attribute", "allocation",
     }  # fmt: skip

@@ -21,7 +21,7 @@ CONTRACT = {
     "DiscountDuration": "once repeating forever",
     "InvoiceStatus": "draft open paid void uncollectible",
     "LineKind": "subscription usage addon proration tax discount credit other",
-    "PaymentKind": "succeeded failed refunded disputed",
+    "PaymentKind": "succeeded failed refunded refund_failed disputed dispute_won",
     "PaymentMethod": "card bank_transfer direct_debit wallet paypal crypto other",
     "Confidence": "observed reconstructed inferred",
     "ExpenseCategory": "program salaries tools agencies overhead cogs other",

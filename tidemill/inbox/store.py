@@ -5,7 +5,7 @@ Each function is one statement, or a few, whatever the number of deliveries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ __all__ = [
     "Note",
     "Received",
     "awaken",
+    "charges",
     "keep",
     "keep_objects",
     "keep_reading",
@@ -166,6 +167,20 @@ def neighbours(
     return list(connection.execute(query.order_by(delivery.c.position)))
 
 
+def charges(
+    connection: Connection, source: str, account: str, keys: Collection[str]
+) -> list[bytes]:
+    """What came in about charges that are in the log, by their ids: bodies."""
+    query = select(delivery.c.body).where(
+        delivery.c.source == source,
+        delivery.c.account == account,
+        delivery.c.object.in_(sorted(keys)),
+        delivery.c.type.startswith("charge."),
+        delivery.c.state == "stored",
+    )
+    return list(connection.execute(query).scalars())
+
+
 def states_of(
     connection: Connection, source: str, firsts: Mapping[tuple[str, str], int]
 ) -> list[Row[Any]]:
@@ -284,14 +299,20 @@ def note(connection: Connection, notes: Sequence[Note]) -> None:
     )
 
 
-def awaken(connection: Connection, source: str, accounts: Iterable[str]) -> int:
-    """Let what waits be tried again, because more is known of these accounts; how many."""
+def awaken(
+    connection: Connection, source: str, accounts: Iterable[str], types: Sequence[str] = ("",)
+) -> int:
+    """Let what waits be tried again, because more is known of these accounts; how many.
+
+    types: how the types of those begin that may gain by it.
+    """
     statement = (
         update(delivery)
         .where(
             delivery.c.state == "waiting",
             delivery.c.source == source,
             delivery.c.account.in_(sorted(set(accounts))),
+            or_(*(delivery.c.type.startswith(each) for each in types)),
         )
         .values(state="new")
     )

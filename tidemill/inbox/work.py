@@ -6,7 +6,8 @@ what became of each delivery. Stopping it at any moment loses nothing and double
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,12 +18,21 @@ from tidemill import quarantine
 from tidemill.bookkeeping import DEMO, clear, source_kinds
 from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.completing import completed
-from tidemill.connectors.stripe.known import Known, KnownObject, references
+from tidemill.connectors.stripe.known import (
+    GOING_BACK,
+    Known,
+    KnownObject,
+    Unowned,
+    references,
+    unowned,
+)
 from tidemill.connectors.stripe.live import Delivered, Memory, Verdict, decoded, judge
+from tidemill.connectors.stripe.translate import account_source
 from tidemill.database import Database
 from tidemill.inbox import store
 from tidemill.intake import Rejected
 from tidemill.models import source as source_table
+from tidemill.payers import payers
 from tidemill.problems import Problem
 
 __all__ = ["ORIGIN", "PATIENCE_S", "Worked", "is_test_mode", "learned", "rejected", "take_in"]
@@ -33,6 +43,7 @@ ORIGIN: Final = "webhook:"
 PATIENCE_S: Final = 60.0
 """How long a delivery is held whose place among others of its second nothing tells yet."""
 
+_CHARGES: Final = frozenset({"charge.succeeded", "charge.captured"})
 _HELD: Final = "nothing tells yet whether it comes before or after others of its second"
 _BATCH: Final = 500
 _REASON_MAX: Final = 500
@@ -136,6 +147,12 @@ def _remembered(connection: Connection, source: str, rows: Sequence[Row[Any]]) -
         wanted = {(account, kind, key) for kind, key in further} - named
         for found in store.objects(connection, source, wanted):
             known.take(_known(found))
+    lost: dict[str, set[Unowned]] = defaultdict(set)
+    for row, raw, _ in raws:
+        if isinstance(raw, Mapping) and (money := unowned(raw)) is not None:
+            lost[row.account].add(money)
+    for account, going_back in lost.items():
+        _remember_payers(connection, source, account, going_back, memory.known[account])
     abouts = {(row.account, row.object, row.created) for row in rows if row.object}
     for other in store.neighbours(connection, source, abouts):
         about = (other.account, other.object, other.created)
@@ -149,6 +166,16 @@ def _remembered(connection: Connection, source: str, rows: Sequence[Row[Any]]) -
             memory.over[key] = state.over
         memory.alive[key].update(state.alive or ())
     return memory
+
+
+def _remember_payers(
+    connection: Connection, source: str, account: str, lost: Collection[Unowned], known: Known
+) -> None:
+    """Whose money refunds and disputes are about: as the books have it, or a charge's delivery."""
+    paid = {each.reference for each in lost}
+    known.payers.update(payers(connection, account_source(source, account), paid))
+    for body in store.charges(connection, source, account, {each.charge for each in lost}):
+        known.add(decoded(body))
 
 
 def _known(row: Row[Any]) -> KnownObject:
@@ -197,6 +224,9 @@ def _settle(
     teaching = {row.account for row in rows if row.tried_at is None and Known.teaches(row.type)}
     if teaching:
         store.awaken(connection, source, teaching)
+    paying = {row.account for row in rows if row.tried_at is None and row.type in _CHARGES}
+    if paying:
+        store.awaken(connection, source, paying, GOING_BACK)
     return Worked(
         stored=sum(bool(each.events) for each in verdicts),
         ignored=sum(each.ignored is not None for each in verdicts),

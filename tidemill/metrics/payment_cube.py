@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Select, Text, case, cast, literal, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    case,
+    cast,
+    literal,
+    select,
+    union_all,
+)
 
 from tidemill.metrics.cube import Cube, Dimension, Measure
 from tidemill.metrics.movement_cube import MOVEMENTS
@@ -14,8 +24,16 @@ from tidemill.relations import Relations
 from tidemill.vocabulary import PaymentKind, PaymentMethod
 
 __all__ = [
-    "DISPUTE", "FAILURE", "FEE", "NET_CASH", "PAYMENT", "PAYMENTS", "REFUND", "payment_rows",
-]  # fmt: skip
+    "DISPUTE",
+    "FAILURE",
+    "FEE",
+    "NET_CASH",
+    "PAYMENT",
+    "PAYMENTS",
+    "REFUND",
+    "payment_rows",
+    "signed_amount",
+]
 
 PAYMENT: Final = "payment"
 REFUND: Final = "refund"
@@ -29,14 +47,23 @@ NET_CASH: Final = (PAYMENT, REFUND, DISPUTE)
 _NAMES: Final = {
     PaymentKind.SUCCEEDED.value: PAYMENT,
     PaymentKind.REFUNDED.value: REFUND,
+    PaymentKind.REFUND_FAILED.value: REFUND,
     PaymentKind.DISPUTED.value: DISPUTE,
+    PaymentKind.DISPUTE_WON.value: DISPUTE,
     PaymentKind.FAILED.value: FAILURE,
 }
 _BACK: Final = (PaymentKind.REFUNDED.value, PaymentKind.DISPUTED.value)
 
 
+def signed_amount(paid: FromClause) -> ColumnElement[Any]:
+    """The amount of a row of the relation `payments`: what goes away is negative."""
+    return case((paid.c.kind.in_(_BACK), -paid.c.amount), else_=paid.c.amount)
+
+
 def payment_rows(relations: Relations, policy: Policy) -> Select[Any]:
     """Every payment, refund, dispute, failed attempt and fee, in the books it belongs to.
+
+    A refund that failed and a dispute that was won are of the same kind, with the other sign.
 
     Shape: customer_id, source_id, day (in the policy's time zone), occurred_at, currency, kind,
            amount_minor (what goes away is negative; a failed attempt is what was asked for),
@@ -63,9 +90,8 @@ def payment_rows(relations: Relations, policy: Policy) -> Select[Any]:
         ).select_from(source)
 
     named = case(*((paid.c.kind == theirs, literal(ours)) for theirs, ours in _NAMES.items()))
-    signed = case((paid.c.kind.in_(_BACK), -paid.c.amount), else_=paid.c.amount)
     fees = rows(literal(FEE), -paid.c.fee).where(paid.c.fee != 0)
-    both = union_all(rows(named, signed), fees).subquery("payment_row")
+    both = union_all(rows(named, signed_amount(paid)), fees).subquery("payment_row")
     return select(both)
 
 

@@ -81,7 +81,7 @@ payment = Table(
     Column("invoice", Text),
     Column("reference", Text),  # shared by the attempts, refunds and disputes of one payment
     Column("event_id", Uuid, nullable=False),
-    Column("kind", Text, nullable=False),  # succeeded | failed | refunded | disputed
+    Column("kind", Text, nullable=False),  # vocabulary.PaymentKind
     Column("occurred_at", Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("recorded_at", Instant, nullable=False),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import FromClause, and_, case, func, select
+from sqlalchemy import ColumnElement, FromClause, and_, case, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill import models
@@ -25,7 +26,7 @@ def invoice_rows(scope: Scope) -> FromClause:
             func.min(payment.c.paid_at)
             .filter(payment.c.kind == "succeeded", payment.c.amount > 0)
             .label("first_payment_at"),
-            func.sum(payment.c.amount).filter(payment.c.kind == "refunded").label("refunded"),
+            _refunded(payment).label("refunded"),
         )
         .group_by(payment.c.source_id, payment.c.invoice)
         .subquery("invoice_money")
@@ -55,6 +56,13 @@ def invoice_rows(scope: Scope) -> FromClause:
         )
         .subquery()
     )
+
+
+def _refunded(payment: FromClause) -> ColumnElement[Any]:
+    """What was given back, less what of it did not arrive."""
+    kind, amount = payment.c.kind, payment.c.amount
+    signed = case((kind == "refunded", amount), (kind == "refund_failed", -amount))
+    return func.sum(signed)
 
 
 def _latest_invoices(scope: Scope) -> FromClause:

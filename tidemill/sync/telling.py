@@ -14,6 +14,7 @@ from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.survey import Survey
 from tidemill.connectors.stripe.told import Teller, items_of, learn
 from tidemill.models import payment, source
+from tidemill.payers import payers
 from tidemill.sync import runs
 from tidemill.sync.changed import as_of_dates
 from tidemill.sync.runs import Run
@@ -130,14 +131,17 @@ def _newcomers(connection: Connection, run: Run, teller: Teller) -> Iterator[Ite
 def _money(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
     for found in runs.staged(connection, run, *_MONEY):
         yield from teller.thing(found)
+        yield from teller.undone(found)
     told = _told_by_charges(connection, run.source)
     for found in runs.staged(connection, run, "refund"):
         # Since the day from which events are kept they tell it, in the words of their version.
         recent = (found.created or 0) >= teller.events_from
         charge = found.value().get("charge")
         key = charge.get("id") if isinstance(charge, dict) else charge
-        if not recent and key not in told:
-            yield from teller.thing(found)
+        if not recent:
+            if key not in told:
+                yield from teller.thing(found)
+            yield from teller.undone(found)
 
 
 def _told_by_charges(connection: Connection, name: str) -> set[str]:
@@ -162,12 +166,21 @@ def _events(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
     survey.known = teller.known
     for found in runs.staged(connection, run, "event"):
         survey.look(found.body.encode())
-    if survey.tied:
+    if survey.unowned:
+        _remember_payers(connection, run, survey)
+    if survey.unsettled:
         survey.settle(each.body.encode() for each in runs.staged(connection, run, "event"))
     for found in runs.staged(connection, run, "event"):
         raw = _whole(connection, run, found.value())
         made = survey.translate(raw, source=run.source, test_mode=teller.test_mode)
         yield from items_of(raw, made, run.source)
+
+
+def _remember_payers(connection: Connection, run: Run, survey: Survey) -> None:
+    """Whose money refunds and disputes are about: as the books have it, or a charge was read."""
+    survey.known.payers.update(payers(connection, run.source, survey.unowned))
+    for found in runs.staged(connection, run, "charge"):
+        survey.known.pay(found.value())
 
 
 def _whole(connection: Connection, run: Run, event: Json) -> Json:

@@ -56,7 +56,7 @@ def read_stripe_events(
         survey = Survey()
         for record in records(name, stream):
             survey.look(record.body)
-        if survey.tied:
+        if survey.unsettled:
             survey.settle(record.body for record in records(name, stream))
         for record in records(name, stream):
             yield from _stripe_event(record, survey, source, test_mode=test_mode)

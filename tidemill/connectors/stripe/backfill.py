@@ -46,6 +46,7 @@ EVENTS_KEPT_S: Final = 30 * _DAY
 
 _EXPAND_SUBSCRIPTION: Final = ["data.discounts.source.coupon", "data.items.data.discounts"]
 _EXPAND_INVOICE: Final = ["data.discounts.source.coupon", "data.payments"]
+_EXPAND_REFUND: Final = ["data.failure_balance_transaction"]
 _EXPAND_PRICE: Final = ["data.tiers", "data.currency_options"]
 _EXPAND_COUPON: Final = ["data.applies_to", "data.currency_options"]
 # Events come in groups, so that the many kinds nobody here reads are not even sent.
@@ -135,7 +136,7 @@ def money_units(first: int, last: int) -> list[Unit]:
     whole = {"gte": first, "lt": last}
     return [
         *units,
-        Unit("refund", "/v1/refunds", {"created": whole}),
+        Unit("refund", "/v1/refunds", {"created": whole, "expand": _EXPAND_REFUND}),
         Unit("dispute", "/v1/disputes", {"created": whole, "expand": ["data.charge"]}),
         Unit("credit_note", "/v1/credit_notes", {"created": whole}),
     ]

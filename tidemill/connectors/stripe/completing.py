@@ -45,6 +45,13 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _LISTS: Final = ("items", "lines")
 _SHOWN_INSTEAD: Final = ("latest_invoice", "charge")
 
+# They name nobody; their charge does.
+_GOING_BACK: Final = {
+    "charge.dispute.": "disputes",
+    "charge.refund.": "refunds",
+    "refund.": "refunds",
+}
+
 # Finer types that exist only as thin events, and the snapshot type that tells the same.
 _FINER: Final = "customer.subscription."
 _SNAPSHOTS: Final = frozenset({"created", "updated", "deleted", "paused", "resumed"})
@@ -88,8 +95,9 @@ def _way(kind: str, reader: Reader) -> Callable[[str], _Json | None] | None:
         return reader.subscription
     if kind.startswith("invoice.") and kind != "invoice.upcoming":
         return reader.invoice
-    if kind.startswith("charge.dispute."):
-        return lambda key: reader.find(f"/v1/disputes/{key}", {"expand": ["charge"]})
+    going_back = next((path for each, path in _GOING_BACK.items() if kind.startswith(each)), None)
+    if going_back is not None:
+        return lambda key: reader.find(f"/v1/{going_back}/{key}", {"expand": ["charge"]})
     paths = {"price": "prices", "product": "products", "customer": "customers", "charge": "charges"}
     family = kind.partition(".")[0]
     if family == "price":

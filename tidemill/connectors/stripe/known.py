@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-__all__ = ["Known", "KnownObject", "references"]
+from tidemill.connectors.fields import Fields
+from tidemill.connectors.stripe.shapes import customer_key, payment_reference
+
+__all__ = ["GOING_BACK", "Known", "KnownObject", "Unowned", "references", "unowned"]
 
 _Object = Mapping[str, Any]
 
@@ -34,6 +37,10 @@ _NAMES: Final = {
     "discount": "discount",
     "discounts": "discount",
 }
+# Events about money that goes back, whose objects may name nobody.
+GOING_BACK: Final = ("refund.", "charge.dispute.", "charge.refund.")
+"""How the types of such events begin."""
+
 _KEY_MAX: Final = 255
 _DEPTH_MAX: Final = 24
 
@@ -61,6 +68,8 @@ class Known:
     coupons: dict[str, _Object] = field(default_factory=dict)
     discounts: dict[str, _Object] = field(default_factory=dict)
     prices: dict[str, _Object] = field(default_factory=dict)
+    payers: dict[str, str] = field(default_factory=dict)
+    """Reference of a payment (`shapes.payment_reference`) → who paid; it never changes."""
     _ages: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     _fresh: set[tuple[str, str]] = field(default_factory=set)
 
@@ -80,8 +89,19 @@ class Known:
         kind = self.kind_of(named) if isinstance(named, str) else None
         data = raw.get("data")
         found = data.get("object") if isinstance(data, Mapping) else None
-        if kind is not None and isinstance(found, Mapping):
+        if not isinstance(found, Mapping):
+            return
+        if kind is not None:
             self._keep(kind, found, _age(raw))
+        elif found.get("object") == "charge":
+            self.pay(found)
+
+    def pay(self, charge: _Object) -> None:
+        """Remember who paid a charge, if it says so."""
+        found = Fields(charge)
+        reference, payer = payment_reference(found), customer_key(found)
+        if reference is not None and payer is not None:
+            self.payers[reference] = payer
 
     def learn(self, found: object, seen: int, depth: int = 0) -> None:
         """Keep every price, coupon and discount that an object shows, at any depth.
@@ -133,6 +153,27 @@ class Known:
         if kind == "coupon":
             return self.coupons
         return self.discounts if kind == "discount" else self.prices
+
+
+class Unowned(NamedTuple):
+    """What a refund or dispute names that does not say whose money it was."""
+
+    reference: str
+    charge: str
+
+
+def unowned(raw: _Object) -> Unowned | None:
+    """What a refund or dispute names, if it does not say whose money it was."""
+    kind, data = raw.get("type"), raw.get("data")
+    found = data.get("object") if isinstance(data, Mapping) else None
+    if not isinstance(kind, str) or not kind.startswith(GOING_BACK):
+        return None
+    if not isinstance(found, Mapping) or customer_key(Fields(found)) is not None:
+        return None
+    reference, charge = payment_reference(Fields(found)), Fields(found).reference("charge")
+    if reference is None or charge is None or max(len(reference), len(charge)) > _KEY_MAX:
+        return None
+    return Unowned(reference, charge)
 
 
 def references(found: object) -> set[tuple[str, str]]:

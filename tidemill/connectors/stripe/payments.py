@@ -12,12 +12,22 @@ from typing import Final
 
 from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe.changes import Change
+from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.shapes import customer_key, payment_reference
 from tidemill.connectors.stripe.wire import currency, minor, whole_amount
 from tidemill.payloads import Payment
 from tidemill.vocabulary import PaymentMethod
 
-__all__ = ["read_charge", "read_charge_refund", "read_dispute", "read_refund", "refund_names_payer"]
+__all__ = [
+    "money_is_back",
+    "payer_of",
+    "read_charge",
+    "read_charge_refund",
+    "read_dispute",
+    "read_refund",
+    "refund_names_payer",
+    "takes_no_money",
+]
 
 _METHODS: Final = {
     **dict.fromkeys(("card", "card_present", "interac_present"), PaymentMethod.CARD),
@@ -40,6 +50,10 @@ _METHODS: Final = {
 }
 # The first version whose refunds say whose money it was.
 _REFUNDS_NAME_PAYER: Final = "2026-09-30"
+# Disputes that ask before they take, or were settled before they could; no money has moved.
+_ASKING: Final = frozenset(
+    {"warning_needs_response", "warning_under_review", "warning_closed", "prevented"}
+)
 _EXPAND_CHARGE: Final = "Import it with expand[]=charge, which names the customer."
 
 
@@ -107,27 +121,73 @@ def read_charge_refund(charge: Fields, change: Change) -> Payment | None:
     )
 
 
-def read_dispute(dispute: Fields) -> tuple[Payment | None, str | None]:
-    """Money the customer's bank took back, and whose it was, when the charge is shown."""
+def takes_no_money(dispute: Fields) -> bool:
+    """Whether a dispute is only an inquiry, or was prevented."""
+    return dispute.value.get("status") in _ASKING
+
+
+def money_is_back(dispute: Fields) -> bool:
+    """Whether money that a dispute had taken has come again, by its status or its account."""
+    return dispute.value.get("status") == "won" or bool(_entries(dispute, back=True))
+
+
+def read_dispute(dispute: Fields, *, back: bool = False) -> Payment | None:
+    """Money the customer's bank took, or (`back`) what of it came again.
+
+    The balance transactions say what came again, which may be a part, and what Stripe kept; as far
+    as they are in the currency of the dispute.
+    """
     before = len(dispute.problems)
     key, code = dispute.needed("id"), currency(dispute)
     amount = _needed_amount(dispute, "amount", code)
-    shown = isinstance(dispute.value.get("charge"), dict)
-    charge = dispute.fields("charge") if shown else Fields(None, "", dispute.problems)
-    payer = customer_key(dispute) or customer_key(charge)
-    if payer is None:
-        dispute.refuse("charge", "does not say whose payment it was", _EXPAND_CHARGE)
+    charge = dispute.fields("charge") if _shows_charge(dispute) else Fields(None)
+    entries = [
+        each
+        for each in _entries(dispute, back=back)
+        if (each.text("currency") or "").upper() == code
+    ]
+    if back and entries:
+        amount = sum(whole_amount(each, "amount", code) or 0 for each in entries)
+    fees = [whole_amount(each, "fee", code) or 0 for each in entries]
     if amount is None or len(dispute.problems) > before:
-        return None, None
-    payment = Payment(
+        return None
+    return Payment(
         id=key,
         amount=amount,
         currency=code,
+        fee=sum(fees) or None,
         invoice=charge.reference("invoice"),
         reference=payment_reference(dispute) or payment_reference(charge),
         failure_reason=dispute.text("reason"),
     )
-    return payment, payer
+
+
+def _entries(dispute: Fields, *, back: bool) -> list[Fields]:
+    """The balance transactions of a dispute that took money, or that brought it back."""
+    entries = dispute.entries("balance_transactions")
+    return (
+        [each for each in entries if (each.integer("amount") or 0) > 0]
+        if back
+        else [each for each in entries if (each.integer("amount") or 0) < 0]
+    )
+
+
+def payer_of(found: Fields, known: Known) -> str | None:
+    """Whose money a refund or dispute is about; None for a charge that is shown and names nobody.
+
+    Notes a problem when only the charge could tell and it is not there.
+    """
+    payer = customer_key(found)
+    if payer is None and _shows_charge(found):
+        return customer_key(found.fields("charge"))
+    payer = payer or known.payers.get(payment_reference(found) or "")
+    if payer is None:
+        found.refuse("charge", "does not say whose payment it was", _EXPAND_CHARGE)
+    return payer
+
+
+def _shows_charge(found: Fields) -> bool:
+    return isinstance(found.value.get("charge"), dict)
 
 
 def _needed_amount(found: Fields, key: str, code: str) -> int | None:

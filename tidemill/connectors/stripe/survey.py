@@ -1,9 +1,10 @@
 """A first look at many events, so that each can then be translated on its own, in any order.
 
-Two things about an event stand in others: which of two changes within one second came first, and
-what a discount, coupon or price that is only named says. `Survey` finds both without holding more
-than the few events that matter, so a file may be larger than memory. It looks at every event once
-(`look`), and, only if some share a second, once more (`settle`).
+Three things about an event stand in others: which of two changes within one second came first,
+what a discount, coupon or price that is only named says, and whose money a refund or dispute is
+about. `Survey` finds them without holding more than the few events that matter, so a file may be
+larger than memory. It looks at every event once (`look`), and, only if some share a second or name
+nobody, once more (`settle`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemill.connectors.base import Translation
-from tidemill.connectors.stripe.known import Known
+from tidemill.connectors.stripe.known import Known, unowned
 from tidemill.connectors.stripe.order import is_final, rank, subject, ties
 from tidemill.connectors.stripe.translate import Setting, translate
 
@@ -24,6 +25,7 @@ __all__ = ["Survey"]
 class _Object(msgspec.Struct):
     id: str | None = None
     status: str | None = None
+    payment_intent: Any = None
 
 
 class _Data(msgspec.Struct):
@@ -40,6 +42,7 @@ class _Glance(msgspec.Struct):
     account: str | None = None
 
 
+_MONEY: Final = ("refund.", "charge.")
 _GLANCES: Final = msgspec.json.Decoder(_Glance)
 _OBJECTS: Final = msgspec.json.Decoder(dict[str, Any])
 
@@ -55,6 +58,7 @@ class Survey:
         self._seen: dict[int, int] = {}
         self._tied: set[int] = set()
         self._over: dict[int, int] = {}
+        self.unowned: set[str] = set()
 
     def look(self, body: bytes) -> None:
         """Take note of an event; what is no event is passed over."""
@@ -63,6 +67,8 @@ class Survey:
             return
         if Known.teaches(glance.type):
             self.known.add(_OBJECTS.decode(body))
+        if glance.type.startswith(_MONEY) and (payment := unowned(_OBJECTS.decode(body))):
+            self.unowned.add(payment.reference)
         place, one = _place(glance), hash(glance.id)
         if self._seen.setdefault(place, one) != one:
             self._tied.add(_second(glance))
@@ -71,17 +77,23 @@ class Survey:
             self._over[about] = min(glance.created, self._over.get(about, glance.created))
 
     @property
-    def tied(self) -> bool:
-        """Whether any events share object, second and rank, so that a second look is needed."""
-        return bool(self._tied)
+    def unsettled(self) -> bool:
+        """Whether some events share object, second and rank, or name nobody: look once more."""
+        return bool(self._tied or self.unowned)
 
     def settle(self, bodies: Iterable[bytes]) -> None:
-        """Find the order of the events that share a second, from a second look at all events."""
+        """Find the order of events that share a second, and who paid, from a second look at all."""
         close = []
         for body in bodies:
             glance = _glance(body)
-            if glance is not None and _second(glance) in self._tied:
+            if glance is None:
+                continue
+            if _second(glance) in self._tied:
                 close.append(_OBJECTS.decode(body))
+            found = glance.data.object
+            paying = found.payment_intent if isinstance(found.payment_intent, str) else found.id
+            if glance.type.startswith("charge.") and paying in self.unowned:
+                self.known.add(_OBJECTS.decode(body))
         self.steps = ties(close)
 
     def translate(self, raw: dict[str, Any], *, source: str, test_mode: bool) -> Translation:

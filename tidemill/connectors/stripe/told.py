@@ -23,6 +23,7 @@ from tidemill.connectors.stripe.history import reconstruct, rewound
 from tidemill.connectors.stripe.history_evidence import Evidence
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.order import chained, rank
+from tidemill.connectors.stripe.payments import money_is_back
 from tidemill.connectors.stripe.shapes import coupon_of, discounts_of, listed
 from tidemill.connectors.stripe.translate import Setting, translate
 from tidemill.intake import Ignored, Rejected
@@ -43,6 +44,7 @@ _KINDS: Final = {
     "product": "product.created",
     "price": "price.created",
     "customer": "customer.created",
+    "refund": "refund.created",
     "dispute": "charge.dispute.created",
     "credit_note": "credit_note.created",
 }
@@ -168,13 +170,22 @@ class Teller:
             return
         if as_of is not None:
             kind, at = f"{kind.rpartition('.')[0]}.updated", as_of
-        yield from self._items(wrapped(kind, f"api/{found.id}/{kind}/{at}", at, raw))
+        yield from self._wrapped(kind, found.id, at, raw)
+
+    def undone(self, found: Staged) -> Iterator[Item]:
+        """What became of a refund or dispute in the end, if it came to nothing."""
+        raw = found.value()
+        undone = _undone(found.kind, raw)
+        if undone is not None:
+            kind, at = undone
+            yield from self._wrapped(kind, found.id, at, raw)
+
+    def _wrapped(self, kind: str, key: str, at: int, raw: Json) -> Iterator[Item]:
+        yield from self._items(wrapped(kind, f"api/{key}/{kind}/{at}", at, raw))
 
     def deleted_customer(self, key: str, at: int) -> Iterator[Item]:
         """A customer of whom Stripe only knows that it was deleted; not when."""
-        stub = {"id": key, "object": "customer"}
-        kind = "customer.deleted"
-        yield from self._items(wrapped(kind, f"api/{key}/{kind}/{at}", at, stub))
+        yield from self._wrapped("customer.deleted", key, at, {"id": key, "object": "customer"})
 
     # --- subscriptions ------------------------------------------------------------------------
 
@@ -277,13 +288,34 @@ def _event_of(kind: str, raw: Json) -> tuple[str | None, int | None]:
         status = raw.get("status")
         settled = {"succeeded": "charge.succeeded", "failed": "charge.failed"}
         return settled.get(str(status)), created
-    if kind == "refund":
-        failed = raw.get("status") in {"failed", "canceled"}
-        return None if failed else "refund.created", created
     if kind == "product":
         # A product says when it was last changed; a price or a customer does not.
         return "product.created", _int(raw, "updated") or created
     return _KINDS.get(kind), created
+
+
+def _undone(kind: str, raw: Json) -> tuple[str, int] | None:
+    """The event of a refund that failed or a dispute that brought money back, and its instant.
+
+    It is that of the balance transaction. Without one nothing says when it was; it is then as if
+    it had never been.
+    """
+    created = _int(raw, "created")
+    if kind == "refund" and raw.get("status") in {"failed", "canceled"}:
+        entry = raw.get("failure_balance_transaction")
+        at = _int(entry, "created") if isinstance(entry, Mapping) else None
+        when = at or created
+        return None if when is None else ("refund.failed", when)
+    if kind == "dispute" and money_is_back(Fields(raw)):
+        entries = Fields(raw).entries("balance_transactions")
+        times = [_int(each.value, "created") for each in entries if _is_income(each)]
+        at = max((each for each in times if each is not None), default=created)
+        return None if at is None else ("charge.dispute.funds_reinstated", at)
+    return None
+
+
+def _is_income(entry: Fields) -> bool:
+    return (entry.integer("amount") or 0) > 0
 
 
 def _int(found: Mapping[str, Any], key: str) -> int | None:

@@ -34,17 +34,18 @@ from tidemill.connectors.stripe.shapes import customer_key
 from tidemill.connectors.stripe.subscriptions import read_subscription
 from tidemill.errors import InvalidEvent
 from tidemill.events import NAMESPACE, make_event
-from tidemill.payloads import Payload
+from tidemill.payloads import Payload, Payment
 from tidemill.problems import Problem
 from tidemill.vocabulary import Confidence
 
-__all__ = ["EVENT_TYPES", "Setting", "is_read", "translate"]
+__all__ = ["EVENT_TYPES", "Setting", "account_source", "is_read", "translate"]
 
 _THIN: Final = (
     "a thin event: it names an object without showing it; set the event destination to snapshot "
     "payloads"
 )
 _STALE: Final = "an old state, dated after the end of what it is about"
+_REFUNDS_UNDONE: Final = frozenset({"failed", "canceled"})
 _ONE_OFF: Final = "a payment that belongs to no customer"
 _CONFIDENCES: Final = frozenset(Confidence)
 _PAID_OTHERWISE: Final = "it names no payment, or no invoice"
@@ -163,6 +164,14 @@ def _is_stale(event: Fields, found: Fields, over_since: int | None) -> bool:
     return not is_final(kind, found.value.get("status"))
 
 
+def account_source(source: str, account: str) -> str:
+    """The source that the events of an account belong to.
+
+    What belongs to a connected account is another business: a source of its own.
+    """
+    return f"{source}:{account}" if account else source
+
+
 @dataclass(frozen=True, slots=True)
 class _Envelope:
     """What goes around a draft."""
@@ -174,14 +183,11 @@ class _Envelope:
 
 
 def _sealed(draft: _Draft, at: datetime, envelope: _Envelope, source: str) -> Translation:
-    """The draft in its envelope, checked like any other event.
-
-    What belongs to a connected account is another business: a source of its own.
-    """
+    """The draft in its envelope, checked like any other event."""
     account = envelope.account
     try:
         made = make_event(
-            f"{source}:{account}" if account else source,
+            account_source(source, account),
             draft.type,
             draft.customer,
             at,
@@ -295,9 +301,38 @@ def _refund(found: Fields, _: Change, event: Fields, __: Known) -> _Outcome:
     return None if state is None else _Draft("payment.refunded", payer or "", state)
 
 
-def _dispute(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
-    state, payer = payments.read_dispute(found)
-    return None if state is None else _Draft("payment.disputed", payer or "", state)
+def _refund_fate(found: Fields, _: Change, event: Fields, known: Known) -> _Outcome:
+    """What became of a refund: told only when it failed, or was called off."""
+    if found.value.get("status") not in _REFUNDS_UNDONE:
+        return "a refund that is under way, or has arrived"
+    if payments.refund_names_payer(event.text("api_version")) and customer_key(found) is None:
+        return _ONE_OFF
+    return _given("payment.refund_failed", payments.read_refund(found), found, known)
+
+
+def _dispute(found: Fields, _: Change, __: Fields, known: Known) -> _Outcome:
+    if payments.takes_no_money(found):
+        return "an inquiry, or a dispute that was prevented: no money has moved"
+    return _given("payment.disputed", payments.read_dispute(found), found, known)
+
+
+def _dispute_closed(found: Fields, change: Change, event: Fields, known: Known) -> _Outcome:
+    if not payments.money_is_back(found):
+        return "a dispute that brought nothing back"
+    return _money_back(found, change, event, known)
+
+
+def _money_back(found: Fields, _: Change, __: Fields, known: Known) -> _Outcome:
+    state = payments.read_dispute(found, back=True)
+    return _given("payment.dispute_won", state, found, known)
+
+
+def _given(kind: str, state: Payment | None, found: Fields, known: Known) -> _Outcome:
+    """Money that went back or came again, of whoever paid it."""
+    payer = payments.payer_of(found, known)
+    if payer is None and not found.problems:
+        return _ONE_OFF
+    return None if state is None else _Draft(kind, payer or "", state)
 
 
 def _invoice_payment(found: Fields, _: Change, __: Fields, ___: Known) -> _Outcome:
@@ -356,7 +391,13 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "charge.failed": _charge("failed"),
     "charge.refunded": _charge_refunded,
     "charge.dispute.created": _dispute,
+    "charge.dispute.funds_withdrawn": _dispute,
+    "charge.dispute.funds_reinstated": _money_back,
+    "charge.dispute.closed": _dispute_closed,
+    "charge.refund.updated": _refund_fate,
     "refund.created": _refund,
+    "refund.failed": _refund_fate,
+    "refund.updated": _refund_fate,
 }
 
 _REASONS: Final = {
@@ -374,15 +415,7 @@ _REASONS: Final = {
         ("coupon.created", "coupon.updated", "coupon.deleted"),
         "told by the subscriptions that use it",
     ),
-    # Books have no event for money that returns after it went back, so these change no cash yet.
-    **dict.fromkeys(("refund.failed", "refund.updated"), "a refund's later fate is not read yet"),
-    **dict.fromkeys(
-        (
-            *("charge.dispute.updated", "charge.dispute.closed"),
-            *("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"),
-        ),
-        "a dispute's later fate is not read yet",
-    ),
+    "charge.dispute.updated": "an answer to the bank; what money does has events of its own",
     **dict.fromkeys(
         ("credit_note.created", "credit_note.updated", "credit_note.voided"),
         "credit notes are not read yet; what is given back is told by its refund",

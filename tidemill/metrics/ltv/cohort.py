@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
@@ -23,13 +23,18 @@ from sqlalchemy import (
 from tidemill.errors import InvalidQuery, Issue
 from tidemill.metrics.base import Behind, Table
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.payment_cube import signed_amount
 from tidemill.metrics.query import Query
 from tidemill.metrics.retention.cohorts import Cohorts
 from tidemill.vocabulary import InvoiceStatus, PaymentKind
 
 __all__ = ["cohort_value"]
 
-_BACK = (PaymentKind.REFUNDED.value, PaymentKind.DISPUTED.value)
+# What went back, and what of it came again.
+_BACK: Final = (
+    *(PaymentKind.REFUNDED.value, PaymentKind.REFUND_FAILED.value),
+    *(PaymentKind.DISPUTED.value, PaymentKind.DISPUTE_WON.value),
+)
 
 
 def cohort_value(q: Query, calendar: Calendar) -> Table:
@@ -88,7 +93,7 @@ def _paid(q: Query, end: date) -> CTE:
         invoice.c.source_id == payment.c.source_id, invoice.c.invoice == payment.c.invoice
     )
     went = _row(
-        q, payment.c.customer_id, payment.c.paid_at, payment.c.currency, -payment.c.amount
+        q, payment.c.customer_id, payment.c.paid_at, payment.c.currency, signed_amount(payment)
     ).select_from(_owned(q, payment.join(invoice, of_invoice), payment.c.customer_id))
     rows = union_all(came.where(counts), went.where(counts, payment.c.kind.in_(_BACK))).subquery(
         "each_paid"

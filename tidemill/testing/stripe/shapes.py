@@ -28,8 +28,11 @@ _NAMED: Final = frozenset(
     {
         *("customer", "latest_invoice", "schedule", "discounts", "product", "promotion_code"),
         *("invoice", "charge", "balance_transaction", "refunds", "payment_intent", "refund"),
+        "failure_balance_transaction",
     }
 )
+# Fields that are not there at all while there is nothing to say.
+_ABSENT: Final = frozenset({"failure_balance_transaction"})
 # Fields that are there only when they are asked for.
 _ASKED: Final = {
     "price": ("tiers", "currency_options"),
@@ -83,7 +86,7 @@ def _without_invoices(found: _Json) -> _Json:
 def _shown(found: Mapping[str, Any], tree: _Tree, find: _Find) -> _Json:
     kind = found.get("object")
     asked = _ASKED.get(kind or "", ())
-    missing = [name for name in tree if name not in found and name not in asked]
+    missing = [name for name in tree if name not in {*found, *asked, *_ABSENT}]
     if missing:
         message = f"This property cannot be expanded ({missing[0]})."
         raise BadExpand(message)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.stripe import data, fixture, only
+from tests.support.stripe import data, event, fixture, known, only
 from tidemill.connectors.base import Translation
 
 ENDIVE, BASIL = "2026-10-28.endive", "2025-08-27.basil"
@@ -113,10 +113,10 @@ def test_partial_refunds_are_differences_and_two_payments() -> None:
 
 
 def test_a_dispute_needs_to_know_whose_payment_it_was() -> None:
-    dispute = fixture("dispute")
-    (problem,) = only("charge.dispute.created", dispute).problems
+    found = fixture("dispute")
+    (problem,) = only("charge.dispute.created", found).problems
     assert problem.path == "data.object.charge"
-    translation = only("charge.dispute.created", {**dispute, "charge": charge(invoice="in_1")})
+    translation = only("charge.dispute.created", {**found, "charge": charge(invoice="in_1")})
     assert translation.events[0].customer == "cus_T"
     assert data(translation) == {
         "id": "du_T",
@@ -154,6 +154,57 @@ def test_what_belongs_together_shares_the_payment_intent_or_the_charge() -> None
             only("charge.dispute.created", {**fixture("dispute"), **changes, "charge": found}),
         ]
         assert [data(each)["reference"] for each in told] == [reference] * 4
+
+
+@pytest.mark.parametrize("kind", ["refund.failed", "refund.updated", "charge.refund.updated"])
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+def test_a_refund_that_came_to_nothing(kind: str, status: str) -> None:
+    (made,) = only(kind, refund(status=status), api_version=ENDIVE).events
+    assert (made.type, made.customer, made.subject) == ("payment.refund_failed", "cus_T", "re_T")
+    assert only(kind, refund(status="pending"), api_version=ENDIVE).ignored
+    assert only(kind, refund(status=status, customer=None), api_version=ENDIVE).ignored
+
+
+def test_an_old_refund_is_of_whoever_paid_the_charge() -> None:
+    found = refund(status="failed", customer=None)
+    (problem,) = only("charge.refund.updated", found, api_version=BASIL).problems
+    assert problem.path == "data.object.charge"
+    paid = known(event("charge.succeeded", charge()))
+    told = only("charge.refund.updated", found, api_version=BASIL, more=paid)
+    assert told.events[0].customer == "cus_T"
+    one_off = {**found, "charge": charge(customer=None)}
+    assert only("charge.refund.updated", one_off, api_version=BASIL).ignored
+
+
+def entry(amount: int, fee: int, currency: str = "usd") -> dict[str, Any]:
+    return {"object": "balance_transaction", "amount": amount, "fee": fee, "currency": currency}
+
+
+def dispute(**changes: Any) -> dict[str, Any]:
+    return {**fixture("dispute"), "charge": charge(), **changes}
+
+
+def test_an_inquiry_moves_no_money() -> None:
+    for status in ("warning_needs_response", "warning_under_review", "warning_closed", "prevented"):
+        assert only("charge.dispute.created", dispute(status=status)).ignored
+    (made,) = only("charge.dispute.funds_withdrawn", dispute(status="needs_response")).events
+    assert made.type == "payment.disputed"
+
+
+def test_what_a_dispute_took_and_brought_again() -> None:
+    """Its fee, and a part that came again; in another currency only the dispute's amount counts."""
+    moved = [entry(-6000, 1500), entry(4000, -1500)]
+    taken = data(only("charge.dispute.funds_withdrawn", dispute(balance_transactions=moved)))
+    assert (taken["amount"], taken["fee"]) == (6000, 1500)
+    back = only("charge.dispute.funds_reinstated", dispute(balance_transactions=moved))
+    assert back.events[0].type == "payment.dispute_won"
+    assert (data(back)["amount"], data(back)["fee"]) == (4000, -1500)
+    foreign = [entry(-5000, 1500, "eur"), entry(5000, 0, "eur")]
+    told = data(only("charge.dispute.closed", dispute(status="won", balance_transactions=foreign)))
+    assert told["amount"] == 6000
+    assert "fee" not in told
+    assert only("charge.dispute.closed", dispute(status="lost")).ignored
+    assert only("charge.dispute.updated", dispute()).ignored
 
 
 # --- which invoice it was for ---------------------------------------------------------------------

@@ -99,9 +99,9 @@ def test_thin_events_are_recognised() -> None:
         ("customer.discount.created", "told by the subscription"),
         ("subscription_schedule.updated", "a plan for later"),
         ("credit_note.created", "credit notes are not read yet"),
-        ("refund.failed", "later fate is not read yet"),
-        ("charge.dispute.closed", "later fate is not read yet"),
-        ("charge.dispute.funds_reinstated", "later fate is not read yet"),
+        ("refund.updated", "under way, or has arrived"),
+        ("charge.dispute.closed", "brought nothing back"),
+        ("charge.dispute.updated", "an answer to the bank"),
     ],
 )
 def test_what_is_not_read_says_why(kind: str, reason: str) -> None:
