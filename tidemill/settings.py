@@ -82,6 +82,15 @@ def _readable_secrets(given: object) -> object:
     return given
 
 
+def _readable_keys(given: object) -> object:
+    if isinstance(given, str):
+        twice = [name for name, keys in _named_secrets(given).items() if len(keys) > 1]
+        if twice:
+            message = f"the source {twice[0]!r} has two keys; name each source once"
+            raise ValueError(message)
+    return given
+
+
 def _safe_address(address: str) -> str:
     parts = urlsplit(address)
     here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
@@ -167,11 +176,12 @@ class Settings(BaseSettings):
         description="A name that stays a worker's own when it starts again, such as that of its "
         "pod: Kafka then keeps its partitions for it meanwhile.",
     )
-    stripe_api_key: SecretStr | None = Field(
+    stripe_api_key: Annotated[SecretStr | None, BeforeValidator(_readable_keys)] = Field(
         default=None,
         validation_alias=_from_environment("STRIPE_API_KEY"),
         description="Key for reading from Stripe's API; a restricted key with read access is "
-        "enough.",
+        "enough. Several accounts have one each, comma-separated: `SOURCE=KEY` names another "
+        "source than `stripe`.",
     )
     stripe_api_base: Annotated[str, AfterValidator(_safe_address)] = Field(
         default="https://api.stripe.com",
@@ -261,6 +271,12 @@ class Settings(BaseSettings):
     def reads_in_place(self) -> bool:
         """Whether answers come from a billing system's own database."""
         return self.connector == "lago"
+
+    @property
+    def stripe_api_keys(self) -> dict[str, str]:
+        """Source → the key that opens its account."""
+        given = self.stripe_api_key.get_secret_value() if self.stripe_api_key else ""
+        return {name: keys[0] for name, keys in _named_secrets(given).items()} if given else {}
 
     @property
     def stripe_webhook_secrets(self) -> dict[str, tuple[str, ...]]:

@@ -155,6 +155,16 @@ def test_several_webhook_secrets_are_valid_while_rolling(monkeypatch: pytest.Mon
     assert "whsec_2" not in str(error.value)
 
 
+def test_each_account_has_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().stripe_api_keys == {}
+    monkeypatch.setenv("STRIPE_API_KEY", "rk_live_1, eu = rk_live_2")
+    assert load_settings().stripe_api_keys == {"stripe": "rk_live_1", "eu": "rk_live_2"}
+    monkeypatch.setenv("STRIPE_API_KEY", "rk_live_1,rk_live_2")
+    with pytest.raises(InvalidSettings, match="two keys") as error:
+        load_settings()
+    assert "rk_live" not in str(error.value)
+
+
 def test_every_mistake_is_named_where_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(CONFIG_FILE).write_text(
         'base_curency = "CZK"\nauth_enabled = "maybe"\nTIDEMILL_POLICY = "x"\n', encoding="utf-8"

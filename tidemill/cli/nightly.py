@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.cli.output import complain, note, printable
 from tidemill.cli.session import Session
-from tidemill.cli.syncing import reader
+from tidemill.cli.stripe_accounts import client_for, key_for
 from tidemill.errors import SyncUnderway, TidemillError
 from tidemill.sync import Asked, Into, due, reconcile_stripe
 from tidemill.sync.runs import takes_test_mode
@@ -47,7 +47,9 @@ def _compare(session: Session) -> None:
         for name in names:
             with store.connect() as connection:
                 test_mode = takes_test_mode(connection, name)
-            with reader(session) as client:
+            if key_for(session.settings, name) is None:
+                continue
+            with client_for(session.settings, name) as client:
                 asked = Asked(name, test_mode=test_mode)
                 done = reconcile_stripe(Into(store, desk.bus, desk.books), client, asked)
             differing = len({each.subscription for each in done.left})

@@ -10,7 +10,7 @@ import typer
 from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, say
 from tidemill.cli.session import session_of
-from tidemill.cli.syncing import reader
+from tidemill.cli.stripe_accounts import client_for
 from tidemill.sync import Asked, Into, Reconciled, compare_export, reconcile_stripe
 
 __all__ = ["app"]
@@ -62,7 +62,7 @@ def _stripe(
             into = Into(store, desk.bus, desk.books)
             done = compare_export(into, export, source, datetime.now(UTC))
     else:
-        with reader(session) as client, session.store() as store:
+        with client_for(session.settings, source) as client, session.store() as store:
             desk = session.desk(store)
             asked = Asked(source, test_mode=test_mode)
             done = reconcile_stripe(Into(store, desk.bus, desk.books), client, asked, fix=fix)

@@ -13,14 +13,13 @@ import typer
 from tidemill.bookkeeping import DEMO, clear, source_kinds
 from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, as_table, note, say
-from tidemill.cli.session import Desk, Session, session_of
-from tidemill.connectors.stripe.client import StripeClient, Throttle
+from tidemill.cli.session import Desk, session_of
+from tidemill.cli.stripe_accounts import client_for
 from tidemill.connectors.stripe.history import UNKNOWN
-from tidemill.errors import ApiKeyMissing
 from tidemill.periods import parse_day
 from tidemill.sync import Asked, Into, Progress, Synced, count_only, sync_stripe
 
-__all__ = ["app", "reader", "without_demo"]
+__all__ = ["app", "without_demo"]
 
 app = typer.Typer(
     name="sync",
@@ -69,7 +68,7 @@ def _stripe(
     session = session_of(context)
     day = None if since is None else parse_day(since)
     asked = Asked(source, day, test_mode=test_mode)
-    with reader(session) as client:
+    with client_for(session.settings, source) as client:
         if dry_run:
             counts = count_only(client, asked, datetime.now(UTC))
             say(as_json({"objects": counts}) if how == "json" else _counted(counts))
@@ -83,23 +82,6 @@ def _stripe(
     say(as_json(done.document()) if how == "json" else _in_words(done))
     if done.taken.quarantined:
         raise typer.Exit(1)
-
-
-@contextmanager
-def reader(session: Session) -> Iterator[StripeClient]:
-    """The way to the configured Stripe account.
-
-    Raises: ApiKeyMissing.
-    """
-    settings = session.settings
-    if settings.stripe_api_key is None:
-        raise ApiKeyMissing("STRIPE_API_KEY")
-    with StripeClient(
-        settings.stripe_api_key.get_secret_value(),
-        base_url=settings.stripe_api_base,
-        throttle=Throttle(settings.stripe_requests_per_second),
-    ) as client:
-        yield client
 
 
 def without_demo(desk: Desk) -> None:

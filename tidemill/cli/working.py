@@ -10,8 +10,9 @@ from tidemill.bookkeeping import bus_of
 from tidemill.bus import PostgresBus
 from tidemill.cli.output import complain, printable
 from tidemill.cli.session import Session
-from tidemill.connectors.stripe.client import StripeClient
+from tidemill.cli.stripe_accounts import client_for, key_for
 from tidemill.connectors.stripe.completing import Reader
+from tidemill.connectors.stripe.translate import account_source
 from tidemill.database import Database
 from tidemill.errors import TidemillError
 from tidemill.following import follow
@@ -27,26 +28,18 @@ _STRIPE = "stripe"
 def readers_of(settings: Settings, stack: ExitStack) -> Readers:
     """Who reads from Stripe's API for which source and account; they are closed with the stack.
 
-    There is one key, and it opens one account: that of the only source with a webhook, or, with
+    A key that names no source opens the account of the only source with a webhook, or, with
     several, of the one named `stripe`.
     """
-    key = settings.stripe_api_key
     named = set(settings.stripe_webhook_secrets)
     served = named if len(named) == 1 else {_STRIPE}
     clients: dict[str, Reader] = {}
 
     def reader(source: str, account: str) -> Reader | None:
-        if key is None or source not in served:
-            return None
-        if account not in clients:
-            clients[account] = stack.enter_context(
-                StripeClient(
-                    key.get_secret_value(),
-                    base_url=settings.stripe_api_base,
-                    account=account or None,
-                )
-            )
-        return clients[account]
+        name = account_source(source, account)
+        if name not in clients and key_for(settings, source, served=served) is not None:
+            clients[name] = stack.enter_context(client_for(settings, name))
+        return clients.get(name)
 
     return reader
 

@@ -29,11 +29,15 @@ class ApiKeyMissing(VendorError, ConfigError, Permanent):
 
     code = "api_key_missing"
 
-    def __init__(self, variable: str) -> None:
-        """Name the setting that is missing."""
+    def __init__(self, variable: str, source: str | None = None) -> None:
+        """Name the setting that is missing; or the source that none of its keys is for."""
+        problem = (
+            f"{variable} is not set" if source is None else f"{variable} has none for {source}"
+        )
+        value = "a restricted key" if source is None else f"{source}=KEY, a restricted key"
         super().__init__(
-            f"No API key is configured: {variable} is not set.",
-            hint=f"Set {variable} to a restricted key with read access; see "
+            f"No API key is configured: {problem}.",
+            hint=f"Set {variable} to {value} with read access; see "
             "docs/how-to/connect-stripe.md for the permissions it needs.",
             variable=variable,
         )

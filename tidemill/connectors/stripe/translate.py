@@ -38,7 +38,7 @@ from tidemill.payloads import Payload, Payment
 from tidemill.problems import Problem
 from tidemill.vocabulary import Confidence
 
-__all__ = ["EVENT_TYPES", "Setting", "account_source", "is_read", "translate"]
+__all__ = ["EVENT_TYPES", "Setting", "account_source", "is_read", "source_account", "translate"]
 
 _THIN: Final = (
     "a thin event: it names an object without showing it; set the event destination to snapshot "
@@ -49,6 +49,8 @@ _REFUNDS_UNDONE: Final = frozenset({"failed", "canceled"})
 _ONE_OFF: Final = "a payment that belongs to no customer"
 _CONFIDENCES: Final = frozenset(Confidence)
 _PAID_OTHERWISE: Final = "it names no payment, or no invoice"
+# How the ids of connected accounts begin.
+_ACCOUNT: Final = "acct_"
 _NOT_RECURRING: Final = "a price that does not recur"
 
 
@@ -128,16 +130,18 @@ def _translate(event: Fields, setting: Setting) -> Translation:
     if outcome is None or event.problems:
         return Translation(problems=tuple(event.problems))
     place = rank(kind, found.value.get("status")) * STEPS_MAX
+    # What is read from a connected account's own lists is of it, though it does not say so.
+    source, account = source_account(setting.source)
     envelope = _Envelope(
-        account=event.text("account") or "",
+        account=event.text("account") or account,
         key=event.needed("id"),
         livemode=live or setting.test_mode,
         sequence=place + max(-LAST_STEP, min(setting.step, LAST_STEP)),
     )
     if isinstance(outcome, Allocated):
-        return _joined([_allocation(outcome, envelope, setting.source)])
-    beside = [_allocation(each, envelope, setting.source) for each in outcome.allocated]
-    return _joined([_sealed(outcome, change.at, envelope, setting.source), *beside])
+        return _joined([_allocation(outcome, envelope, source)])
+    beside = [_allocation(each, envelope, source) for each in outcome.allocated]
+    return _joined([_sealed(outcome, change.at, envelope, source), *beside])
 
 
 def _joined(parts: Sequence[Translation]) -> Translation:
@@ -170,6 +174,16 @@ def account_source(source: str, account: str) -> str:
     What belongs to a connected account is another business: a source of its own.
     """
     return f"{source}:{account}" if account else source
+
+
+def source_account(source: str) -> tuple[str, str]:
+    """The source a connected account came in by, and the account; empty for the source's own.
+
+    >>> source_account("eu:acct_1"), source_account("eu")
+    (('eu', 'acct_1'), ('eu', ''))
+    """
+    name, _, account = source.partition(f":{_ACCOUNT}")
+    return name, f"{_ACCOUNT}{account}" if account else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,16 +24,18 @@ _HANG_UP: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request that arrived: path, parameters, and the API version it named."""
+    """A request that arrived: path, parameters, and the API version and account it named."""
 
     path: str
     query: Mapping[str, Sequence[str]]
     version: str | None
+    account: str | None = None
 
 
 class FakeStripe:
     """Serves an account over HTTP on this machine until it is closed.
 
+    connected:     accounts that the key may read in the header ``Stripe-Account``, by their ids.
     keys:          what is accepted; any key when there are none.
     rate_max:      requests a second; what comes faster gets a 429. 0 takes everything.
     before_answer: called with each request before it is answered, to change the account meanwhile.
@@ -47,11 +49,13 @@ class FakeStripe:
         self,
         account: FakeAccount | None = None,
         *,
+        connected: Mapping[str, FakeAccount] | None = None,
         keys: Sequence[Key] = (),
         rate_max: int = 0,
         before_answer: Callable[[Seen], None] | None = None,
     ) -> None:
         self.account = account or FakeAccount()
+        self.connected = dict(connected or {})
         self.keys = {key.secret: key for key in keys}
         self.rate_max = rate_max
         self.before_answer = before_answer
@@ -107,9 +111,17 @@ class FakeStripe:
             try:
                 self._admit(seen.path, secret)
                 version = seen.version or _NEWEST
-                return 200, answer_to(self.account, seen.path, seen.query, version), {}
+                return 200, answer_to(self._of(seen), seen.path, seen.query, version), {}
             except Refusal as refusal:
                 return refusal.status, _error(refusal.message, refusal.code), {}
+
+    def _of(self, seen: Seen) -> FakeAccount:
+        if seen.account is None:
+            return self.account
+        if seen.account not in self.connected:
+            said = f"The provided key does not have access to account '{seen.account}'."
+            raise Refusal(403, said, "account_invalid")
+        return self.connected[seen.account]
 
     def _crowded(self) -> bool:
         now = time.monotonic()
@@ -156,7 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         query = parse_qs(address.query, keep_blank_values=True)
         secret = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        seen = Seen(address.path, query, self.headers.get("Stripe-Version"))
+        version, account = self.headers.get("Stripe-Version"), self.headers.get("Stripe-Account")
+        seen = Seen(address.path, query, version, account)
         status, document, headers = self.fake.answer(seen, secret)
         if status == _HANG_UP:
             self.close_connection = True

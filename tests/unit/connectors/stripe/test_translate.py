@@ -9,6 +9,7 @@ import pytest
 from tests.support.stripe import AT, data, event, fixture, known, only, subscription
 from tidemill.connectors import CONNECTORS
 from tidemill.connectors.stripe.connector import Stripe
+from tidemill.connectors.stripe.translate import Setting, translate
 
 UPDATED = "customer.subscription.updated"
 
@@ -234,3 +235,12 @@ def test_a_status_nobody_knows_is_kept_aside_with_its_word() -> None:
     assert not translation.events
     assert [each.path for each in translation.problems] == ["data.object.status"]
     assert "hibernating" in translation.problems[0].problem
+
+
+def test_read_from_a_connected_account_it_is_the_same_event() -> None:
+    """A webhook names the account; what is read from the account's own lists does not."""
+    found = fixture("charge")
+    (delivered,) = only("charge.succeeded", found, account="acct_1").events
+    (read,) = translate(event("charge.succeeded", found), Setting("stripe:acct_1")).events
+    assert read == delivered
+    assert read.source == "stripe:acct_1"
