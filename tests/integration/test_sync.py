@@ -15,12 +15,15 @@ from sqlalchemy import func, select
 from tests.conftest import NewDatabase
 from tests.support.asking import settled
 from tests.support.import_program import BOOKS
+from tests.support.stripe import subscription
 from tests.support.stripe_account import END, KEY, NOW, business, clock, reading, recent_account
 from tests.support.stripe_money import NEW, Money, seconds
 from tests.support.tables import named_tables, undated_tables
+from tests.support.webhooks import arrive, settle
 from tidemill import models
 from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.connector import Stripe
+from tidemill.connectors.stripe.told import wrapped
 from tidemill.database import Database
 from tidemill.demo.rates import fx_rates
 from tidemill.errors import ApiKeyWrongMode, ApiPermissionMissing, ApiUnreachable
@@ -172,6 +175,46 @@ def test_money_that_came_again_is_told_with_its_day(database: Database) -> None:
 def _entry(when: str, amount: int, fee: int) -> dict[str, Any]:
     entry = {"object": "balance_transaction", "amount": amount, "fee": fee, "currency": "usd"}
     return entry | {"created": seconds(when)}
+
+
+def test_events_that_hold_only_the_first_ten_items_are_made_whole(database: Database) -> None:
+    """A subscription of twelve items; its events are cut as Stripe cuts them, old ones by count."""
+    (item,) = subscription()["items"]["data"]
+    items = [{**item, "id": f"si_{number}"} for number in range(12)]
+    at = int(NOW.timestamp()) - 86_400
+    whole = subscription(
+        items={"object": "list", "data": items, "has_more": False},
+        discounts=[],
+        livemode=True,
+        start_date=at,
+        created=at,
+    )
+    account = FakeAccount([{"id": "cus_T", "object": "customer", "created": at}, whole])
+    cuts: list[dict[str, Any]] = [{"has_more": True}, {"has_more": False, "total_count": 12}]
+    for number, cut in enumerate(cuts):
+        shown = {**whole, "items": {"object": "list", "data": items[:10], **cut}}
+        kind = f"customer.subscription.{('created', 'updated')[number]}"
+        account.put(wrapped(kind, f"evt_{number}", at + number, shown))
+    with FakeStripe(account) as fake:
+        assert _sync(database, fake).taken.quarantined == 0
+    (level,) = _present(database).values()
+    alone = Decimal(item["price"]["unit_amount"] * item["quantity"])
+    assert level == 12 * alone
+
+
+def test_what_was_read_explains_deliveries_to_come(database: Database, fake: FakeStripe) -> None:
+    """A delivery names a discount by its id alone, without a key to ask with."""
+    _sync(database, fake)
+    found = next(
+        each
+        for each in fake.account.listed("subscription")
+        if each["discounts"] and each["status"] == "active"
+    )
+    named = {**found, "discounts": [each["id"] for each in found["discounts"]]}
+    raw = wrapped("customer.subscription.updated", "evt_later", int(NOW.timestamp()), named)
+    arrive(database, [raw])
+    worked = settle(database, BOOKS)
+    assert (worked.stored, worked.waiting) == (1, 0)
 
 
 def test_a_second_run_changes_nothing(database: Database, fake: FakeStripe) -> None:

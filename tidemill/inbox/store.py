@@ -58,6 +58,9 @@ __all__ = [
 # The key of the advisory lock that lets one worker at a time take in deliveries: "inbox" in ASCII.
 _LOCK: Final = int.from_bytes(b"inbox", "big")
 
+# Each takes six parameters of a statement, which holds 65,535.
+_OBJECTS_MAX: Final = 1_000
+
 _KEYS: Final = ("source", "account", "livemode", "event")
 
 
@@ -239,10 +242,15 @@ def objects(
 def keep_objects(
     connection: Connection, source: str, found: Mapping[str, Sequence[tuple[KnownObject, bytes]]]
 ) -> None:
-    """Keep objects for later, by account; what the caller gives is newer than what is kept."""
+    """Keep objects for later, by account, unless a newer one of the id is kept already."""
     rows = [(account, known, body) for account, each in found.items() for known, body in each]
-    if not rows:
-        return
+    for first in range(0, len(rows), _OBJECTS_MAX):
+        _keep_some(connection, source, rows[first : first + _OBJECTS_MAX])
+
+
+def _keep_some(
+    connection: Connection, source: str, rows: Sequence[tuple[str, KnownObject, bytes]]
+) -> None:
     new = postgresql.insert(vendor_object).values(
         [
             {
@@ -260,6 +268,7 @@ def keep_objects(
         new.on_conflict_do_update(
             index_elements=["source", "account", "kind", "external_id"],
             set_={"seen": new.excluded.seen, "body": new.excluded.body},
+            where=new.excluded.seen >= vendor_object.c.seen,
         )
     )
 

@@ -35,13 +35,15 @@ from tidemill.connectors.stripe.backfill import (
     subscription_unit,
 )
 from tidemill.connectors.stripe.client import StripeClient
+from tidemill.connectors.stripe.translate import source_account
 from tidemill.database import Database
 from tidemill.errors import SyncUnderway
+from tidemill.inbox.work import learned
 from tidemill.ingest import Ingested, ingest
 from tidemill.state import Books
 from tidemill.sync import runs
 from tidemill.sync.runs import Run
-from tidemill.sync.telling import tell, teller_for
+from tidemill.sync.telling import shown, tell, teller_for
 
 __all__ = [
     "KIND",
@@ -282,7 +284,9 @@ class _Sync:
             versions=dict(teller.told.versions),
             unknown=dict(teller.told.unknown),
         )
+        name, account = source_account(run.source)
         with into.database.begin() as connection:
+            learned(connection, name, {account: shown(connection, run)})
             runs.finish(connection, run, self.clock(), synced.document())
         return synced
 

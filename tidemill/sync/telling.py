@@ -10,7 +10,9 @@ from sqlalchemy import Connection, select
 from tidemill.connectors.base import Item
 from tidemill.connectors.stripe.backfill import EVENTS_KEPT_S, Staged
 from tidemill.connectors.stripe.client import Json
+from tidemill.connectors.stripe.completing import completed
 from tidemill.connectors.stripe.known import Known
+from tidemill.connectors.stripe.shapes import is_cut
 from tidemill.connectors.stripe.survey import Survey
 from tidemill.connectors.stripe.told import Teller, items_of, learn
 from tidemill.models import payment, source
@@ -19,7 +21,7 @@ from tidemill.sync import runs
 from tidemill.sync.changed import as_of_dates
 from tidemill.sync.runs import Run
 
-__all__ = ["events_from", "tell", "teller_for"]
+__all__ = ["events_from", "shown", "tell", "teller_for"]
 
 _THINGS: Final = ("product", "price", "customer")
 _MONEY: Final = ("invoice", "charge", "dispute", "credit_note")
@@ -43,6 +45,17 @@ def teller_for(connection: Connection, run: Run, *, test_mode: bool) -> Teller:
         read_at=int(run.place["read_at"]),
         observed=runs.observed_from(connection, run),
     )
+
+
+def shown(connection: Connection, run: Run) -> Known:
+    """Prices, coupons and discounts as they were when they were read.
+
+    Later deliveries of a webhook only name them; one that comes late shows what is older.
+    """
+    known, read_at = Known(), int(run.place["read_at"])
+    for found in runs.staged(connection, run, "price", "coupon", "subscription"):
+        known.learn(found.value(), read_at)
+    return known
 
 
 def tell(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
@@ -75,6 +88,8 @@ def _things(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
     yield from _batch(connection, run, teller, batch)
 
 
+# Nested lists of which events hold the first members only, and whose they are.
+_LISTS: Final = {"lines": "invoice", "items": "subscription"}
 _BATCH: Final = 500
 
 
@@ -184,13 +199,16 @@ def _remember_payers(connection: Connection, run: Run, survey: Survey) -> None:
 
 
 def _whole(connection: Connection, run: Run, event: Json) -> Json:
-    """The event with all lines of its invoice, of which events hold only the first ten."""
+    """The event with what its nested lists lack, of which events hold only the first ten members.
+
+    The rest is as it was when it was read, as it is for a webhook whose object is read again.
+    """
     data: Any = event.get("data")
     found: Any = data.get("object") if isinstance(data, dict) else None
-    lines = found.get("lines") if isinstance(found, dict) else None
-    if not isinstance(lines, dict) or lines.get("has_more") is not True:
+    if not isinstance(found, dict):
         return event
-    held = runs.staged_one(connection, run, "invoice", str(found.get("id")))
-    if held is None:
-        return event
-    return {**event, "data": {**data, "object": {**found, "lines": held.value().get("lines")}}}
+    for key, kind in _LISTS.items():
+        if found.get("object") == kind and is_cut(found.get(key)):
+            held = runs.staged_one(connection, run, kind, str(found.get("id")))
+            return event if held is None else completed(event, {"object": held.value()})
+    return event

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from tidemill.connectors.stripe.envelope import is_thin, thin_seconds
 from tidemill.connectors.stripe.known import references
+from tidemill.connectors.stripe.shapes import is_cut
 
 __all__ = ["Reader", "Reading", "completed", "snapshot_type", "wanted"]
 
@@ -136,8 +137,7 @@ def completed(raw: _Json, reading: object) -> _Json:
         return raw
     filled: _Json = {}
     for key in _LISTS:
-        nested = shown.get(key)
-        if isinstance(nested, Mapping) and nested.get("has_more") is True and key in found:
+        if is_cut(shown.get(key)) and key in found:
             filled[key] = found[key]
     for key in _SHOWN_INSTEAD:
         whole = found.get(key)

@@ -7,7 +7,7 @@ the places of one fact. The version named by the event is never trusted to tell 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tidemill.connectors.fields import Fields
@@ -19,6 +19,7 @@ __all__ = [
     "discounts_of",
     "invoice_subscription",
     "invoice_tax",
+    "is_cut",
     "line_detail",
     "line_is_proration",
     "line_item",
@@ -38,9 +39,21 @@ def listed(found: Fields, key: str) -> list[Fields]:
     return list(found.fields(key).entries("data"))
 
 
+def is_cut(nested: object) -> bool:
+    """Whether a nested list goes on beyond what is shown of it.
+
+    It says so itself; old versions also say how many there are in all.
+    """
+    if not isinstance(nested, Mapping):
+        return False
+    shown, count = nested.get("data"), nested.get("total_count")
+    fewer = isinstance(shown, list) and type(count) is int and len(shown) < count
+    return nested.get("has_more") is True or fewer
+
+
 def refuse_if_cut(found: Fields, key: str, remedy: str) -> None:
     """Note a problem when a nested list goes on beyond what the event holds (ten at most)."""
-    if isinstance(found.value.get(key), dict) and found.fields(key).flag("has_more"):
+    if is_cut(found.value.get(key)):
         found.refuse(key, "goes on beyond what the event holds", remedy)
 
 

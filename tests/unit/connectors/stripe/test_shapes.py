@@ -131,6 +131,10 @@ def test_customer(found: dict[str, Any], customer: str | None) -> None:
 
 
 def test_a_list_that_goes_on_is_noted() -> None:
+    assert not any(
+        map(shapes.is_cut, ({"data": [1], "has_more": False, "total_count": 1}, [], None))
+    )
+    assert shapes.is_cut({"data": [1], "has_more": False, "total_count": 2})
     found = Fields({"items": {"data": [], "has_more": True}, "lines": []})
     shapes.refuse_if_cut(found, "items", "Fetch it.")
     shapes.refuse_if_cut(found, "lines", "Fetch it.")
