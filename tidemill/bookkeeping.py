@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, select
 
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
+from tidemill.errors import MigrationRefused
 from tidemill.ledger import Fact, derive, trials
 from tidemill.models import (
     consumer_position,
@@ -25,8 +26,10 @@ from tidemill.models import (
     segment,
     source,
     vendor_object,
+    worker,
 )
 from tidemill.quarantine import set_aside
+from tidemill.rebuilding import put_in_force
 from tidemill.settings import Settings
 from tidemill.state import Books, derive_all
 from tidemill.state.in_force import differing_knobs, kept_document, kept_facts, note
@@ -102,7 +105,7 @@ def settle(
 ) -> bool:
     """Make the facts those of the configured policy, and whole; whether they were derived again.
 
-    One transaction; workers wait, and follow afterwards. Until it commits readers derive what they
+    Beside the live tables, so workers go on meanwhile; until the change readers derive what they
     are asked. Cheap when nothing has changed, or nothing that the facts rest on.
 
     telling: called before the facts are derived again, with what differs.
@@ -113,15 +116,24 @@ def settle(
     with database.begin() as connection:
         bus.hold(connection, CONSUMER)
         kept = kept_document(connection)  # another process may have been faster
-        differs = kept and differing_knobs(books.policy, books.base_currency, kept)
-        whole = kept is not None and kept_facts(kept) >= {each.table.name for each in books.facts}
-        if whole and not differs:
+        if kept is None:
+            # Books that begin: there is next to nothing to derive.
+            derive_all(connection, books)
+            return False
+        differs = differing_knobs(books.policy, books.base_currency, kept)
+        if not differs and kept_facts(kept) >= {each.table.name for each in books.facts}:
             note(connection, books)
             return False
-        if differs and telling is not None:
-            telling(differs)
-        derive_all(connection, books)
-        return kept is not None
+    if differs and telling is not None:
+        telling(differs)
+    try:
+        return put_in_force(database, bus, books)
+    except MigrationRefused:
+        # Where the role may not make the place beside, they are derived in place.
+        with database.begin() as connection:
+            bus.hold(connection, CONSUMER)
+            derive_all(connection, books)
+        return True
 
 
 def source_kinds(connection: Connection) -> dict[str, str]:
@@ -141,8 +153,8 @@ def clear(database: Database, bus: PostgresBus) -> None:
         for table in reversed(metadata.sorted_tables):
             # Positions of the log only ever rise, so readers may stay where they are; and facts of
             # nothing are facts of any policy. The demo has no inbox: what is in there is real. And
-            # segments are somebody's work, not data.
-            kept = (consumer_position, policy_in_use, delivery, vendor_object, source, segment)
-            if table not in kept:
+            # segments are somebody's work, not data, and workers go on working.
+            kept = (consumer_position, policy_in_use, delivery, vendor_object, source)
+            if table not in (*kept, segment, worker):
                 connection.execute(delete(table))
         connection.execute(delete(source).where(source.c.kind == DEMO))

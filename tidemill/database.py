@@ -85,11 +85,14 @@ class Database:
         engine: SQLAlchemy's engine; its connections are pooled.
         url_display: the address for people, without anything secret.
         server: our hold on the embedded server; None for a server by URL.
+        writing: the engine that may write, where `engine` may not. Options of engines add up, and
+            those of the first one win, so that it has to be kept.
     """
 
     engine: Engine
     url_display: str
     server: EmbeddedServer | None = field(default=None, repr=False)
+    writing: Engine | None = field(default=None, repr=False)
 
     @property
     def embedded(self) -> bool:
@@ -130,7 +133,8 @@ class Database:
 
     def writable(self) -> Database:
         """The same database for what is meant to write, also when it was opened to read only."""
-        return replace(self, engine=self.engine.execution_options(postgresql_readonly=False))
+        engine = self.writing or self.engine
+        return replace(self, engine=engine.execution_options(postgresql_readonly=False))
 
     def close(self) -> None:
         """Close all connections; the embedded server stops when nobody else uses it."""
@@ -207,6 +211,11 @@ def connect(
     except BaseException:
         database.close()
         raise
+    if read_only:
+        # Once a connection was used, the driver says READ WRITE itself, whatever the session's
+        # default is: so every transaction is told.
+        reading = database.engine.execution_options(postgresql_readonly=True)
+        database = replace(database, engine=reading, writing=database.engine)
     return database
 
 

@@ -16,9 +16,11 @@ from tidemill import quarantine
 from tidemill.bus import PostgresBus
 from tidemill.database import Database, SchemaState, schema_state
 from tidemill.fx import daily_rates
+from tidemill.heartbeat import heard
 from tidemill.inbox.report import report, unsettled
 from tidemill.ledger import derive
 from tidemill.models import customer, event_log, metric_mrr_movement, source
+from tidemill.monitoring import lag_s
 from tidemill.relations import core_relations
 from tidemill.state import Books
 from tidemill.state.in_force import differing_knobs, kept_document
@@ -91,6 +93,7 @@ def check(database: Database, bus: PostgresBus, books: Books) -> Iterator[Findin
     with database.snapshot() as connection:
         yield from _sources(connection)
         yield from _log(connection, bus)
+        yield from _workers(connection)
         yield from _quarantine(connection)
         yield from _inbox(connection)
         yield from _contradictions(connection)
@@ -184,9 +187,26 @@ def _log(connection: Connection, bus: PostgresBus) -> Iterator[Finding]:
     pending = bus.pending(connection, CONSUMER)
     if pending:
         hint = "Run `tidemill worker`; importing anything does it, too."
-        yield Finding("log", "wrong", f"{pending:,} events are not applied yet", hint)
+        late = f", the oldest for {lag_s(connection, bus):,.0f} s"
+        yield Finding("log", "wrong", f"{pending:,} events are not applied yet{late}", hint)
     else:
         yield Finding("log", "ok", "every event is applied")
+
+
+def _workers(connection: Connection) -> Iterator[Finding]:
+    """Who is at work; none need be, where whatever imports also applies."""
+    for each in heard(connection):
+        about = f"worker {each.name}"
+        heard_at = f"heard of {each.age_s:,.0f} s ago"
+        done = f"{each.applied:,} events applied, {each.memory_peak_bytes >> 20:,} MB at most"
+        if each.silent:
+            hint = "It was killed, or hangs: look at its output, end it, and start it again."
+            yield Finding(about, "warning", f"silent; last {heard_at}", hint)
+        elif each.trouble is not None:
+            hint = "It tries again by itself; its output says more."
+            yield Finding(about, "warning", f"{heard_at}, troubled: {each.trouble}", hint)
+        else:
+            yield Finding(about, "ok", f"{heard_at}; {done}")
 
 
 def _quarantine(connection: Connection) -> Iterator[Finding]:

@@ -33,8 +33,9 @@ from tidemill.state import (
     refresh,
     subjects,
 )
+from tidemill.state.in_force import kept_document
 
-__all__ = ["Rebuilt", "rebuild", "rebuild_facts"]
+__all__ = ["Rebuilt", "put_in_force", "rebuild", "rebuild_facts"]
 
 _BATCH: Final = 50_000
 # Under which name the log is read for it.
@@ -101,37 +102,56 @@ def rebuild_facts(database: Database, bus: PostgresBus, books: Books) -> Mapping
     Returns how many rows differed, by table.
     Raises: as `rebuild`.
     """
-    tables = tuple(fact.table for fact in books.facts)
     with _alone(database):
-        if _begun(database, bus, tables, _purpose(books, "facts")) == _REPLAYING:
-            with database.begin() as connection:
-                # First the positions: an event applied after this is seen again below.
-                bus.go_on(connection, _READER, worker.CONSUMER)
-                with aside.looking(connection):
-                    fill(connection, books)
-                aside.advance(connection, _DERIVED)
-        with database.begin() as connection:
-            bus.hold(connection, worker.CONSUMER)
-            note(connection, books)
-            for rows in _meanwhile(connection, bus):
-                refresh(connection, rows, subjects(connection, rows).keys(), books)
-            differed = aside.bring_over(connection, tables)
-            _finish(connection, bus)
-    return differed
+        return _facts_again(database, bus, books)
+
+
+def put_in_force(database: Database, bus: PostgresBus, books: Books) -> bool:
+    """Make the facts those of the books, as `rebuild_facts`, unless somebody has; whether it did.
+
+    Waits for whoever rebuilds.
+    Raises: MigrationRefused.
+    """
+    with _alone(database, wait=True):
+        with database.connect() as connection:
+            if kept_document(connection) == books.document():
+                return False
+        _facts_again(database, bus, books)
+    return True
 
 
 # --- how ------------------------------------------------------------------------------------------
 
 
+def _facts_again(database: Database, bus: PostgresBus, books: Books) -> Mapping[str, int]:
+    tables = tuple(fact.table for fact in books.facts)
+    if _begun(database, bus, tables, _purpose(books, "facts")) == _REPLAYING:
+        with database.begin() as connection:
+            # First the positions: an event applied after this is seen again below.
+            bus.go_on(connection, _READER, worker.CONSUMER)
+            with aside.looking(connection):
+                fill(connection, books)
+            aside.advance(connection, _DERIVED)
+    with database.begin() as connection:
+        bus.hold(connection, worker.CONSUMER)
+        note(connection, books)
+        for rows in _meanwhile(connection, bus):
+            refresh(connection, rows, subjects(connection, rows).keys(), books)
+        differed = aside.bring_over(connection, tables)
+        _finish(connection, bus)
+    return differed
+
+
 @contextmanager
-def _alone(database: Database) -> Iterator[None]:
+def _alone(database: Database, *, wait: bool = False) -> Iterator[None]:
     """Hold the one place of whoever rebuilds.
 
-    Raises: RebuildRunning.
+    Raises: RebuildRunning, unless it is to wait.
     """
     with database.begin() as connection:
-        mine = connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK, 0))).scalar_one()
-        if not mine:
+        if wait:
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK, 0)))
+        elif not connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK, 0))).scalar_one():
             raise RebuildRunning
         yield
 

@@ -253,6 +253,10 @@ class Settings(BaseSettings):
         validation_alias=_from_environment("CLERK_SECRET_KEY"),
         description="Clerk's secret key.",
     )
+    metrics_enabled: bool = Field(
+        default=False,
+        description="Whether `/metrics` tells Prometheus of lag, workers, quarantine and memory.",
+    )
     otel_enabled: bool = Field(
         default=False, description="Whether traces and metrics are sent by OpenTelemetry."
     )

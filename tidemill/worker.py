@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tidemill.bus import PARTITIONS, Bus
@@ -98,12 +99,21 @@ class Applier:
         self._bus = bus
         self._books = books
         self._consumer = consumer
-        self._partitions = partitions
+        self.partitions = partitions
         self._pace = Pace()
         self._added = 0
         self.total = Drained()
         # Whether the last batch left something behind, as far as it could see.
         self.full = False
+        self._at_work: Connection | None = None
+
+    def give_up(self) -> None:
+        """Cancel what the batch at hand is waiting for; it is undone. From another thread."""
+        at_work = self._at_work
+        if at_work is not None:
+            driver = at_work.connection.driver_connection
+            assert driver is not None
+            driver.cancel_safe(timeout=1.0)
 
     def step(self, *, wait: bool) -> bool:
         """Apply one batch, again when the database chose it as the victim of a deadlock.
@@ -122,14 +132,18 @@ class Applier:
     def _batch(self, *, wait: bool) -> bool:
         started = time.monotonic()
         with self._bus.claim(
-            self._consumer, self._pace.limit, partitions=self._partitions, wait=wait
+            self._consumer, self._pace.limit, partitions=self.partitions, wait=wait
         ) as delivery:
             if delivery is None:
                 return False
-            applied = apply(delivery.connection, delivery.rows, self._books)
-            added = self._added + applied.events
-            if added >= _MANY and keep_statistics(delivery.connection, self._books, added):
-                added = 0
+            self._at_work = delivery.connection
+            try:
+                applied = apply(delivery.connection, delivery.rows, self._books)
+                added = self._added + applied.events
+                if added >= _MANY and keep_statistics(delivery.connection, self._books, added):
+                    added = 0
+            finally:
+                self._at_work = None
         self._added = added
         self.full = delivery.count == self._pace.limit
         self._pace.learn(delivery.count, time.monotonic() - started)

@@ -115,6 +115,18 @@ def test_read_only(database: Database) -> None:
         connection.exec_driver_sql("CREATE TABLE t (i int)")
 
 
+def test_read_only_again_and_again(database: Database) -> None:
+    """Also on a pooled connection that was used before, for a snapshot or anything else."""
+    with connect(url_of(database), read_only=True) as reader:
+        for _ in range(3):
+            with reader.snapshot() as connection:
+                assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
+            with reader.connect() as connection:
+                assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
+            with reader.writable().begin() as connection:
+                assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "off"
+
+
 def test_a_statement_has_a_time_limit(database: Database) -> None:
     with connect(url_of(database), statement_timeout_s=0.05) as impatient:
         with (

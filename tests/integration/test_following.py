@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, NoReturn
 
 import pytest
-from sqlalchemy import Text, column, func, select, table
+from sqlalchemy import Connection, Text, column, func, select, table, update
 
 from tests.conftest import NewDatabase
 from tests.support.books import random_book
@@ -27,9 +28,10 @@ from tidemill.database import Database
 from tidemill.errors import BrokerUnreachable, SchemaTooOld, TidemillError
 from tidemill.events import Event, parse_event
 from tidemill.following import SHARE, follow
+from tidemill.heartbeat import SILENT_S, Heard, Heart, heard
 from tidemill.ledger import Fact, derive
 from tidemill.state import Books
-from tidemill.worker import CONSUMER, drain
+from tidemill.worker import CONSUMER, Drained, drain
 
 BOOKS: Final = Books(facts=(Fact(models.metric_mrr_movement, derive),))
 PATIENCE_S: Final = 60
@@ -132,6 +134,17 @@ _OTHERS = (
 )
 
 
+def _at_work(database: Database) -> bool:
+    """Whether somebody else is in the middle of a transaction."""
+    with database.connect() as connection:
+        busy = select(_ACTIVITY.c.pid).where(
+            _ACTIVITY.c.datname == func.current_database(),
+            _ACTIVITY.c.pid != func.pg_backend_pid(),
+            _ACTIVITY.c.state.in_(("active", "idle in transaction")),
+        )
+        return connection.execute(busy).first() is not None
+
+
 def test_a_worker_outlives_its_connections(
     database: Database, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +155,7 @@ def test_a_worker_outlives_its_connections(
     with _following(PostgresBus(database)) as troubles:
         for start in range(0, len(events), 30):
             bus.append(events[start : start + 30])
+            _wait(lambda: _at_work(database) or _pending(database) == 0)
             with database.begin() as connection:
                 connection.execute(_OTHERS)
         _wait(lambda: _pending(database) == 0)
@@ -198,6 +212,90 @@ def _worker(database: Database) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_a_batch_that_takes_too_long_is_given_up_by_a_worker_told_to_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = PostgresBus(database)
+    bus.append([state("a", at(1))])
+    began, stop = threading.Event(), threading.Event()
+
+    def endless(connection: Connection, *_: object) -> NoReturn:
+        began.set()
+        connection.execute(select(func.pg_sleep(PATIENCE_S)))
+        pytest.fail("it was not given up")
+
+    monkeypatch.setattr("tidemill.worker.apply", endless)
+    monkeypatch.setattr("tidemill.following._ENDING_S", 0.1)
+    troubles = list[Exception]()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            follow, bus, BOOKS, stop, troubled=lambda error, _: troubles.append(error)
+        )
+        assert began.wait(PATIENCE_S)
+        stop.set()
+        assert running.result(timeout=10).applied == 0
+    assert troubles == []
+    assert _pending(database) == 1
+
+
+def _heard(database: Database) -> list[Heard]:
+    with database.connect() as connection:
+        return heard(connection)
+
+
+def test_workers_are_heard_of_and_share_by_how_many_they_are(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.heartbeat.BEAT_S", 0.01)
+    shares = list[int]()
+    claim = PostgresBus.claim
+
+    def seen(*given: Any, partitions: int, **how: Any) -> Any:
+        shares.append(partitions)
+        return claim(*given, partitions=partitions, **how)
+
+    monkeypatch.setattr(PostgresBus, "claim", seen)
+    bus = PostgresBus(database)
+    bus.append([state("a", at(1)), poisoned("b", at(1))])
+    with _following(bus, heart=Heart(database, "one")):
+        _wait(lambda: [(each.applied, each.quarantined) for each in _heard(database)] == [(1, 1)])
+        assert set(shares) == {PARTITIONS}
+        other = Heart(database, "another")
+        assert other.beat(Drained()) == 2
+        _wait(lambda: shares[-1] == PARTITIONS // 2)
+        [another, one] = _heard(database)
+        assert (another.name, one.name) == ("another", "one")
+        assert not one.silent
+        assert one.memory_peak_bytes > 1_000_000
+        # Whoever is killed falls silent, and no longer counts.
+        old = func.clock_timestamp() - timedelta(seconds=SILENT_S + 1)
+        with database.begin() as connection:
+            mine = update(models.worker).where(models.worker.c.name == "another")
+            connection.execute(mine.values(heard_at=old))
+        _wait(lambda: shares[-1] == PARTITIONS)
+        assert [each.silent for each in _heard(database)] == [True, False]
+    assert [each.name for each in _heard(database)] == ["another"], "who ends well leaves"
+
+
+def test_trouble_is_heard_of_until_it_is_over(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.heartbeat.BEAT_S", 0)
+    monkeypatch.setattr("tidemill.following._BACKOFF_S", 0.01)
+    bus = _Failing(database, *[BrokerUnreachable("one:9092", "it is restarting.")] * 2)
+    stop, told = threading.Event(), list[str | None]()
+
+    def note(*_: object) -> None:
+        told.append(_heard(database)[0].trouble)
+        if len(told) == 4:
+            stop.set()
+
+    follow(bus, BOOKS, stop, heart=Heart(database), told=note, troubled=note)
+    assert told[0] is None
+    assert "restarting" in str(told[1])
+    assert told[-1] is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

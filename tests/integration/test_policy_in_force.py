@@ -15,12 +15,13 @@ from typing import Any, Final
 from urllib.request import urlopen
 
 import pytest
-from sqlalchemy import Text, cast, literal_column, select
+from sqlalchemy import Connection, Text, cast, literal_column, select
 
 from tests.conftest import NewDatabase
 from tests.support.books import random_book
 from tests.support.cli import Cli, inside, keep_known_book
 from tests.support.happenings import at, merged, rated, state
+from tidemill import aside
 from tidemill.bookkeeping import FACTS, differing, settle
 from tidemill.bus import PostgresBus
 from tidemill.database import Database, connect
@@ -32,7 +33,7 @@ from tidemill.models import metric_mrr_movement, policy_in_use
 from tidemill.policy import Policy
 from tidemill.rebuilding import rebuild_facts
 from tidemill.relations import core_relations
-from tidemill.state import Books, apply
+from tidemill.state import Books, apply, fill
 from tidemill.worker import drain
 
 BEFORE: Final = Books(FACTS, Policy.of(), "USD")
@@ -107,6 +108,37 @@ def test_a_writer_configured_before_follows_the_policy_in_force(database: Databa
     assert noted(database) == [BEFORE.policy.hash, AFTER.policy.hash]
     assert set(differing(database, BEFORE)) > {"tz", "netting"}
     assert differing(database, AFTER) == ()
+
+
+def test_workers_go_on_while_another_policy_is_put_in_force(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = book()
+    bus = PostgresBus(database)
+    settle(database, bus, BEFORE)
+    ingest(database, bus, events[:100], BEFORE)
+
+    def meanwhile(connection: Connection, books: Books) -> None:
+        fill(connection, books)
+        with another(database) as other:
+            ingest(other, PostgresBus(other), events[100:], BEFORE)
+        assert noted(database) == [BEFORE.policy.hash]
+        assert rows(database) == rows(database, BEFORE)
+
+    monkeypatch.setattr("tidemill.rebuilding.fill", meanwhile)
+    assert settle(database, bus, AFTER)
+    assert rows(database) == rows(database, AFTER)
+
+
+def test_a_role_that_may_not_make_schemas_still_changes_its_policy(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = PostgresBus(database)
+    settle(database, bus, BEFORE)
+    ingest(database, bus, book(), BEFORE)
+    monkeypatch.setattr(aside, "SCHEMA", "pg_reserved")
+    assert settle(database, bus, AFTER)
+    assert rows(database) == rows(database, AFTER)
 
 
 def test_deriving_all_under_another_policy_puts_it_in_force(database: Database) -> None:

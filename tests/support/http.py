@@ -12,6 +12,7 @@ import uvicorn
 from tidemill.api import create_app
 from tidemill.api.receiving import Receiving
 from tidemill.api.serving import listen, url_of
+from tidemill.bus import PostgresBus
 from tidemill.engine import Tidemill
 from tidemill.settings import load_settings
 
@@ -19,10 +20,12 @@ __all__ = ["serving"]
 
 
 @contextmanager
-def serving(tidemill: Tidemill, receiving: Receiving | None = None) -> Iterator[httpx.Client]:
+def serving(
+    tidemill: Tidemill, receiving: Receiving | None = None, watched: PostgresBus | None = None
+) -> Iterator[httpx.Client]:
     """A client of the API over an open Tidemill."""
     listening = listen("127.0.0.1", 0, load_settings(auth_enabled=False))
-    app = create_app(tidemill, receiving=receiving)
+    app = create_app(tidemill, receiving=receiving, watched=watched)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

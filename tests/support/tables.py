@@ -15,6 +15,7 @@ __all__ = ["BELOW_THE_LOG", "Rows", "exact_tables", "named_tables", "undated_tab
 _BESIDE: Final = {
     *("source", "event_log", "consumer_position", "quarantine", "policy_in_use"),
     *("sync_run", "sync_object", "reconciliation", "delivery", "vendor_object", "segment"),
+    "worker",
 }
 # Every table that is made from the log.
 BELOW_THE_LOG: Final = tuple(

@@ -25,11 +25,15 @@ from tidemill.api.receiving import Receiving
 from tidemill.api.routes import metric_routes
 from tidemill.api.segments import segment_routes
 from tidemill.api.sources import source_routes
+from tidemill.api.watching import watching_routes
 from tidemill.api.webhooks import PATH, webhook_routes
+from tidemill.bus import PostgresBus
 from tidemill.database import SchemaState, schema_state
 from tidemill.engine import Tidemill
 from tidemill.errors import SchemaTooNew, SchemaTooOld, TidemillError
+from tidemill.heartbeat import heard
 from tidemill.metrics.result import utc_text
+from tidemill.monitoring import lag_s
 from tidemill.problems import Problem
 from tidemill.sync.reconciliations import latest
 
@@ -49,12 +53,14 @@ def create_app(
     *,
     hosts: Sequence[str] = LOOPBACK_NAMES,
     receiving: Receiving | None = None,
+    watched: PostgresBus | None = None,
 ) -> FastAPI:
     """The API over an open Tidemill, which stays the caller's to close.
 
     hosts:     names under which it may be called. Without this check any web page could have a name
                of its own point here and read the books through the visitor's browser.
     receiving: how webhooks are received; without it every delivery is refused.
+    watched:   the bus of the books that `/metrics` tells of; without it there is no such route.
     """
     receiving = receiving or Receiving()
     app = _Api(
@@ -72,6 +78,8 @@ def create_app(
     # Routes are tried in turn, and there are many: the one that is called most comes first.
     app.include_router(webhook_routes(receiving))
     _health(app, tidemill)
+    if watched is not None:
+        app.include_router(watching_routes(tidemill.database, watched))
     app.include_router(attribute_routes(tidemill))
     app.include_router(segment_routes(tidemill))
     app.include_router(metric_routes(tidemill))
@@ -135,11 +143,23 @@ def _health(app: FastAPI, tidemill: Tidemill) -> None:
         if state is SchemaState.AHEAD:
             raise SchemaTooNew("unknown", "the newest")
         with tidemill.database.connect() as connection:
+            lag = lag_s(connection, PostgresBus(tidemill.database))
+            workers = [
+                {"name": each.name, "heard_s_ago": round(each.age_s, 1), "trouble": each.trouble}
+                for each in heard(connection)
+            ]
             compared = [
                 {**each, "compared_at": utc_text(each["compared_at"])}
                 for each in latest(connection)
             ]
-        return answer({"status": "ready", "comparisons": compared})
+        return answer(
+            {
+                "status": "ready",
+                "lag_s": round(lag, 1),
+                "workers": workers,
+                "comparisons": compared,
+            }
+        )
 
     for path in ("/healthz", "/health", "/health/live"):
         app.get(path, tags=["health"], include_in_schema=path == "/healthz")(alive)

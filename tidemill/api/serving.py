@@ -9,6 +9,7 @@ import uvicorn
 
 from tidemill.api.app import create_app
 from tidemill.api.receiving import Receiving
+from tidemill.bus import PostgresBus
 from tidemill.engine import Tidemill
 from tidemill.errors import AddressUnavailable, AuthRequired
 from tidemill.settings import Settings
@@ -69,9 +70,10 @@ def serve(
     listening: socket.socket,
     *,
     receiving: Receiving | None = None,
+    watched: PostgresBus | None = None,
     log_level: str = "warning",
 ) -> None:
     """Answer until a signal ends it."""
-    app = create_app(tidemill, receiving=receiving)
+    app = create_app(tidemill, receiving=receiving, watched=watched)
     config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])

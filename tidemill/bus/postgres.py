@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,6 +29,7 @@ from sqlalchemy import (
     DateTime,
     Insert,
     Integer,
+    ScalarSelect,
     SmallInteger,
     Text,
     Uuid,
@@ -204,6 +206,29 @@ class PostgresBus:
         if known is None:
             return connection.execute(counted).scalar_one()
         return int(known)
+
+    def oldest(self, consumer: str) -> ScalarSelect[datetime]:
+        """When the oldest event was recorded that a reader has not applied; null without one.
+
+        Of each partition only the next event is looked at.
+        """
+        following = (
+            select(_log.c.recorded_at)
+            .where(
+                _log.c.partition == _position.c.partition,
+                _log.c.position > _position.c.position,
+            )
+            .order_by(_log.c.position)
+            .limit(1)
+            .lateral("following")
+        )
+        behind = _position.join(following, true())
+        return (
+            select(func.min(following.c.recorded_at))
+            .select_from(behind)
+            .where(_position.c.consumer == consumer)
+            .scalar_subquery()
+        )
 
     def _introduce(self, consumer: str) -> None:
         """Give a reader its positions, at the beginning of every partition, when it has none.

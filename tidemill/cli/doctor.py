@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tidemill.bookkeeping import books_of
-from tidemill.bus import PostgresBus
+from tidemill.bookkeeping import books_of, bus_of
 from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, printable, say
 from tidemill.cli.session import session_of
@@ -27,7 +26,8 @@ def _doctor(
     session = session_of(context)
     # The schema of somebody's own server is looked at, not brought up to date.
     with session.store(migrate=False if session.settings.database_url else None) as store:
-        findings = list(check(store, PostgresBus(store), books_of(session.settings)))
+        bus = bus_of(session.settings, store)
+        findings = list(check(store, bus, books_of(session.settings)))
     wrong = any(each.level == "wrong" for each in findings)
     if how == "json":
         say(as_json({"ok": not wrong, "findings": [each.document() for each in findings]}))

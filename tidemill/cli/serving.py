@@ -23,6 +23,7 @@ from tidemill.database import Database
 from tidemill.engine import Tidemill
 from tidemill.errors import TidemillError
 from tidemill.following import follow
+from tidemill.heartbeat import Heart
 from tidemill.inbox import take_in
 from tidemill.worker import Drained, drain
 
@@ -56,8 +57,9 @@ def _serve(
         working = Thread(target=_work, args=(session, store, stop))
         working.start()
         receiving = Receiving(store, session.settings.stripe_webhook_secrets)
+        watched = bus_of(session.settings, store) if session.settings.metrics_enabled else None
         try:
-            until_interrupted(tidemill, listening, receiving)
+            until_interrupted(tidemill, listening, receiving, watched)
         finally:
             stop.set()
             working.join()
@@ -118,8 +120,9 @@ def _follow_until_ended(desk: Desk, session: Session) -> None:
             _told(total, said)
             said, differed = total, _follow(desk, differed)
 
+    heart = Heart(desk.store, session.settings.worker_name)
     with InboxThread(session, desk.store):
-        follow(desk.bus, desk.books, stop, told=told, troubled=troubled)
+        follow(desk.bus, desk.books, stop, heart=heart, told=told, troubled=troubled)
     note("Ended in good order.")
 
 
@@ -163,9 +166,12 @@ def _follow(desk: Desk, before: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def until_interrupted(
-    tidemill: Tidemill, listening: socket.socket, receiving: Receiving | None = None
+    tidemill: Tidemill,
+    listening: socket.socket,
+    receiving: Receiving | None = None,
+    watched: PostgresBus | None = None,
 ) -> None:
     """Serve, after saying where."""
     url = url_of(listening)
     say(f"Tidemill answers at {url}/api/metrics, described at {url}/docs. Ctrl-C ends it.")
-    serve(tidemill, listening, receiving=receiving)
+    serve(tidemill, listening, receiving=receiving, watched=watched)

@@ -16,6 +16,7 @@ from tidemill.connectors.stripe.translate import account_source
 from tidemill.database import Database
 from tidemill.errors import TidemillError
 from tidemill.following import follow
+from tidemill.heartbeat import Heart
 from tidemill.inbox import Readers, follow_inbox
 from tidemill.settings import Settings
 from tidemill.state import Books
@@ -80,7 +81,8 @@ def work_behind(session: Session, store: Database, books: Books, stop: Event) ->
     bus = bus_of(session.settings, store)
     try:
         with InboxThread(session, store):
-            follow(bus, books, stop, troubled=troubled)
+            heart = Heart(store, session.settings.worker_name)
+            follow(bus, books, stop, heart=heart, troubled=troubled)
     finally:
         bus.close()
 

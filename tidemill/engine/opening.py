@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -73,9 +72,6 @@ def _open_source(settings: Settings) -> tuple[database.Database, Provider]:
         statement_timeout_s=_SOURCE_TIMEOUT_S,
         connection_count_max=_SOURCE_CONNECTIONS,
     )
-    # Once a connection was used, the driver says READ WRITE itself, whatever the session's default
-    # is: so every transaction is told.
-    store = replace(store, engine=store.engine.execution_options(postgresql_readonly=True))
     try:
         rates = _own_rates(settings)
         with store.snapshot() as connection:

@@ -46,6 +46,7 @@ from tidemill.models.inbox import delivery, vendor_object
 from tidemill.models.log import consumer_position, event_log, quarantine, source
 from tidemill.models.readings import reconciliation, sync_object, sync_run
 from tidemill.models.subscriptions import subscription_version, version_discount, version_item
+from tidemill.models.workers import worker
 
 __all__ = [
     "allocation",
@@ -79,4 +80,5 @@ __all__ = [
     "vendor_object",
     "version_discount",
     "version_item",
+    "worker",
 ]

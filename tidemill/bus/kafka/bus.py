@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from tidemill import models
 from tidemill.bus.kafka.messages import Incoming, Outgoing, event_of, incoming, outgoing, rejected
 from tidemill.bus.kafka.sending import Sender
-from tidemill.bus.kafka.topics import TOPIC, as_error, client_settings, dead_letters
+from tidemill.bus.kafka.topics import TOPIC, as_error, client_settings, dead_letters, ends_of
 from tidemill.bus.log import PARTITIONS, Appended, Delivery, Refused
 from tidemill.bus.postgres import PostgresBus
 from tidemill.database import Database
@@ -146,7 +146,8 @@ class KafkaBus(PostgresBus):
     def pending(self, connection: Connection, consumer: str) -> int:
         """How many events a reader has not applied yet: those in the log, and those to be moved."""
         taken = self._taken(connection)
-        ahead = sum(end - taken.get(part, 0) for part, end in self._ends().items())
+        ends = ends_of(self._servers, self._topic)
+        ahead = sum(max(0, end - taken.get(part, 0)) for part, end in ends.items())
         return super().pending(connection, consumer) + ahead
 
     def skip_missing(self) -> dict[int, tuple[int, int]]:

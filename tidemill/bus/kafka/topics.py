@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tidemill.bus.log import PARTITIONS
 from tidemill.errors import BrokerMisconfigured, BrokerUnreachable, ConfigError
 
-__all__ = ["TOPIC", "as_error", "client_settings", "create_topics", "dead_letters"]
+__all__ = ["TOPIC", "as_error", "client_settings", "create_topics", "dead_letters", "ends_of"]
 
 TOPIC: Final = "tidemill.events"
 """Events on their way into the log, unless the settings name another topic."""
@@ -77,6 +77,24 @@ def create_topics(servers: str, topic: str = TOPIC) -> tuple[str, ...]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise as_error(error.args[0], servers) from None
     return tuple(missing)
+
+
+def ends_of(servers: str, topic: str) -> dict[int, int]:
+    """Where each partition ends now; asked without becoming a reader, who would get partitions.
+
+    Raises: BrokerUnreachable, BrokerMisconfigured.
+    """
+    asking = Consumer(client_settings(servers) | {"group.id": topic})
+    parts = (TopicPartition(topic, part) for part in range(PARTITIONS))
+    try:
+        return {
+            each.partition: asking.get_watermark_offsets(each, timeout=_TIMEOUT_S)[1]
+            for each in parts
+        }
+    except KafkaException as error:
+        raise as_error(error.args[0], servers) from None
+    finally:
+        asking.close()
 
 
 # What a client says when it is the set-up that is wrong, and waiting will not help.
