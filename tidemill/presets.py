@@ -221,7 +221,7 @@ rate_population        all_movements D baremetrics-churn baremetrics-changelog
 grr_method             movements     D baremetrics-churn baremetrics-changelog
 reactivation_in_nrr    no            D baremetrics-changelog
 quick_ratio_reactivation no          D baremetrics-changelog
-trial_rate             -             U
+trial_rate             started_in_window D baremetrics-changelog
 ltv_churn              -             D baremetrics-ltv
 partial_period         -             U
 """

@@ -86,11 +86,16 @@ def presets() -> list[str]:
     return list(_document()["presets"])
 
 
+DECIDED: Final = {"baremetrics": {"trial_rate": "started_in_window"}}
+"""What presets say beyond the cases, which leave it: docs/decisions/0014-baremetrics-trials.md."""
+
+
 def preset_policy(preset: str, overrides: Mapping[str, str] | None = None) -> dict[str, str | int]:
     """Every knob of a preset, resolved, as the replay wants it."""
     document = _document()
     known: dict[str, str | int] = {**_MORE_DEFAULTS, **document["knob_defaults"]}
-    return {**known, **document["presets"][preset], **(overrides or {})}
+    decided = DECIDED.get(preset, {})
+    return {**known, **document["presets"][preset], **decided, **(overrides or {})}
 
 
 def customer_label(source: str, customer: str) -> str:
