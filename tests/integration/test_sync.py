@@ -22,6 +22,7 @@ from tests.support.tables import named_tables, undated_tables
 from tests.support.webhooks import arrive, settle
 from tidemill import models
 from tidemill.bus import PostgresBus
+from tidemill.connectors.stripe.ahead import IN_FLIGHT
 from tidemill.connectors.stripe.connector import Stripe
 from tidemill.connectors.stripe.told import wrapped
 from tidemill.database import Database
@@ -266,7 +267,7 @@ def test_trouble_on_the_way_changes_nothing(
 def test_a_run_that_fails_is_gone_on_with(
     database: Database, new_database: NewDatabase, fake: FakeStripe
 ) -> None:
-    fake.faults = [Fault(503, path="/v1/invoices", times=8, after=5)]
+    fake.faults = [Fault(503, path="/v1/invoices", times=8 * IN_FLIGHT, after=5)]
     with pytest.raises(ApiUnreachable):
         _sync(database, fake)
     before = len(fake.seen)

@@ -23,6 +23,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from tidemill.bus import Bus
+from tidemill.connectors.stripe.ahead import read_units
 from tidemill.connectors.stripe.backfill import (
     EVENTS_KEPT_S,
     Staged,
@@ -30,7 +31,6 @@ from tidemill.connectors.stripe.backfill import (
     basic_units,
     event_units,
     money_units,
-    read_unit,
     staged,
     subscription_unit,
 )
@@ -153,10 +153,9 @@ def count_only(client: StripeClient, asked: Asked, now: datetime) -> dict[str, i
     first = int(now.timestamp())
     units = basic_units()
     for number in range(2):
-        for unit in units:
-            for reading in read_unit(client, unit, None):
-                counted[unit.kind] += len(reading.objects)
-                first = min(first, *(each.created or first for each in reading.objects), first)
+        for place, reading in read_units(client, units):
+            counted[units[place].kind] += len(reading.objects)
+            first = min(first, *(each.created or first for each in reading.objects), first)
         if not number:
             start = first if asked.since is None else _midnight(asked.since)
             last = int(now.timestamp()) + 1
@@ -239,7 +238,7 @@ class _Sync:
         return _at(run, place)
 
     def read(self, run: Run) -> Run:
-        """Read every unit that is left, page by page."""
+        """Read every unit that is left, page by page, several at once."""
         if "read_at" in run.place:
             return run
         with self.into.database.connect() as connection:
@@ -248,15 +247,14 @@ class _Sync:
             if number >= len(_units(run)):
                 run = self._find_the_beginning(run)
                 continue
-            units = _units(run)
-            unit = units[number]
-            for reading in read_unit(self.client, unit, run.place.get("after")):
+            units, early = _units(run), 0.1 if _early(run) else 1
+            for place_of, reading in read_units(self.client, units, number, run.place.get("after")):
                 done = reading.after is None
-                place = {**run.place, "unit": number + done, "after": reading.after}
+                place = {**run.place, "unit": place_of + done, "after": reading.after}
                 run = self._keep(run, reading.objects, place)
                 read += len(reading.objects)
-                share = (number + done) / len(units) * (0.1 if _early(run) else 1)
-                self.report(Progress(f"Reading {unit.kind.replace('_', ' ')}s", share, read))
+                kind, share = units[place_of].kind, (place_of + done) / len(units) * early
+                self.report(Progress(f"Reading {kind.replace('_', ' ')}s", share, read))
         return self._keep(run, (), {**run.place, "read_at": int(self.clock().timestamp())})
 
     def tell(self, run: Run) -> Synced:
