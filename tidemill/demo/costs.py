@@ -14,11 +14,12 @@ from tidemill.vocabulary import ExpenseCategory
 
 __all__ = ["costs"]
 
-# Category, channel, vendor, minor units for each customer who ever comes, over all months.
+# Category, channel (as customers name theirs), vendor, minor units for each customer who ever
+# comes, over all months.
 _COSTS: Final = (
-    (ExpenseCategory.PROGRAM, "ads", "Search advertising", 11_000),
+    (ExpenseCategory.PROGRAM, "paid_search", "Search advertising", 11_000),
     (ExpenseCategory.PROGRAM, "content", "Magazine", 4_000),
-    (ExpenseCategory.PROGRAM, "events", "Trade fairs", 5_000),
+    (ExpenseCategory.PROGRAM, "partner", "Commissions", 5_000),
     (ExpenseCategory.SALARIES, None, None, 22_000),
     (ExpenseCategory.TOOLS, None, "CRM", 3_000),
     (ExpenseCategory.COGS, None, "Hosting", 14_000),

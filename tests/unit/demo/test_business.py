@@ -93,7 +93,8 @@ def test_it_is_json() -> None:
 
 def test_all_of_it_is_understood() -> None:
     families = Counter(event.type.partition(".")[0] for event in canonical())
-    assert families.keys() == {"customer", "product", "plan", "subscription", "invoice", "payment"}
+    known = {"customer", "product", "plan", "subscription", "invoice", "payment", "allocation"}
+    assert families.keys() == known
     ignored = [Stripe().translate(raw, source="demo").ignored for raw in business()]
     assert {each for each in ignored if each} == {
         "an announcement; the change has its own event",
