@@ -53,6 +53,10 @@ test: $(VENV)/.dev ## The tests, without the slow ones (ARGS="tests/unit -k mone
 test-all: $(VENV)/.dev ## Every test
 	TIDEMILL_TEST_ALL=1 $(BIN)/pytest -q $(PARALLEL) $(ARGS)
 
+.PHONY: test-faults
+test-faults: $(VENV)/.dev ## Runs under fire: processes, database, broker killed at random (RUNS=100)
+	$(BIN)/python -m tests.faults.campaign --runs $(or $(RUNS),100) $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.dev ## Timings on generated data (ARGS="--customers 2000"), saved in benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)

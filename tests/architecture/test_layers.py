@@ -97,7 +97,8 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 # What each folder proves is said in CONTRIBUTING.md; `data` and `support` serve the others.
 TEST_FOLDERS = {
-    "acceptance", "architecture", "contract", "data", "docs", "integration", "migration",
+    "acceptance", "architecture", "contract", "data", "docs",
+    "faults", "integration", "migration",
     "property", "soundness", "support", "unit",
 }  # fmt: skip
 

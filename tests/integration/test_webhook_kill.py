@@ -6,14 +6,11 @@ Whoever sends does as Stripe does: what was not acknowledged is sent again.
 from __future__ import annotations
 
 import os
-import queue
 import random
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -23,8 +20,9 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.conftest import NewDatabase
+from tests.support.storm import Storm, free_port
 from tests.support.tables import undated_tables
-from tests.support.webhooks import SECRET, arrive, body_of, post, settle
+from tests.support.webhooks import SECRET, arrive, body_of, settle
 from tidemill import models, quarantine
 from tidemill.bookkeeping import FACTS
 from tidemill.bus import PostgresBus
@@ -34,56 +32,6 @@ from tidemill.state import Books
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOKS = Books(FACTS, base_currency="USD")
-SENDERS = 4
-
-
-class Storm:
-    """Sends bodies until each is acknowledged, however often the server goes away."""
-
-    def __init__(self, url: str, bodies: Sequence[bytes]) -> None:
-        self.acknowledged = 0
-        self._url = url
-        self._left: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        for body in bodies:
-            self._left.put(body)
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._send) for _ in range(SENDERS)]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def join(self) -> None:
-        for thread in self._threads:
-            thread.join(timeout=120)
-            assert not thread.is_alive()
-
-    def _send(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=30) as client:
-            while True:
-                try:
-                    body = self._left.get_nowait()
-                except queue.Empty:
-                    return
-                while not self._delivered(client, body):
-                    time.sleep(0.02)
-
-    def _delivered(self, client: httpx.Client, body: bytes) -> bool:
-        try:
-            status = post(client, body).status_code
-        except httpx.HTTPError:
-            return False
-        assert status == 200
-        with self._lock:
-            self.acknowledged += 1
-        return True
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -120,14 +68,15 @@ def _wait_for(storm: Storm, wanted: int) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow  # the short form of it is in tests/faults
+@pytest.mark.parametrize("kills", [20])
 def test_what_was_acknowledged_is_there_once(
     database: Database, new_database: NewDatabase, kills: int
 ) -> None:
     chance = random.Random(kills)
     raws = list(generate(customers=4 * kills + 10, months=6, seed=kills, end=date(2026, 6, 30)))
     raws += [{"id": "evt_no_event", "type": "customer.created"}]
-    port = _free_port()
+    port = free_port()
     storm = Storm(f"http://127.0.0.1:{port}", [body_of(each) for each in raws])
     marks = sorted(chance.sample(range(1, len(raws) - 20), kills))
     storm.start()

@@ -1,0 +1,52 @@
+"""The short form of the campaign: a run without a broker always, the rest with the slow tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import run
+from tests.faults.world import Ground, ground
+from tests.support.broker import Unavailable, broker
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with ground(tmp_path_factory.mktemp("faults")) as made:
+        yield made
+
+
+def test_nothing_is_lost_doubled_or_wrong(here: Ground) -> None:
+    dire = ("kill_worker", "kill_api", "kill_postgres")
+    outcome = run(here, seed=1, customers=6, workers=1, only=dire)
+    assert not outcome.wrong, outcome
+    assert "kill_postgres" in outcome.happened
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3])
+def test_whatever_happens(here: Ground, seed: int) -> None:
+    outcome = run(here, seed)
+    assert not outcome.wrong, outcome
+
+
+@pytest.mark.slow
+def test_through_a_broker_that_dies_as_well(tmp_path: Path) -> None:
+    try:
+        with broker() as running, ground(tmp_path, running) as there:
+            only = ("kill_broker", "pause_broker", "crowd_of_workers", "kill_postgres")
+            outcome = run(there, seed=4, only=only)
+    except Unavailable as missing:
+        pytest.skip(f"no Kafka broker: {missing}")
+    assert not outcome.wrong, outcome
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_and_a_clock_that_jumps(here: Ground) -> None:
+    reasons = [each for each in (here.no_disk, here.clock.missing) if each]
+    if reasons:
+        pytest.skip("; ".join(reasons))
+    outcome = run(here, seed=5, only=("fill_disk", "set_clock", "kill_worker"))
+    assert not outcome.wrong, outcome
