@@ -25,6 +25,7 @@ from tidemill.relations import core_relations
 from tidemill.state import Books
 from tidemill.state.in_force import differing_knobs, kept_document
 from tidemill.sync.reconciliations import latest
+from tidemill.unknown_words import unknown_words
 from tidemill.worker import CONSUMER
 
 __all__ = ["Finding", "Level", "Rates", "Source", "check", "rates", "sources"]
@@ -96,6 +97,7 @@ def check(database: Database, bus: PostgresBus, books: Books) -> Iterator[Findin
         yield from _workers(connection)
         yield from _quarantine(connection)
         yield from _inbox(connection)
+        yield from _unknown(connection)
         yield from _contradictions(connection)
         yield from _reconciliations(connection)
         yield from _rates(connection, books)
@@ -216,6 +218,14 @@ def _quarantine(connection: Connection) -> Iterator[Finding]:
         yield Finding("quarantine", "wrong", f"{waiting:,} pieces of input are not counted", hint)
     else:
         yield Finding("quarantine", "ok", "is empty")
+
+
+def _unknown(connection: Connection) -> Iterator[Finding]:
+    """Words that were mapped to `other`, or to nothing; each as it was written."""
+    hint = "A newer version may know it; the event keeps it as it came."
+    for each in unknown_words(connection)[:_UNRESOLVED_MAX]:
+        what = f"{each.type} {each.key} {each.word!r} is not known; in {each.count:,} events"
+        yield Finding(f"words of {each.source}", "warning", what, hint)
 
 
 def _inbox(connection: Connection) -> Iterator[Finding]:

@@ -114,6 +114,13 @@ class Payload(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Base of the payloads; `data` of an event."""
 
 
+_Unknown = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=255)]],
+    Meta(max_length=16, description="an object of texts"),
+]
+"""Key → the vendor's word for which there is none here, as the vendor writes it."""
+
+
 class CustomerRef(Payload, frozen=True, omit_defaults=True, kw_only=True):
     """A customer of a source."""
 
@@ -234,6 +241,7 @@ class Subscription(Payload, frozen=True, omit_defaults=True, kw_only=True):
     voluntary: bool | None = None
     refunded_at_cancellation: bool = False
     collection_method: CollectionMethod | None = None
+    unknown: _Unknown | None = None
     confidence: Confidence = Confidence.OBSERVED
 
 
@@ -282,6 +290,7 @@ class Payment(Payload, frozen=True, omit_defaults=True, kw_only=True):
     method: PaymentMethod | None = None
     failure_reason: str | None = None
     attempt: _Attempt | None = None
+    unknown: _Unknown | None = None
 
 
 class Allocation(Payload, frozen=True, omit_defaults=True, kw_only=True):

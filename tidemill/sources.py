@@ -23,6 +23,7 @@ from tidemill.errors import InvalidSource
 from tidemill.inbox import report
 from tidemill.models import source
 from tidemill.problems import Problem, did_you_mean
+from tidemill.unknown_words import unknown_words
 
 __all__ = ["Connected", "connect_source", "connected", "overview", "webhook_help"]
 
@@ -82,7 +83,9 @@ def overview(connection: Connection, secrets: Mapping[str, Sequence[str]]) -> li
     found = {each.name: _written(asdict(each)) for each in sources(connection)}
     for name in sorted(received.keys() | secrets.keys() - found.keys()):
         found.setdefault(name, {"name": name, "kind": "stripe", "events": 0, "customers": 0})
+    words = unknown_words(connection)
     for name, one in found.items():
+        one["unknown_words"] = [each.document() for each in words if each.source == name]
         one["test_mode"] = modes.get(name, False)
         got = received.get(name)
         webhook = {"secret_configured": bool(secrets.get(name))}

@@ -60,6 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "summary",
         "sync",
         "testing",
+        "unknown_words",
         "worker",
     ),
     ("",),

@@ -7,7 +7,7 @@ None, so that one pass over an object finds everything that is wrong with it. No
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -26,6 +26,8 @@ _SECONDS_MAX: Final = 7_258_118_400
 # Python refuses to print integers beyond some thousands of digits.
 _SHOWN_BITS_MAX: Final = 512
 
+# As long as a word that is kept may be.
+_WORD_MAX: Final = 255
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -96,6 +98,11 @@ class Fields:
         else:
             self.refuse(key, "must not contain NUL characters or broken Unicode")
         return None
+
+    def word(self, key: str, known: Container[str]) -> dict[str, str]:
+        """The word under a key that is none of those known, by that key; else nothing."""
+        said = self.text(key)
+        return {} if said is None or said in known else {key: said[:_WORD_MAX]}
 
     def needed(self, key: str) -> str:
         """A string that must be there and must not be empty; empty after noting the problem."""

@@ -19,6 +19,7 @@ from tidemill.metrics.result import Freshness, utc_text
 from tidemill.models import event_log, policy_in_use, quarantine, reconciliation, source
 from tidemill.policy import Policy
 from tidemill.state.in_force import differing_knobs
+from tidemill.unknown_words import unknown_events
 
 __all__ = ["LEDGER_LAYERS", "Notices", "ledger_of", "read_notices"]
 
@@ -38,6 +39,8 @@ class Notices:
     facts_policy: Mapping[str, Any] | None
     #: Subscriptions that differed when the books were last compared with their billing systems.
     differing_count: int = 0
+    #: Events with a word of their billing system that this version does not know.
+    unknown_count: int = 0
     #: What a billing system read in place has beyond what is counted, in sentences.
     left_out: tuple[str, ...] = ()
     #: The knowledge date of the freshness; None = now.
@@ -61,6 +64,11 @@ class Notices:
         if self.differing_count:
             what = _counted(self.differing_count, "subscription", "subscriptions")
             said.append(f"{what} differed from Stripe when last compared; see `tidemill doctor`.")
+        if self.unknown_count:
+            what = _counted(self.unknown_count, "event holds a word", "events hold words")
+            said.append(
+                f"{what} that this version does not know; see `tidemill doctor`, and upgrade."
+            )
         if self.unresolved:
             what = _counted(len(self.unresolved), "subscription is", "subscriptions are")
             said.append(
@@ -107,7 +115,7 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         .subquery()
     )
     differing = select(func.coalesce(func.sum(compared.c.difference_count), 0)).scalar_subquery()
-    counted = connection.execute(select(refused, tested, kept, differing)).one()
+    counted = connection.execute(select(refused, tested, kept, differing, unknown_events())).one()
     latest = select(func.max(event_log.c.occurred_at)).where(
         event_log.c.source_id == source.c.id,
         event_log.c.livemode,
@@ -123,6 +131,7 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         test_event_count=counted[1],
         facts_policy=counted[2],
         differing_count=int(counted[3]),
+        unknown_count=counted[4],
         known_at=known_at,
         unresolved=tuple(each.subscription for each in unresolved),
         doubtful=tuple(doubtful),

@@ -17,6 +17,7 @@ from sqlalchemy import (
     column,
     false,
     func,
+    literal,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -63,6 +64,12 @@ event_log = Table(
     Index(None, "source_id", "occurred_at"),
     # And how much was left out as test mode; it costs live events nothing.
     Index("ix_event_log_test_mode", "source_id", postgresql_where=column("livemode").is_(False)),
+    # The few events with words that are not known are counted beside every number.
+    Index(
+        "ix_event_log_unknown",
+        "source_id",
+        postgresql_where=column("data", JSONB).has_key(literal("unknown", literal_execute=True)),
+    ),
     comment="Every accepted event, once. Positions of one partition become visible in order.",
 )
 

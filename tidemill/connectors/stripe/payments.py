@@ -7,6 +7,7 @@ what belongs together shares the payment intent (`shapes.payment_reference`).
 
 from __future__ import annotations
 
+from collections.abc import Container
 from decimal import Decimal
 from typing import Final
 
@@ -48,11 +49,30 @@ _METHODS: Final = {
     "paypal": PaymentMethod.PAYPAL,
     "crypto": PaymentMethod.CRYPTO,
 }
+# Known, and of no kind that is told apart.
+_OTHER_METHODS: Final = frozenset(
+    {
+        *("affirm", "afterpay_clearpay", "alma", "billie", "klarna", "scalapay", "zip", "sunbit"),
+        *("blik", "boleto", "customer_credit", "fpx", "konbini", "oxxo", "paynow", "payco"),
+        *("promptpay", "swish", "twint", "mobilepay", "mb_way", "nz_bank_transfer", "paypay"),
+        *("pay_by_bank", "kr_card", "kakao_pay", "naver_pay", "samsung_pay", "satispay"),
+        *("stripe_account", "interac", "rechnung", "gift_card", "upi", "bizum", "stablecoin"),
+    }
+)
+_KNOWN_METHODS: Final = frozenset({*_METHODS, *_OTHER_METHODS})
 # The first version whose refunds say whose money it was.
 _REFUNDS_NAME_PAYER: Final = "2026-09-30"
 # Disputes that ask before they take, or were settled before they could; no money has moved.
 _ASKING: Final = frozenset(
     {"warning_needs_response", "warning_under_review", "warning_closed", "prevented"}
+)
+# Of any other status it is told that money was taken, and that its word is not known.
+_DISPUTES: Final = frozenset(
+    {
+        *_ASKING,
+        *("needs_response", "under_review", "won", "lost", "charge_refunded"),
+        *("appeal_needs_response", "appeal_under_review"),
+    }
 )
 _EXPAND_CHARGE: Final = "Import it with expand[]=charge, which names the customer."
 
@@ -87,6 +107,7 @@ def read_charge(charge: Fields) -> Payment | None:
         fee=_fee(charge, code),
         method=_method(charge),
         failure_reason=failure if charge.text("status") == "failed" else None,
+        unknown=_unknown("method", charge.fields("payment_method_details"), "type", _KNOWN_METHODS),
     )
 
 
@@ -159,6 +180,7 @@ def read_dispute(dispute: Fields, *, back: bool = False) -> Payment | None:
         invoice=charge.reference("invoice"),
         reference=payment_reference(dispute) or payment_reference(charge),
         failure_reason=dispute.text("reason"),
+        unknown=_unknown("status", dispute, "status", _DISPUTES),
     )
 
 
@@ -188,6 +210,12 @@ def payer_of(found: Fields, known: Known) -> str | None:
 
 def _shows_charge(found: Fields) -> bool:
     return isinstance(found.value.get("charge"), dict)
+
+
+def _unknown(name: str, found: Fields, key: str, known: Container[str]) -> dict[str, str] | None:
+    """A word that is not known, by the canonical key it bears on; None when it is."""
+    word = found.word(key, known)
+    return {name: word[key]} if word else None
 
 
 def _needed_amount(found: Fields, key: str, code: str) -> int | None:

@@ -28,6 +28,9 @@ _VOLUNTARY: Final = {
     "payment_failed": False,
     "payment_disputed": False,
 }
+# All reasons of which anything is known; some say nothing of who wanted it.
+_REASONS: Final = frozenset({*_VOLUNTARY, "canceled_by_retention_policy"})
+_PAUSES: Final = frozenset({"keep_as_draft", "mark_uncollectible", "void"})
 _DAYS_UNTIL_DUE_MAX: Final = 3660
 _COLLECTION: Final = {each.value: each for each in CollectionMethod}
 _FETCH_ITEMS: Final = "Import the whole list, as in GET /v1/subscription_items?subscription={id}."
@@ -68,10 +71,21 @@ def read_subscription(found: Fields, change: Change, known: Known) -> Subscripti
         cancel_reason=reason,
         cancel_feedback=details.text("feedback"),
         collection_method=_COLLECTION.get(collection),
+        unknown=_unknown(found) or None,
     )
     if status is None or len(found.problems) > before:
         return None
     return state(status=status, voluntary=_voluntary(status, reason))
+
+
+def _unknown(found: Fields) -> dict[str, str]:
+    """Words that are not known, by the canonical key they bear on."""
+    said = {
+        "cancel_reason": found.fields("cancellation_details").word("reason", _REASONS),
+        "collection_method": found.word("collection_method", _COLLECTION),
+        "paused_at": found.fields("pause_collection").word("behavior", _PAUSES),
+    }
+    return {key: next(iter(words.values())) for key, words in said.items() if words}
 
 
 def _status(found: Fields) -> SubscriptionStatus | None:
