@@ -26,6 +26,17 @@ def test_a_small_run_measures_everything(
     assert saved.name in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_small_stream_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["live", "--customers", "10", "20", "--results", str(tmp_path)]
+    assert main(options) == 0
+    [saved] = tmp_path.glob("*.json")
+    measured = json.loads(saved.read_text(encoding="utf-8"))["measurements"]
+    assert [each["name"] for each in measured] == ["live 10", "live 20", "live growth", "rebuild"]
+    assert all(each["value"] > 0 for each in measured)
+    assert saved.name in capsys.readouterr().out
+
+
 def test_a_small_derivation_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["derive", "--subscriptions", "20", "80", "--long", "40", "--repeat", "1"]
     assert main([*options, "--results", str(tmp_path)]) == 0

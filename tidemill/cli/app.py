@@ -42,7 +42,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "migrate": ("setup", _RUN),
     "rebuild": ("setup", _RUN),
     "serve": ("serving", _RUN),
-    "worker": ("serving", _RUN),
+    "worker": ("worker", _RUN),
 }
 
 

@@ -1,10 +1,8 @@
-"""`tidemill serve` and `tidemill worker`: the two processes that run on."""
+"""`tidemill serve`: answers over HTTP, and works behind it."""
 
 from __future__ import annotations
 
-import signal
 import socket
-import sys
 from threading import Event, Thread
 from typing import Annotated
 
@@ -13,19 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidemill.api.receiving import Receiving
 from tidemill.api.serving import listen, serve, url_of
-from tidemill.bookkeeping import bus_of, differing
+from tidemill.bookkeeping import bus_of
 from tidemill.bus import PostgresBus
-from tidemill.cli.nightly import compare_nightly
-from tidemill.cli.output import complain, note, printable, say
-from tidemill.cli.session import Desk, Session, session_of
-from tidemill.cli.working import InboxThread, troubled, work_behind
+from tidemill.cli.output import complain, printable, say
+from tidemill.cli.session import Session, session_of
+from tidemill.cli.working import work_behind
 from tidemill.database import Database
 from tidemill.engine import Tidemill
 from tidemill.errors import TidemillError
-from tidemill.following import follow
-from tidemill.heartbeat import Heart
-from tidemill.inbox import take_in
-from tidemill.worker import Drained, drain
 
 __all__ = ["app", "until_interrupted"]
 
@@ -65,81 +58,6 @@ def _serve(
             working.join()
 
 
-@app.command("worker")
-def _worker(
-    context: typer.Context,
-    *,
-    once: Annotated[
-        bool, typer.Option("--once", help="End when everything in the log is applied.")
-    ] = False,
-    skip_missing: Annotated[
-        bool,
-        typer.Option("--skip-missing", help="Go on where a Kafka topic has lost messages."),
-    ] = False,
-) -> None:
-    """Apply what is in the log to the tables, and what comes, until Ctrl-C.
-
-    Any number of workers share the work. One that is ended finishes its batch first.
-    """
-    session = session_of(context)
-    with session.store() as store:
-        desk = session.desk(store)
-        bus = bus_of(session.settings, store)
-        try:
-            if skip_missing:
-                _skip(bus)
-            if once:
-                take_in(store, desk.bus, wait=True)
-                _told(drain(bus, desk.books))
-                say("Everything in the log is applied.")
-            else:
-                _follow_until_ended(Desk(store, bus, desk.books), session)
-        finally:
-            bus.close()
-
-
-def _skip(bus: PostgresBus) -> None:
-    """Say which messages are given up."""
-    for partition, (stood, goes_on) in sorted(bus.skip_missing().items()):
-        note(f"Partition {partition}: {stood} came next and is not there; going on at {goes_on}.")
-
-
-def _follow_until_ended(desk: Desk, session: Session) -> None:
-    """Work until a signal comes; the batch at hand is finished first."""
-    stop = Event()
-    comparing = Thread(target=compare_nightly, args=(session, stop), daemon=True)
-    comparing.start()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: _end(stop, number))
-    said = Drained()
-    differed: tuple[str, ...] = ()
-
-    def told(total: Drained) -> None:
-        nonlocal said, differed
-        if total.batches > said.batches:
-            _told(total, said)
-            said, differed = total, _follow(desk, differed)
-
-    heart = Heart(desk.store, session.settings.worker_name)
-    with InboxThread(session, desk.store):
-        follow(desk.bus, desk.books, stop, heart=heart, told=told, troubled=troubled)
-    note("Ended in good order.")
-
-
-def _end(stop: Event, number: int) -> None:
-    """End in good order; the second time at once."""
-    if stop.is_set():
-        sys.exit(128 + number)
-    stop.set()
-
-
-def _told(total: Drained, before: Drained | None = None) -> None:
-    before = before or Drained()
-    applied, aside = total.applied - before.applied, total.quarantined - before.quarantined
-    if total.batches > before.batches:
-        note(f"{applied:,} events applied, {aside:,} quarantined")
-
-
 def _work(session: Session, store: Database, stop: Event) -> None:
     """Make the facts those of the configured policy, then keep the books up to what comes.
 
@@ -152,17 +70,6 @@ def _work(session: Session, store: Database, stop: Event) -> None:
         complain(printable(f"The facts could not be brought up to the configured policy: {said}"))
         return
     work_behind(session, store, desk.books, stop)
-
-
-def _follow(desk: Desk, before: tuple[str, ...]) -> tuple[str, ...]:
-    """On what the policy in force differs from the configured one; said once when it changes."""
-    differs = differing(desk.store, desk.books)
-    if differs and differs != before:
-        note(
-            f"Another process keeps the facts under another policy ({', '.join(differs)}); this "
-            f"one follows it. Configure both alike, and start this one again."
-        )
-    return differs
 
 
 def until_interrupted(

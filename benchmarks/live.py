@@ -1,0 +1,274 @@
+"""``python -m benchmarks live``: events that arrive in a full store, until they are in the facts.
+
+A store is filled with most of a made-up business. What is left of its events then arrives on the
+bus while workers, processes of their own, apply it. The method is in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+from sqlalchemy import func, select
+
+from benchmarks.books import LAST_DAY
+from benchmarks.measure import Measurement
+from benchmarks.report import RESULTS, save, show
+from tidemill.bookkeeping import books_of, bus_of, make_topics, settle
+from tidemill.bus import PostgresBus
+from tidemill.connectors.files import read_stripe_events
+from tidemill.database import Database, connect
+from tidemill.demo import fx_rates, generate
+from tidemill.events import Event, event_line, parse_event
+from tidemill.heartbeat import heard
+from tidemill.ingest import ingest
+from tidemill.models import event_log
+from tidemill.rebuilding import rebuild
+from tidemill.settings import Settings
+from tidemill.worker import CONSUMER
+
+__all__ = ["Book", "main"]
+
+_MONTHS: Final = 8
+_SEED: Final = 7
+_CHUNK: Final = 2_000
+_SLICE_MAX: Final = 40_000
+_SLICES: Final = 5
+_PATIENCE_S: Final = 600.0
+
+_TARGET: Final = 15_000.0
+_TARGET_KAFKA: Final = 12_000.0
+_TARGET_TWO: Final = 1.5
+_TARGET_REBUILD: Final = 30_000.0
+_GROWTH_MAX: Final = 1.3
+
+
+@dataclass(frozen=True)
+class Book:
+    """A store with most of a business in it, and the rest of its events in files, slice by slice.
+
+    Each measurement takes the next slice, so all find a store of about the same size.
+    """
+
+    folder: Path
+    customers: int
+
+    @classmethod
+    def prepared(cls, folder: Path, customers: int) -> Book:
+        """The book of so many customers in a folder; made when it is not there yet."""
+        book = cls(folder / str(customers), customers)
+        if not (book.folder / "ready").exists():
+            book.folder.mkdir(parents=True)
+            book._make()
+        return book
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the book's store."""
+        return Settings(data_dir=self.folder / "data")
+
+    def next_slice(self) -> list[Event]:
+        """Events that have not arrived yet, as a producer has them."""
+        path = min(self.folder.glob("slice-*.jsonl"), default=None)
+        assert path is not None, "every slice was used; take another folder"
+        with path.open("rb") as lines:
+            events = [parse_event(line) for line in lines]
+        path.unlink()
+        # Learned when they arrive: the lag would otherwise be that of a made-up past.
+        return [msgspec.structs.replace(each, recorded_at=None) for each in events]
+
+    def _make(self) -> None:
+        raw = generate(self.customers, _MONTHS, _SEED, end=LAST_DAY)
+        translated = self.folder / "events.jsonl"
+        with translated.open("wb") as file:
+            count = sum(1 for each in _translated(raw) if file.write(event_line(each) + b"\n"))
+        size = min(_SLICE_MAX, count // (4 * _SLICES))
+        with translated.open("rb") as lines, connect(None, data_dir=self.folder / "data") as store:
+            books = books_of(self.settings)
+            settle(store, PostgresBus(store), books)
+            rates = fx_rates(_MONTHS, _SEED, end=LAST_DAY, source="benchmark")
+            old = (parse_event(line) for line in islice(lines, count - size * _SLICES))
+            ingest(store, PostgresBus(store), [*rates], books, source_kind="stripe")
+            ingest(store, PostgresBus(store), old, books, source_kind="stripe")
+            for number in range(_SLICES):
+                part = b"".join(islice(lines, size))
+                (self.folder / f"slice-{number}.jsonl").write_bytes(part)
+        translated.unlink()
+        (self.folder / "ready").touch()
+
+
+def _translated(raws: Iterator[dict[str, Any]]) -> Iterator[Event]:
+    """The canonical events of Stripe's, as an import would make them."""
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        for raw in raws:
+            file.write(msgspec.json.encode(raw) + b"\n")
+        file.flush()
+        for item in read_stripe_events(file.name, source="benchmark"):
+            if isinstance(item, Event):
+                yield item
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """One measurement: how fast, and what the busiest worker ever had in memory."""
+
+    events: int
+    elapsed_s: float
+    memory_mb: float
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.elapsed_s
+
+
+def arrive(book: Book, servers: str | None, workers: int) -> Arrived:
+    """Let the next slice arrive and wait until it is applied.
+
+    servers: Kafka brokers to go through; None for the log in PostgreSQL alone.
+    """
+    settings = book.settings.model_copy(update={"kafka_bootstrap_servers": servers})
+    make_topics(settings)
+    events = book.next_slice()
+    with connect(None, data_dir=settings.data_dir) as store:
+        bus = bus_of(settings, store)
+        before = _applied(store)
+        with _workers(settings, workers) as running:
+            _wait(lambda: _alive(store) == workers)
+            started = time.perf_counter()
+            for begin in range(0, len(events), _CHUNK):
+                bus.append(events[begin : begin + _CHUNK], source_kind="stripe")
+            _wait(lambda: _applied(store) - before >= len(events))
+            elapsed = time.perf_counter() - started
+            memory = max(_peak_mb(each.pid) for each in running)
+        bus.close()
+    return Arrived(len(events), elapsed, memory)
+
+
+@contextmanager
+def _workers(settings: Settings, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    ours = ("TIDEMILL", "KAFKA", "DATABASE_URL", "STRIPE")
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
+    given = {"TIDEMILL_DATA_DIR": str(settings.data_dir)}
+    if settings.kafka_bootstrap_servers:
+        given["KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers
+    with ExitStack() as stack:
+        said = stack.enter_context((settings.data_dir / "workers.log").open("ab"))
+        command = [sys.executable, "-m", "tidemill", "worker"]
+        running = [
+            stack.enter_context(
+                subprocess.Popen(command, env=clean | given, stdout=said, stderr=said)
+            )
+            for _ in range(count)
+        ]
+        try:
+            yield running
+        finally:
+            for each in running:
+                each.send_signal(signal.SIGTERM)
+
+
+def _applied(store: Database) -> int:
+    """How many events stand below the positions of the workers."""
+    with store.connect() as connection:
+        total = connection.execute(select(func.count()).select_from(event_log)).scalar_one()
+        return int(total) - PostgresBus(store).pending(connection, CONSUMER)
+
+
+def _alive(store: Database) -> int:
+    with store.connect() as connection:
+        return sum(not each.silent for each in heard(connection))
+
+
+def _wait(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)
+
+
+def _peak_mb(pid: int) -> float:
+    """The most memory a process ever had resident."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def measure(
+    folder: Path, sizes: Sequence[int], servers: str | None, say: Callable[[str], None]
+) -> Iterator[Measurement]:
+    """Every size without a broker; the largest also with one, if there is one, and rebuilt."""
+    cost: dict[int, float] = {}
+    for customers in sizes:
+        say(f"filling a store with {customers:,} customers")
+        book = Book.prepared(folder, customers)
+        say(f"{customers:,} customers: events arrive")
+        # The first slice warms the server up, and is not counted.
+        arrive(book, None, 1)
+        yield (found := _told(f"live {customers}", arrive(book, None, 1), _TARGET))
+        cost[customers] = 1 / found.value
+    if len(cost) > 1:
+        smallest, largest = min(cost), max(cost)
+        growth = cost[largest] / cost[smallest]
+        detail = f"cost of an event, {smallest:,} to {largest:,} customers"
+        yield Measurement("live growth", growth, "times", detail, _GROWTH_MAX)
+    book = Book.prepared(folder, max(sizes))
+    if servers is not None:
+        say("the same through Kafka")
+        one = arrive(book, servers, 1)
+        yield _told("live kafka, 1 worker", one, _TARGET_KAFKA)
+        two = arrive(book, servers, 2)
+        yield _told("live kafka, 2 workers", two, _TARGET_TWO * one.rate)
+    say("rebuilding")
+    with connect(None, data_dir=book.settings.data_dir) as store:
+        started = time.perf_counter()
+        done = rebuild(store, PostgresBus(store), books_of(book.settings))
+        rate = done.applied / (time.perf_counter() - started)
+    yield Measurement("rebuild", rate, "events/s", f"{done.applied:,} events", _TARGET_REBUILD)
+
+
+def _told(name: str, arrived: Arrived, target: float) -> Measurement:
+    detail = f"{arrived.events:,} events, {arrived.elapsed_s:.1f} s, {arrived.memory_mb:.0f} MB"
+    return Measurement(name, arrived.rate, "events/s", detail, target)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print a table, save the JSON; the exit code."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--customers", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--kafka", metavar="SERVERS", help="brokers to go through as well")
+    parser.add_argument("--folder", type=Path, help="where stores are kept for another run")
+    parser.add_argument("--prepare", action="store_true", help="only fill the stores")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
+    given = parser.parse_args(arguments)
+    begun = datetime.now(UTC)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    with ExitStack() as stack:
+        folder = given.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemill-bench-"))
+        )
+        if given.prepare:
+            for customers in given.customers:
+                Book.prepared(folder, customers)
+            return 0
+        status = stack.enter_context(console.status(""))
+        done = list(measure(folder, sorted(given.customers), given.kafka, status.update))
+    show(done, console)
+    parameters = {"customers": given.customers, "months": _MONTHS, "kafka": bool(given.kafka)}
+    path = save(done, parameters=parameters, at=begun, folder=given.results)
+    console.print(f"Saved as {path.name} in {given.results.name}.")
+    return 0
