@@ -9,6 +9,8 @@ from sqlalchemy import (
     Numeric,
     SmallInteger,
     Text,
+    and_,
+    case,
     cast,
     false,
     func,
@@ -22,7 +24,7 @@ from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from sqlalchemy import FromClause, Select
+    from sqlalchemy import ColumnElement, FromClause, Select
 
 __all__ = ["LINE", "changes"]
 
@@ -49,8 +51,9 @@ _AT_END: Final = {"amount_base_minor": "ending_base_minor"}
 def changes(levels: FromClause, revaluations: Select[Any] | None = None) -> FromClause:
     """The instants at which an item's level changes, with the signed change and its cause.
 
-    Every level is written at its beginning and taken back at its end. Most ends meet a beginning of
-    the same value (a renewal): those pairs cancel out and are dropped before anything is summed.
+    Every level is written at its beginning and taken back at its end. Where one goes over into the
+    next of the same line, only the difference is written, and nothing where there is none (a
+    renewal). What is left meets only where an item moves to another place of its subscription.
     revaluations: where a level stays the same in its own currency only; see `renewals.in_base`.
     Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
            is the change in how many subscriptions keep their customer at no value.
@@ -64,8 +67,8 @@ def changes(levels: FromClause, revaluations: Select[Any] | None = None) -> From
         turns.c.cause,
         turns.c.event_position,
         turns.c.reason,
-        *(turns.c[name] for name in measures),
-    ).where(~turns.c.continues)
+        *(turns.c[f"{name}_change"].label(name) for name in measures),
+    ).where(turns.c.is_changed)
     ends = select(
         *line,
         turns.c.seg_to,
@@ -73,7 +76,7 @@ def changes(levels: FromClause, revaluations: Select[Any] | None = None) -> From
         turns.c.next_position,
         turns.c.next_reason,
         *(-turns.c[_AT_END.get(name, name)] for name in measures),
-    ).where(~turns.c.is_continued, turns.c.seg_to < forever())
+    ).where(turns.c.is_over)
     revalued = [] if revaluations is None else [_revalued(revaluations)]
     signed = union_all(begins, ends, *revalued).subquery("signed")
     keys = [column for column in signed.c if column.name not in measures]
@@ -102,29 +105,44 @@ def _revalued(revaluations: Select[Any]) -> Select[Any]:
 
 
 def _turns(levels: FromClause, measures: list[str]) -> CTE:
-    """The levels that do not go on unchanged at both their ends.
+    """The levels at whose beginning something changes (is_changed), or that end (is_over).
 
-    `continues`: the same item had the same level right before; `is_continued`: it has right after.
+    With `…_change`, each measure less what it was right before on the same line: all of it where
+    there was nothing.
     """
 
     def run(rows: FromClause) -> dict[str, Any]:
         # By its place in the list, because numbers sort faster than names. Where an item moves to
-        # another place its two halves do not cancel out here, but where changes are summed.
+        # another place its two halves meet only where changes are summed.
         return {
             "partition_by": (rows.c.subscription_id, rows.c.ordinal),
             "order_by": rows.c.seg_from,
         }
 
     # Compared as one row value: a window call for each column would take most of the time.
-    compared_by = [name for name in (*measures, *LINE) if name not in _OF_SUBSCRIPTION]
-    line = func.row(levels.c.seg_from, *(levels.c[name] for name in compared_by))
-    expected = func.row(
-        levels.c.seg_to, *(levels.c[_AT_END.get(name, name)] for name in compared_by)
-    )
-    same = func.lag(expected).over(**run(levels)).is_not_distinct_from(line)
-    compared = select(levels, same.label("continues")).subquery("compared")
-    next_one = func.lead(compared.c.continues).over(**run(compared))
-    known = select(compared, func.coalesce(next_one, false()).label("is_continued")).subquery(
-        "known"
-    )
-    return select(known).where(or_(~known.c.continues, ~known.c.is_continued)).cte("turn")
+    line = [levels.c[name] for name in LINE if name not in _OF_SUBSCRIPTION]
+    last = func.lag(func.row(levels.c.seg_to, *line)).over(**run(levels))
+    goes_on = last.is_not_distinct_from(func.row(levels.c.seg_from, *line))
+    before = [func.lag(levels.c[_AT_END.get(name, name)]).over(**run(levels)) for name in measures]
+    seen = select(
+        levels,
+        goes_on.label("goes_on"),
+        *(each.label(f"{name}_before") for each, name in zip(before, measures, strict=True)),
+    ).subquery("seen")
+    is_continued = func.coalesce(func.lead(seen.c.goes_on).over(**run(seen)), false())
+    was = {name: seen.c[f"{name}_before"] for name in measures}
+    is_other = or_(*(seen.c[name].is_distinct_from(was[name]) for name in measures))
+    known = select(
+        *(seen.c[column.name] for column in levels.c),
+        *(_less(seen, name, was[name]).label(f"{name}_change") for name in measures),
+        or_(~seen.c.goes_on, is_other).label("is_changed"),
+        and_(~is_continued, seen.c.seg_to < forever()).label("is_over"),
+    ).subquery("known")
+    return select(known).where(or_(known.c.is_changed, known.c.is_over)).cte("turn")
+
+
+def _less(seen: FromClause, name: str, before: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A measure less what it was before; a value for which there is no rate counts as nothing."""
+    now = seen.c[name]
+    change = func.coalesce(now - before, now, -before) if name in _AT_END else now - before
+    return case((seen.c.goes_on, change), else_=now)
