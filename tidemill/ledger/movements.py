@@ -75,14 +75,16 @@ def _with_customers(states: FromClause, policy: Policy) -> CTE:
     """The changes with what the customer was before and after; is_told: do they say anything?
 
     That is the unit's state, but for `movement_level = subscription`: customers are counted as
-    customers whatever movements are told of, instant by instant.
+    customers whatever movements are told of, instant by instant. `counted` is who they are counted
+    by, and counted_bucket when: where that is the unit its rows are already in this order.
     """
     if policy.movement_level == "customer":
         return select(
             states,
             states.c.was_active.label("customer_was"),
             states.c.is_active.label("customer_is"),
-            states.c.bucket.label("customer_bucket"),
+            states.c.unit.label("counted"),
+            states.c.bucket.label("counted_bucket"),
             and_(states.c.turns, or_(states.c.was_active, states.c.is_active)).label("is_told"),
         ).cte("unit_change")
     of_unit = ("was_active", "is_active", "present_before")
@@ -105,7 +107,8 @@ def _with_customers(states: FromClause, policy: Policy) -> CTE:
         both.c.unit_is.label("is_active"),
         both.c.was_active.label("customer_was"),
         both.c.is_active.label("customer_is"),
-        both.c.occurred_at.label("customer_bucket"),
+        both.c.customer_id.label("counted"),
+        both.c.occurred_at.label("counted_bucket"),
         or_(and_(both.c.turns, or_(both.c.unit_was, both.c.unit_is)), both.c.came_or_went).label(
             "is_told"
         ),
@@ -176,6 +179,7 @@ def _told(row: FromClause, policy: Policy) -> list[ColumnElement[Any]]:
         row.c.cause,
         row.c.event_position,
         case((_leaves(row), row.c.reason)).label("churn_reason"),
+        row.c.counted,
     ]
 
 
@@ -198,6 +202,7 @@ def _asides(changes: FromClause) -> Select[tuple[object, ...]]:
         changes.c.cause,
         changes.c.event_position,
         cast(null(), Text),
+        changes.c.customer_id,
     ).where(is_worth_telling)
 
 
@@ -211,8 +216,9 @@ def _base_amount(rows: FromClause) -> ColumnElement[Any]:
 def _with_cohorts(told: FromClause) -> Select[tuple[object, ...]]:
     """The rows with the month in which their customer first became active."""
     joined = case((told.c.customer_delta > 0, told.c.day))
-    cohort = month_of(func.min(joined).over(partition_by=told.c.customer_id))
-    return select(told, cohort.label("cohort_month"))
+    cohort = month_of(func.min(joined).over(partition_by=told.c.counted))
+    columns = [column for column in told.c if column.name != "counted"]
+    return select(*columns, cohort.label("cohort_month"))
 
 
 def _joins(row: FromClause) -> ColumnElement[bool]:
@@ -255,7 +261,7 @@ def _customer_delta(row: FromClause) -> ColumnElement[int]:
     said = [name for name in LINE if not name.endswith("_id")]
     order = ("occurred_at", *said, "subscription_id", "event_position")
     place = func.row_number().over(
-        partition_by=(row.c.customer_id, row.c.customer_bucket),
+        partition_by=(row.c.counted, row.c.counted_bucket),
         order_by=[row.c[name] for name in order],
     )
     return case(
