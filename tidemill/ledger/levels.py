@@ -61,8 +61,7 @@ def item_levels(
              amount_minor (exact, native minor units a month, or a year by `measure`), present (1 on
              one item of a segment that may keep its customer at no value, else 0).
     """
-    gross = _gross(relations, policy, segments)
-    amounts = [_net(segments, gross, discounts, policy)]
+    amounts = [_net(relations, policy, segments, discounts)]
     if usage is not None:
         amounts.append(usage_items(relations, usage, segments))
     priced = union_all(*amounts).subquery("priced")
@@ -75,8 +74,11 @@ def item_levels(
     return _rounded(_present_once(level, policy), policy, measure)
 
 
-def _gross(relations: Relations, policy: Policy, segments: CTE) -> CTE:
-    """Items with their full amount a billing interval, before discounts."""
+def _gross(relations: Relations, policy: Policy, segments: CTE) -> FromClause:
+    """Items with their full amount a billing interval, before discounts.
+
+    Not made once for all who ask: it is wide, and discounts need a small part of it.
+    """
     item = relations.version_items
     licensed = item.c.usage_type == "licensed"
     full = case((licensed, _unit_amount(item, policy) * item.c.quantity), else_=_ZERO)
@@ -93,7 +95,7 @@ def _gross(relations: Relations, policy: Policy, segments: CTE) -> CTE:
         )
         .join(item, item.c.version_id == segments.c.version_id)
         .where(or_(and_(segments.c.counts, licensed), segments.c.present))
-        .cte("gross")
+        .subquery("gross")
     )
 
 
@@ -104,9 +106,14 @@ def _unit_amount(item: FromClause, policy: Policy) -> ColumnElement[Decimal]:
     return item.c.unit_amount - item.c.tax_inclusive_amount
 
 
-def _net(segments: CTE, gross: CTE, discounts: CTE, policy: Policy) -> Select[tuple[object, ...]]:
+def _net(
+    relations: Relations, policy: Policy, segments: CTE, discounts: CTE
+) -> Select[tuple[object, ...]]:
     """The same items with what discounts leave of their amount."""
-    net = discounted(segments, gross, discounts, policy)
+    gross = _gross(relations, policy, segments)
+    if policy.discounts == "exclude":
+        return select(gross)
+    net = discounted(segments, _gross(relations, policy, segments), discounts, policy)
     joined = gross.outerjoin(
         net,
         and_(
