@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.ledger.changes import changes
+from tidemill.ledger.changes import changes, revalued
 from tidemill.ledger.facts import Fact, whole_companies
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
@@ -43,4 +43,5 @@ def derive(
     """
     made = steps(relations, policy, measure)
     levels, revaluations = in_base(made.levels, relations, policy, (made.segments, made.renewals))
-    return named(changes(levels, revaluations), relations, policy)
+    steady = None if revaluations is None else revalued(revaluations)
+    return named(changes(levels), steady, relations, policy)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tidemill.policy import Policy
 
-__all__ = ["bucketed", "dated", "month_of", "with_moves"]
+__all__ = ["bucketed", "dated", "month_of", "with_moves", "without_short_spells"]
 
 
 def _unit(rows: FromClause, policy: Policy) -> ColumnElement[int]:
@@ -29,13 +29,11 @@ def _unit(rows: FromClause, policy: Policy) -> ColumnElement[int]:
 
 
 def dated(changes: FromClause, policy: Policy) -> FromClause:
-    """The changes with their unit and their day, without what came and went inside one month.
-
-    Whether a unit ever paid is judged before that: what is erased was paid all the same.
-    """
+    """The changes with their unit and their day."""
     local = func.timezone(policy.tz, changes.c.occurred_at)
-    days = select(changes, _unit(changes, policy).label("unit"), cast(local, Date).label("day"))
-    return _without_short_spells(with_first_payment(days.subquery("dated"), policy), policy)
+    return select(
+        changes, _unit(changes, policy).label("unit"), cast(local, Date).label("day")
+    ).subquery("dated")
 
 
 def with_moves(changes: FromClause, policy: Policy) -> FromClause:
@@ -136,8 +134,12 @@ def _netted(changes: FromClause, policy: Policy) -> FromClause:
     return select(changes, calendar[word].label("bucket")).subquery("netted")
 
 
-def _without_short_spells(changes: FromClause, policy: Policy) -> FromClause:
-    """`join_churn_same_month = ignore`: a spell of activity inside one month leaves no trace."""
+def without_short_spells(dated_changes: FromClause, policy: Policy) -> FromClause:
+    """`join_churn_same_month = ignore`: a spell of activity inside one month leaves no trace.
+
+    Whether a unit ever paid is judged before that: what is erased was paid all the same.
+    """
+    changes = with_first_payment(dated_changes, policy)
     if policy.join_churn_same_month == "count":
         return changes
     states = balanced(changes, "unit", "occurred_at", policy)

@@ -26,7 +26,7 @@ from tidemill.vocabulary import Cause
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause, Select
 
-__all__ = ["LINE", "changes"]
+__all__ = ["LINE", "changes", "revalued"]
 
 # What stays the same along one line of the ledger.
 LINE: Final = (
@@ -48,13 +48,12 @@ _MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
 _AT_END: Final = {"amount_base_minor": "ending_base_minor"}
 
 
-def changes(levels: FromClause, revaluations: Select[Any] | None = None) -> FromClause:
+def changes(levels: FromClause) -> FromClause:
     """The instants at which an item's level changes, with the signed change and its cause.
 
     Every level is written at its beginning and taken back at its end. Where one goes over into the
     next of the same line, only the difference is written, and nothing where there is none (a
     renewal). What is left meets only where an item moves to another place of its subscription.
-    revaluations: where a level stays the same in its own currency only; see `renewals.in_base`.
     Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
            is the change in how many subscriptions keep their customer at no value.
     """
@@ -77,8 +76,7 @@ def changes(levels: FromClause, revaluations: Select[Any] | None = None) -> From
         turns.c.next_reason,
         *(-turns.c[_AT_END.get(name, name)] for name in measures),
     ).where(turns.c.is_over)
-    revalued = [] if revaluations is None else [_revalued(revaluations)]
-    signed = union_all(begins, ends, *revalued).subquery("signed")
+    signed = union_all(begins, ends).subquery("signed")
     keys = [column for column in signed.c if column.name not in measures]
     sums = [func.sum(signed.c[name]) for name in measures]
     return (
@@ -89,19 +87,22 @@ def changes(levels: FromClause, revaluations: Select[Any] | None = None) -> From
     )
 
 
-def _revalued(revaluations: Select[Any]) -> Select[Any]:
-    """Revaluations as changes: of the value in base currency, and of nothing else."""
+def revalued(revaluations: Select[Any]) -> FromClause:
+    """Revaluations in the shape of changes: of the value in base currency, and of nothing else.
+
+    revaluations: where a level stays the same in its own currency only; see `renewals.in_base`.
+    """
     rows = revaluations.subquery("revaluation")
     return select(
         *(rows.c[name] for name in LINE),
-        rows.c.at,
-        cast(literal(Cause.REVALUED.value), Text),
-        rows.c.version_id,
+        rows.c.at.label("occurred_at"),
+        cast(literal(Cause.REVALUED.value), Text).label("cause"),
+        rows.c.version_id.label("event_position"),
         rows.c.reason,
-        cast(literal(0), Numeric),
+        cast(literal(0), Numeric).label("amount_minor"),
         rows.c.amount_base_minor,
-        cast(literal(0), SmallInteger),
-    )
+        cast(literal(0), SmallInteger).label("present"),
+    ).subquery("revalued")
 
 
 def _turns(levels: FromClause, measures: list[str]) -> CTE:

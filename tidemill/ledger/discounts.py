@@ -81,9 +81,7 @@ def counted_discounts(relations: Relations, policy: Policy, versions: CTE) -> CT
     return select(spans, place.label("place")).cte("counted_discount")
 
 
-def discounted(
-    segments: CTE, gross: FromClause, discounts: CTE, policy: Policy
-) -> FromClause:
+def discounted(segments: CTE, gross: FromClause, discounts: CTE, policy: Policy) -> FromClause:
     """What each item of a discounted segment costs a billing interval, after all its discounts.
 
     gross:  version_id, seg_from, ordinal, item, amount: items of segments before discounts.

@@ -29,7 +29,13 @@ from sqlalchemy import (
 from tidemill.fx import daily_rates, in_force
 from tidemill.knobs import parameter
 from tidemill.ledger.activity import balanced, with_first_payment
-from tidemill.ledger.buckets import bucketed, dated, month_of, with_moves
+from tidemill.ledger.buckets import (
+    bucketed,
+    dated,
+    month_of,
+    with_moves,
+    without_short_spells,
+)
 from tidemill.ledger.carrying import carried, swapped
 from tidemill.ledger.changes import LINE
 from tidemill.vocabulary import MovementType
@@ -46,8 +52,12 @@ FX_TYPE: Final = "fx"
 """The type of rows that are no movement: the same native level at another rate."""
 
 
-def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[tuple[object, ...]]:
+def named(
+    changed: FromClause, revalued: FromClause | None, relations: Relations, policy: Policy
+) -> Select[tuple[object, ...]]:
     """The ledger: every change with the name of its bucket's movement.
+
+    revalued: changes of rate alone, as `changes.revalued` gives them; None under other policies.
 
     Source: docs/reference/definitions.md, movements. With b and a the level of the customer before
             and after the bucket: not active, then active is new, or reactivation if ever active
@@ -55,8 +65,11 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     Shape:  the columns of `models.metric_mrr_movement`.
     A bucket in which a unit came and left again is empty: nothing was there before or after.
     """
+    if revalued is not None and policy.join_churn_same_month == "ignore":
+        # What is erased takes its renewals with it.
+        changed, revalued = union_all(select(changed), select(revalued)).subquery("all"), None
     has_asides = policy.fx == "at_renewal" or policy.netting not in ("day", "none")
-    changes = with_moves(dated(changed, policy), policy)
+    changes = with_moves(without_short_spells(dated(changed, policy), policy), policy)
     if has_asides:
         # Read twice, made once.
         changes = select(changes).cte("moving")
@@ -66,9 +79,21 @@ def named(changed: FromClause, relations: Relations, policy: Policy) -> Select[t
     kept = select(*(each for each in units.c if each.name != "is_told")).where(units.c.is_told)
     told = [select(*_told(carried(kept.subquery("row"), relations, policy), policy))]
     if has_asides:
-        still = _outside_empty(select(changes).where(not_(changes.c.moves)).cte("still"), units)
+        still = _outside_empty(_still(changes, revalued, policy), units)
         told.append(_asides(swapped(still, relations, policy)))
     return _with_cohorts(union_all(*told).subquery("told"))
+
+
+def _still(changes: FromClause, revalued: FromClause | None, policy: Policy) -> CTE:
+    """The changes that move nothing for their unit; those of rate alone never do."""
+    still = select(changes).where(not_(changes.c.moves))
+    if revalued is None:
+        return still.cte("still")
+    rates = dated(revalued, policy)
+    names = [column.name for column in rates.c]
+    return union_all(
+        still.with_only_columns(*(changes.c[name] for name in names)), select(rates)
+    ).cte("still")
 
 
 def _with_customers(states: FromClause, policy: Policy) -> CTE:
