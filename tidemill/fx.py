@@ -96,11 +96,14 @@ def rates_by_day(fx_rates: FromClause, base: str, name: str = "rate_by_day") -> 
         .table_valued("at")
         .render_derived()
     )
+    on = cast(day.c.at, Date)
     return (
-        select(spans.c.currency, cast(day.c.at, Date).label("day"), spans.c.factor)
+        select(spans.c.currency, on.label("day"), func.min(spans.c.factor).label("factor"))
         .select_from(spans)
         .join(day, true())
         .where(spans.c.currency != base)
+        # Each pair is there once. Said so, because the planner expects a thousand days a span.
+        .group_by(spans.c.currency, on)
         .cte(name)
     )
 

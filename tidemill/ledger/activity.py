@@ -45,7 +45,7 @@ def balanced(changes: FromClause, owner: str, bucket: str, policy: Policy) -> Fr
 
     owner, bucket: names of the columns that say whose state it is and that order their buckets.
     Shape:         the columns of `changes`, was_active, is_active; present_before where the policy
-                   lets anyone be active at no value.
+                   lets anyone be active at no value; is_mixed: has the bucket several currencies?
 
     Levels are never negative, so the plain sum over currencies is zero exactly when all of them
     are: a level above zero means that something is paid, in whatever currency.
@@ -58,7 +58,9 @@ def balanced(changes: FromClause, owner: str, bucket: str, policy: Policy) -> Fr
         before = after - func.sum(changes.c[measure]).over(partition_by=whole)
         return before.label(f"{measure}_before"), after.label(f"{measure}_after")
 
-    columns = [*edges("amount_minor")]
+    currency = changes.c.currency
+    first, last = (each(currency).over(partition_by=whole) for each in (func.min, func.max))
+    columns = [*edges("amount_minor"), (first != last).label("is_mixed")]
     if keeps_free(policy):
         columns += [
             *edges("present"),
@@ -70,7 +72,7 @@ def balanced(changes: FromClause, owner: str, bucket: str, policy: Policy) -> Fr
     if keeps_free(policy):
         was_active = or_(was_active, _stays(state, "before", policy))
         is_active = or_(is_active, _stays(state, "after", policy))
-    kept = [*changes.c.keys(), *(["present_before"] if keeps_free(policy) else [])]
+    kept = [*changes.c.keys(), "is_mixed", *(["present_before"] if keeps_free(policy) else [])]
     return select(
         *(state.c[name] for name in kept),
         was_active.label("was_active"),

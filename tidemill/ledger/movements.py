@@ -74,8 +74,8 @@ def named(
         # Read twice, made once.
         changes = select(changes).cte("moving")
     moving = select(changes).where(changes.c.moves).subquery("moving_change")
-    states = balanced(_weighed(bucketed(moving, policy), relations), "unit", "bucket", policy)
-    units = _with_customers(states, policy)
+    states = balanced(bucketed(moving, policy), "unit", "bucket", policy)
+    units = _with_customers(_weighed(states, relations), policy)
     kept = select(*(each for each in units.c if each.name != "is_told")).where(units.c.is_told)
     told = [select(*_told(carried(kept.subquery("row"), relations, policy), policy))]
     if has_asides:
@@ -112,7 +112,7 @@ def _with_customers(states: FromClause, policy: Policy) -> CTE:
             states.c.bucket.label("counted_bucket"),
             and_(states.c.turns, or_(states.c.was_active, states.c.is_active)).label("is_told"),
         ).cte("unit_change")
-    of_unit = ("was_active", "is_active", "present_before")
+    of_unit = ("was_active", "is_active", "is_mixed", "present_before")
     kept = [column.name for column in states.c if column.name not in of_unit]
     units = select(
         *(states.c[name] for name in kept),
@@ -169,26 +169,20 @@ def _outside_empty(still: CTE, units: CTE) -> FromClause:
     return select(still).select_from(joined).where(inside.c.unit.is_(None)).subquery("outside")
 
 
-def _weighed(buckets: FromClause, relations: Relations) -> FromClause:
+def _weighed(states: FromClause, relations: Relations) -> FromClause:
     """The changes with a weight by which a bucket's changes can be added up to know their sign.
 
     Only a bucket with two currencies needs rates for that. Where a rate is missing the sum is
     refused by every question anyway, so its name may rest on the other currency.
     """
-    whole = (buckets.c.unit, buckets.c.bucket)
-    mixed = func.min(buckets.c.currency).over(partition_by=whole) != func.max(
-        buckets.c.currency
-    ).over(partition_by=whole)
-    marked = select(buckets, mixed.label("mixed")).subquery("marked")
     rates = select(daily_rates(relations.fx_rates, relations.base_currency)).cte("rate")
     factor = (
         select(rates.c.factor)
-        .where(in_force(rates, marked.c.currency, marked.c.day))
+        .where(in_force(rates, states.c.currency, states.c.day))
         .scalar_subquery()
     )
-    weight = case((marked.c.mixed, marked.c.amount_minor * factor), else_=marked.c.amount_minor)
-    columns = [marked.c[column.name] for column in buckets.c]
-    return select(*columns, weight.label("weight")).subquery("weighed")
+    weight = case((states.c.is_mixed, states.c.amount_minor * factor), else_=states.c.amount_minor)
+    return select(states, weight.label("weight")).subquery("weighed")
 
 
 def _told(row: FromClause, policy: Policy) -> list[ColumnElement[Any]]:
