@@ -192,7 +192,9 @@ def _revaluations(
             .outerjoin(after, _rated(after, levels, renewed.c.at, relations, policy))
             .outerjoin(before, _rated(before, levels, renewed.c.before, relations, policy))
         )
-        .where(levels.c.currency != relations.base_currency, change != 0)
+        .where(
+            levels.c.currency != relations.base_currency, levels.c.amount_minor != 0, change != 0
+        )
     )
 
 
