@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, not_, or_, select
+from sqlalchemy import and_, case, func, not_, or_, select, union_all
 
 from tidemill.ledger.rules import counts
-from tidemill.ledger.timers import Timer, timer
+from tidemill.ledger.timers import Timer, dated_timer, timer, within
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
@@ -32,13 +32,11 @@ def ending_timers(relations: Relations, policy: Policy, versions: CTE) -> list[T
         timers.append(timer(versions, paid_up, Cause.PAID_UP_DATE))
     if policy.refunds == "as_if_unpaid":
         period = _refunded_periods(relations)
-        spans = (
-            select(versions, period.c.period_start, period.c.period_end)
-            .join(period, period.c.subscription_id == versions.c.subscription_id)
-            .subquery("refunded_span")
-        )
-        timers.append(timer(spans, spans.c.period_start, Cause.INVOICE_REFUNDED))
-        timers.append(timer(spans, spans.c.period_end, Cause.INVOICE_REFUNDED))
+        edges = union_all(
+            select(period.c.owner.label("subscription_id"), period.c.begins_at.label("at")),
+            select(period.c.owner, period.c.ends_at),
+        ).subquery("refunded_edge")
+        timers.append(dated_timer(versions, select(edges), Cause.INVOICE_REFUNDED, "refunded"))
     return timers
 
 
@@ -79,24 +77,12 @@ def without_refunded(relations: Relations, policy: Policy, pieces: FromClause) -
     """`refunds = as_if_unpaid`: a fully refunded invoice takes its service period with it."""
     if policy.refunds == "ignore":
         return pieces
-    judged, period = select(pieces).cte("unrefunded"), _refunded_periods(relations)
-    hit = (
-        select(judged.c.version_id, judged.c.seg_from)
-        .distinct()
-        .join(
-            period,
-            and_(
-                period.c.subscription_id == judged.c.subscription_id,
-                period.c.period_start <= judged.c.seg_from,
-                judged.c.seg_from < period.c.period_end,
-            ),
-        )
-        .subquery("refunded")
-    )
-    joined = judged.outerjoin(
-        hit, and_(hit.c.version_id == judged.c.version_id, hit.c.seg_from == judged.c.seg_from)
-    )
-    return _replaced(judged, and_(judged.c.countable, hit.c.version_id.is_(None)), pieces, joined)
+    judged = select(pieces).cte("unrefunded")
+    begun = select(judged.c.subscription_id.label("owner"), judged.c.seg_from.label("at"))
+    hit = within(begun, select(_refunded_periods(relations)), "unpaid")
+    is_hit = and_(hit.c.owner == judged.c.subscription_id, hit.c.at == judged.c.seg_from)
+    joined = judged.outerjoin(hit, is_hit)
+    return _replaced(judged, and_(judged.c.countable, hit.c.owner.is_(None)), pieces, joined)
 
 
 def _replaced(
@@ -123,14 +109,19 @@ def _annual_versions(relations: Relations) -> FromClause:
 
 
 def _refunded_periods(relations: Relations) -> FromClause:
-    """Service periods whose invoice was refunded in full."""
+    """Service periods of fully refunded invoices: owner (subscription), begins_at, ends_at."""
     invoice = relations.invoices
     return (
-        select(invoice.c.subscription_id, invoice.c.period_start, invoice.c.period_end)
+        select(
+            invoice.c.subscription_id.label("owner"),
+            invoice.c.period_start.label("begins_at"),
+            invoice.c.period_end.label("ends_at"),
+        )
         .where(
             invoice.c.subscription_id.is_not(None),
             invoice.c.total > 0,
             invoice.c.refunded >= invoice.c.total,
+            invoice.c.period_start < invoice.c.period_end,
         )
         .subquery("refunded_period")
     )

@@ -38,6 +38,7 @@ from tidemill.ledger.buckets import (
 )
 from tidemill.ledger.carrying import carried, swapped
 from tidemill.ledger.changes import LINE
+from tidemill.ledger.timers import within
 from tidemill.vocabulary import MovementType
 
 if TYPE_CHECKING:
@@ -143,30 +144,23 @@ def _with_customers(states: FromClause, policy: Policy) -> CTE:
 def _outside_empty(still: CTE, units: CTE) -> FromClause:
     """The changes that move nothing, but for those in the middle of a bucket that is not told.
 
-    Who came and left within a bucket was never there, and changed no item meanwhile either. Empty
-    buckets and instants are laid out in one line of time: a join by ranges would compare each with
-    each.
+    Who came and left within a bucket was never there, and changed no item meanwhile either.
     """
     at = units.c.occurred_at
     empty = (
-        select(units.c.unit, func.min(at).label("begins_at"), func.max(at).label("ends_at"))
+        select(
+            units.c.unit.label("owner"),
+            func.min(at).label("begins_at"),
+            func.max(at).label("ends_at"),
+        )
         .where(not_(units.c.is_told), units.c.turns)
         .group_by(units.c.unit, units.c.bucket)
-        .cte("empty_bucket")
     )
-    marks = union_all(
-        select(empty.c.unit, empty.c.begins_at.label("at"), literal(1).label("opens")),
-        select(empty.c.unit, empty.c.ends_at, literal(-1)),
-        select(still.c.unit, still.c.occurred_at, literal(0))
-        .where(still.c.unit.in_(select(empty.c.unit)))
-        .distinct(),
-    ).subquery("mark")
-    depth = func.sum(marks.c.opens).over(partition_by=marks.c.unit, order_by=marks.c.at)
-    line = select(marks, depth.label("depth")).subquery("line_of_time")
-    inside = select(line.c.unit, line.c.at).where(line.c.opens == 0, line.c.depth > 0).cte("inside")
-    same = and_(inside.c.unit == still.c.unit, inside.c.at == still.c.occurred_at)
+    instants = select(still.c.unit.label("owner"), still.c.occurred_at.label("at"))
+    inside = within(instants, empty, "empty")
+    same = and_(inside.c.owner == still.c.unit, inside.c.at == still.c.occurred_at)
     joined = still.outerjoin(inside, same)
-    return select(still).select_from(joined).where(inside.c.unit.is_(None)).subquery("outside")
+    return select(still).select_from(joined).where(inside.c.owner.is_(None)).subquery("outside")
 
 
 def _weighed(states: FromClause, relations: Relations) -> FromClause:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Interval,
     Text,
+    and_,
     case,
     cast,
     false,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, FromClause, Select
 
-__all__ = ["Timer", "after_intervals", "boundaries", "latest", "timer"]
+__all__ = ["Timer", "after_intervals", "boundaries", "dated_timer", "latest", "timer", "within"]
 
 # A query for instants with what they stand for: version_id, at, cause, event_position.
 Timer: TypeAlias = "Select[tuple[int, datetime, str, int]]"
@@ -95,6 +96,46 @@ def latest(instants: Select[Any], starts: Select[Any], name: str) -> FromClause:
         .where(line.c.is_instant, line.c.since.is_not(None))
         .subquery(name)
     )
+
+
+def dated_timer(versions: FromClause, instants: Select[Any], cause: Cause, name: str) -> Timer:
+    """The instants of subscriptions, each inside the version in force then.
+
+    instants: subscription_id, at and, where it is not the version's, event_position.
+    """
+    begun = select(versions.c.subscription_id, versions.c.valid_from)
+    instant = latest(instants, begun, name)
+    in_version = and_(
+        versions.c.subscription_id == instant.c.subscription_id,
+        versions.c.valid_from == instant.c.since,
+    )
+    told = [column for column in instant.c if column.name in ("at", "event_position")]
+    spans = (
+        select(versions.c.version_id, versions.c.valid_from, versions.c.valid_to, *told)
+        .join(instant, in_version)
+        .subquery(f"{name}_version")
+    )
+    return timer(spans, spans.c.at, cause, spans.c.get("event_position"))
+
+
+def within(instants: Select[Any], spans: Select[Any], name: str) -> FromClause:
+    """Those of some instants that lie in any of their owner's spans, each once: owner, at.
+
+    instants: owner, at.
+    spans:    owner, begins_at, ends_at (half-open; one that ends where it begins holds nothing).
+    Both are laid out in one line of time: a join by ranges would compare each with each.
+    """
+    one, span = instants.subquery(f"{name}_instant"), spans.cte(f"{name}_span")
+    marks = union_all(
+        select(span.c.owner, span.c.begins_at.label("at"), literal(1).label("opens")),
+        select(span.c.owner, span.c.ends_at, literal(-1)),
+        select(one.c.owner, one.c.at, literal(0))
+        .where(one.c.owner.in_(select(span.c.owner)))
+        .distinct(),
+    ).subquery(f"{name}_mark")
+    depth = func.sum(marks.c.opens).over(partition_by=marks.c.owner, order_by=marks.c.at)
+    line = select(marks, depth.label("depth")).subquery(f"{name}_line")
+    return select(line.c.owner, line.c.at).where(line.c.opens == 0, line.c.depth > 0).subquery(name)
 
 
 def after_intervals(

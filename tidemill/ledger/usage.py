@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CTE, SmallInteger, and_, cast, func, literal, null, select, union_all
+from sqlalchemy import CTE, SmallInteger, cast, func, literal, null, select, union_all
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.knobs import parameter
 from tidemill.ledger.precision import dividend
-from tidemill.ledger.timers import Timer, latest, timer
+from tidemill.ledger.timers import Timer, dated_timer
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause
 
@@ -83,24 +83,7 @@ def usage_timers(usage: CTE | None, versions: CTE) -> list[Timer]:
     if usage is None:
         return []
     issued = select(usage.c.subscription_id, usage.c.issued_at.label("at"), usage.c.event_position)
-    begun = select(versions.c.subscription_id, versions.c.valid_from)
-    invoice = latest(issued, begun, "invoice_in_version")
-    in_version = and_(
-        versions.c.subscription_id == invoice.c.subscription_id,
-        versions.c.valid_from == invoice.c.since,
-    )
-    spans = (
-        select(
-            versions.c.version_id,
-            versions.c.valid_from,
-            versions.c.valid_to,
-            invoice.c.at,
-            invoice.c.event_position,
-        )
-        .join(invoice, in_version)
-        .subquery("used_version")
-    )
-    return [timer(spans, spans.c.at, Cause.USAGE_INVOICE, spans.c.event_position)]
+    return [dated_timer(versions, issued, Cause.USAGE_INVOICE, "usage_invoiced")]
 
 
 def usage_items(relations: Relations, usage: CTE, segments: CTE) -> Select[tuple[object, ...]]:
