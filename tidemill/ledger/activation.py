@@ -81,15 +81,27 @@ def _first_invoices(relations: Relations, versions: CTE) -> FromClause:
 def _first_lives(relations: Relations, versions: CTE) -> FromClause:
     """When each subscription's first active billing period ends."""
     item = relations.version_items
+    # The version first, then its items: all versions with all items would be sorted otherwise.
+    first = (
+        select(
+            versions.c.subscription_id,
+            versions.c.version_id,
+            versions.c.valid_from,
+            versions.c.current_period_end,
+        )
+        .ext(distinct_on(versions.c.subscription_id))
+        .where(versions.c.status.in_(("active", "past_due")))
+        .order_by(versions.c.subscription_id, versions.c.valid_from)
+        .subquery("first_version")
+    )
     period_end = func.coalesce(
-        versions.c.current_period_end,
-        after_intervals(versions.c.valid_from, item.c.interval, item.c.interval_count),
+        first.c.current_period_end,
+        after_intervals(first.c.valid_from, item.c.interval, item.c.interval_count),
     )
     return (
-        select(versions.c.subscription_id, period_end.label("first_period_end"))
-        .ext(distinct_on(versions.c.subscription_id))
-        .outerjoin(item, item.c.version_id == versions.c.version_id)
-        .where(versions.c.status.in_(("active", "past_due")))
-        .order_by(versions.c.subscription_id, versions.c.valid_from, item.c.ordinal)
+        select(first.c.subscription_id, period_end.label("first_period_end"))
+        .ext(distinct_on(first.c.subscription_id))
+        .outerjoin(item, item.c.version_id == first.c.version_id)
+        .order_by(first.c.subscription_id, item.c.ordinal)
         .subquery("first_life")
     )
