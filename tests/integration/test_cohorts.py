@@ -184,6 +184,23 @@ def test_units_are_those_of_the_measure(told: Told) -> None:
     assert units["mrr"]["size"] == ("count", None)
 
 
+def test_behind_money_stand_the_payments(told: Told) -> None:
+    for metric, question, how in (
+        ("retention", "cohorts", {"measure": "cash"}),
+        ("ltv", "cohort", {}),
+        ("cash", "series", {"start": "2000-01-01"}),
+    ):
+        answer = told.ask(metric, question, **{**QUARTER, **how})
+        behind = answer.rows_behind()
+        assert (behind.metric, behind.question) == ("cash", "transactions")
+        assert {row["kind"] for row in behind.rows} >= {"payment"}
+        asked: dict[str, Any] = {**QUARTER, **how}
+        explained = told.engine.explain(metric, question, **asked)
+        assert explained.behind.rows == behind.rows
+    at_close = told.ask("retention", "cohorts", **QUARTER, measure="mrr")
+    assert at_close.rows_behind().question == "movements"
+
+
 def test_cash_is_worth_the_rate_of_its_day_under_a_constant_rate_too(
     new_database: NewDatabase,
 ) -> None:

@@ -24,9 +24,6 @@ __all__ = ["PREFIX", "attribute_names", "with_attributes"]
 
 PREFIX: Final = "attribute."
 
-# PostgreSQL cuts longer names off, and with `attribute.` and `_order` two could become one.
-_NAME_BYTES_MAX: Final = 47
-
 
 def attribute_names(spec: QuerySpec) -> list[str]:
     """The attributes that a spec names as dimensions or in filters, known or not."""
@@ -42,12 +39,13 @@ def with_attributes(cube: Cube, known: Mapping[str, AttributeInfo], tz: str) -> 
     customer = next((each for each in cube.joins.values() if each.relation == "customers"), None)
     if customer is None:
         return cube
-    infos = [each for each in known.values() if len(each.name.encode()) <= _NAME_BYTES_MAX]
     on = customer.on["customer_id"]
-    joins = {f"{PREFIX}{each.name}": _join(each.name, on, customer.after) for each in infos}
+    joins = {
+        f"{PREFIX}{each.name}": _join(each.name, on, customer.after) for each in known.values()
+    }
     return replace(
         cube,
-        dimensions=(*cube.dimensions, *(_dimension(each, tz) for each in infos)),
+        dimensions=(*cube.dimensions, *(_dimension(each, tz) for each in known.values())),
         joins={**cube.joins, **joins},
     )
 

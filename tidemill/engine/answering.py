@@ -88,7 +88,7 @@ class Asker:
 
     def movements(self, asked: Asked, behind: Behind, *, rows_max: int | None = None) -> Result:
         """The rows of a range (movements, unless the metric stands on others), filtered alike."""
-        metric, question = asked.info.kind.listing
+        metric, question = behind.listing or asked.info.kind.listing
         kind = next(each for each in METRICS if each.name == metric)
         listing, span = kind.questions()[question], {"start": behind.start, "end": behind.end}
         bound = replace(asked.bound, params=span, dimensions=())

@@ -239,10 +239,14 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """Which movements an answer rests on: those from `start` (None: the first ever) to `end`."""
+    """Which rows an answer rests on: those from `start` (None: the first ever) to `end`.
+
+    listing: the metric and question that list them, where that is not the metric's own `listing`.
+    """
 
     start: date | None
     end: date
+    listing: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

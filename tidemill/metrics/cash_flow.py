@@ -6,6 +6,7 @@ Money that moved on a day is worth the rate of that day, also under ``fx = const
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from sqlalchemy import CTE, and_, func, select
 
@@ -15,7 +16,10 @@ from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day, whole_sum
 from tidemill.metrics.windows import Part, Windows
 
-__all__ = ["cash_rows", "net_cash"]
+__all__ = ["TRANSACTIONS", "cash_rows", "net_cash"]
+
+TRANSACTIONS: Final = ("cash", "transactions")
+"""The metric and question that list the payments an answer rests on."""
 
 
 def cash_rows(q: Query, end: date) -> CTE:

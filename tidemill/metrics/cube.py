@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, FromClause, Text, and_, cast, func
@@ -27,7 +28,11 @@ __all__ = [
     "Join",
     "Measure",
     "Scope",
+    "sql_name",
 ]
+
+# PostgreSQL cuts names off after 63 bytes; the longest ending that is put behind one is `_order`.
+_NAME_BYTES_MAX: Final = 57
 
 UNKNOWN: Final = "unknown"
 """The group of rows whose value is not known."""
@@ -44,6 +49,18 @@ KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "customer_levels": (("customer_id",),),
 }
 """Relation → its keys: sets of columns that at most one row of it shares. No key, no join."""
+
+
+def sql_name(name: str) -> str:
+    """A name for use inside statements: another one, of its own, where PostgreSQL would cut it.
+
+    >>> sql_name("plan"), sql_name("attribute." + "a" * 99)
+    ('plan', 'name_566f068b936c5a01822ac77e')
+    """
+    if len(name.encode()) <= _NAME_BYTES_MAX:
+        return name
+    return f"name_{blake2b(name.encode(), digest_size=12).hexdigest()}"
+
 
 DimensionKind = Literal["customer", "item", "movement"]
 """What a dimension is a property of: the customer, one item of a subscription, or one movement.
@@ -145,19 +162,24 @@ class Dimension:
             return value
         return func.coalesce(func.nullif(cast(value, Text), ""), UNKNOWN)
 
+    @property
+    def label(self) -> str:
+        """What its column is called inside statements: its name, unless PostgreSQL would cut it."""
+        return sql_name(self.name)
+
     def columns(self, scope: Scope) -> Iterator[ColumnElement[Any]]:
         """The labelled columns a query groups by: the value, then its hidden key and order."""
-        yield self.shown(scope).label(self.name)
+        yield self.shown(scope).label(self.label)
         if self.key is not None:
-            yield self.key(scope).label(f"{self.name}_key")
+            yield self.key(scope).label(f"{self.label}_key")
         if self.order is not None:
-            yield self.order(scope).label(f"{self.name}_order")
+            yield self.order(scope).label(f"{self.label}_order")
 
     @property
     def hidden(self) -> tuple[str, ...]:
         """Names of the columns that group and sort, but are not shown."""
-        key = (f"{self.name}_key",) if self.key is not None else ()
-        return key + ((f"{self.name}_order",) if self.order is not None else ())
+        key = (f"{self.label}_key",) if self.key is not None else ()
+        return key + ((f"{self.label}_order",) if self.order is not None else ())
 
     def document(self) -> dict[str, Any]:
         """The dimension as the catalogue shows it."""

@@ -1,69 +1,99 @@
-"""Dated amounts one by one, each with the event behind it."""
+"""Base rows one by one, each with what it is worth and the event behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
-from sqlalchemy import Text, and_, cast, collate, select
+from sqlalchemy import ColumnElement, FromClause, String, Text, and_, cast, collate, select
 
 from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.cube import Expression, Scope
 from tidemill.metrics.query import Query
-from tidemill.metrics.rates import rates_by_day
+from tidemill.metrics.rates import Valued, rates_by_day
 
-__all__ = ["listed"]
+__all__ = ["Listing", "amounts", "listed", "own"]
 
 
-def listed(q: Query, start: date | None, end: date, texts: Sequence[str]) -> Table:
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What is listed beside what every row has.
+
+    worth: what a row is worth, and the currency that is in; `rates` make base currency of it.
+    shown: the question's other columns.
+    ties:  what rows of one instant are sorted by: names of `shown`, or columns of base rows.
+    """
+
+    worth: Valued
+    rates: FromClause
+    shown: Mapping[str, Expression]
+    ties: tuple[str, ...]
+    joins: tuple[str, ...] = ()
+    where: tuple[ColumnElement[bool], ...] = ()
+
+
+def amounts(q: Query, *texts: str) -> Listing:
+    """Dated amounts of money, at the rates of their days, with texts of their base rows."""
+    rows = q.rows
+    return Listing(
+        worth=Valued(rows, rows.c.currency, rows.c.amount_minor),
+        rates=q.rates_of_days,
+        shown={name: own(name) for name in texts},
+        ties=("event_position", *texts),
+    )
+
+
+def own(name: str) -> Expression:
+    """A column of the base rows as it is."""
+    return lambda scope: scope.rows.c[name]
+
+
+def listed(q: Query, start: date | None, end: date, listing: Listing) -> Table:
     """The base rows from `start` (None: the first ever) to `end`, both included, in order of time.
 
-    texts: the columns of the base rows that the question shows as they are.
-    The question's other columns are among day, occurred_at, customer, amount, currency,
-    native_amount and event_id.
+    Of day, occurred_at, customer, amount, currency, native_amount and event_id the question has
+    what it declares.
     """
+
+    def columns(scope: Scope) -> list[ColumnElement[Any]]:
+        rows, worth = scope.rows.c, listing.worth
+        found = {
+            "day": rows.day,
+            "occurred_at": rows.occurred_at,
+            "customer": scope["customers"].c.external_id,
+            "currency": rows.currency,
+            "native_amount": rows.amount_minor,
+            "event_id": cast(scope["events"].c.id, Text),
+            "worth_currency": worth.currency,
+            "worth_amount": worth.amount,
+            **{name: value(scope) for name, value in listing.shown.items()},
+        }
+        ties = {name: rows[name] for name in listing.ties if name not in found}
+        # Named apart from the dimensions, which are columns of the same rows.
+        return [value.label(f"row_{name}") for name, value in (found | ties).items()]
+
+    told = q.select(end, columns, joins=("customers", "events", *listing.joins))
     rows = q.rows.c
-    row = (
-        q.select(
-            end,
-            lambda scope: [
-                *(rows[name].label(f"row_{name}") for name in ("day", "occurred_at", "currency")),
-                *(rows[name].label(f"row_{name}") for name in texts),
-                rows.amount_minor,
-                rows.event_position,
-                scope["customers"].c.external_id.label("row_customer"),
-                scope["events"].c.id.label("event_uuid"),
-            ],
-            joins=("customers", "events"),
-        )
-        .where(*([rows.day >= start] if start else []))
-        .cte("listed_row")
-    )
-    rate = rates_by_day(q.rates_of_days, row, ("row_currency", "row_day"), "listed_rate")
-    on_day = and_(rate.c.currency == row.c.row_currency, rate.c.day == row.c.row_day)
+    row = told.where(*([rows.day >= start] if start else []), *listing.where).cte("listed_row")
+    rate = rates_by_day(listing.rates, row, ("row_worth_currency", "row_day"), "listed_rate")
+    on_day = and_(rate.c.currency == row.c.row_worth_currency, rate.c.day == row.c.row_day)
     shown = {
-        "day": row.c.row_day,
-        "occurred_at": row.c.row_occurred_at,
-        "customer": row.c.row_customer,
-        "amount": row.c.amount_minor * rate.c.factor,
-        "currency": row.c.row_currency,
-        "native_amount": row.c.amount_minor,
-        "event_id": cast(row.c.event_uuid, Text),
-        **{name: row.c[f"row_{name}"] for name in texts},
+        each.name: row.c.row_worth_amount * rate.c.factor
+        if each.name == "amount"
+        else row.c[f"row_{each.name}"]
+        for each in q.question.columns
     }
-    own = [each.name for each in q.question.columns]
-    groups = [row.c[each.name] for each in q.bound.dimensions if each.name not in own]
+    order = [row.c[f"row_{name}"] for name in ("day", "occurred_at", *listing.ties)]
     statement = (
-        select(*groups, *(shown[name].label(name) for name in own))
+        select(*q.shown_beside(row), *(value.label(name) for name, value in shown.items()))
         .outerjoin_from(row, rate, on_day)
-        .order_by(
-            row.c.row_occurred_at,
-            row.c.event_position,
-            *(collate(cast(row.c[f"row_{name}"], Text), "C") for name in texts),
-        )
+        .order_by(*map(_alike, order))
     )
     lacking = (
-        select(row.c.row_currency, row.c.row_day)
+        select(row.c.row_worth_currency, row.c.row_day)
         .outerjoin_from(row, rate, on_day)
         .where(rate.c.factor.is_(None))
         .distinct()
@@ -74,3 +104,8 @@ def listed(q: Query, start: date | None, end: date, texts: Sequence[str]) -> Tab
         behind=Behind(start, end),
         needs=(RateNeed(lacking),),
     )
+
+
+def _alike(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Texts sorted alike on every server."""
+    return collate(cast(value, Text), "C") if isinstance(value.type, String) else value

@@ -30,7 +30,7 @@ from tidemill.errors import KnobNotSupported
 from tidemill.ledger import Measure
 from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound, Condition
-from tidemill.metrics.cube import Cube, Dimension, Scope
+from tidemill.metrics.cube import Cube, Dimension, Scope, sql_name
 from tidemill.metrics.rates import Valued, customer_levels, missing_for_customers, rates_in
 from tidemill.periods import Period
 from tidemill.policy import Policy
@@ -143,7 +143,7 @@ class Query:
         """Names of the columns that grouped statements carry, hidden ones included."""
         names: list[str] = []
         for dimension in self.bound.dimensions:
-            names += [dimension.name, *dimension.hidden]
+            names += [dimension.label, *dimension.hidden]
         return tuple(names)
 
     def group_columns(self, of: FromClause) -> list[ColumnElement[Any]]:
@@ -152,7 +152,12 @@ class Query:
 
     def shown_groups(self, of: FromClause) -> list[ColumnElement[Any]]:
         """The grouping columns that results show."""
-        return [of.c[each.name] for each in self.bound.dimensions]
+        return [of.c[each.label].label(each.name) for each in self.bound.dimensions]
+
+    def shown_beside(self, of: FromClause) -> list[ColumnElement[Any]]:
+        """As `shown_groups`, without those that the question shows by itself."""
+        own = {each.name for each in self.question.columns}
+        return [each for each in self.shown_groups(of) if each.name not in own]
 
     def same_group(self, one: FromClause, other: FromClause) -> ColumnElement[bool]:
         """That two grouped rows belong to the same group."""
@@ -163,10 +168,11 @@ class Query:
         keys: list[ColumnElement[Any]] = []
         for each in self.bound.dimensions:
             if each.order is not None:
-                keys.append(of.c[f"{each.name}_order"])
-            keys.append(collate(of.c[each.name], "C") if each.unit == "text" else of.c[each.name])
+                keys.append(of.c[f"{each.label}_order"])
+            shown = of.c[each.label]
+            keys.append(collate(shown, "C") if each.unit == "text" else shown)
             if each.key is not None:
-                keys.append(of.c[f"{each.name}_key"])
+                keys.append(of.c[f"{each.label}_key"])
         return keys
 
     def cuts_by(self, kind: str) -> bool:
@@ -226,7 +232,7 @@ class Query:
                 return customer_levels(self.worth, self.rates, until).subquery(join)
             case _:
                 found: FromClause = getattr(self.relations, relation)
-                return found.alias(join)
+                return found.alias(sql_name(join))
 
     def table(
         self,

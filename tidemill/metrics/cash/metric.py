@@ -21,7 +21,7 @@ from tidemill.metrics.base import (
     text,
 )
 from tidemill.metrics.calendar import Calendar
-from tidemill.metrics.listing import listed
+from tidemill.metrics.listing import amounts, listed
 from tidemill.metrics.payment_cube import (
     DISPUTE,
     FEE,
@@ -102,4 +102,4 @@ class Cash(Metric):
             start: the first day of the range.
             end: the last day of the range, included.
         """
-        return listed(q, start, end, ("kind", "invoice", "payment"))
+        return listed(q, start, end, amounts(q, "kind", "invoice", "payment"))

@@ -51,12 +51,10 @@ def leavers(q: Query, windows: Windows, who: Who) -> Table:
         line = other.c.customer_id == concerned.c.customer_id
         return and_(line, q.same_group(other, concerned))
 
-    own = {each.name for each in q.question.columns}
-    groups = [concerned.c[each.name] for each in q.bound.dimensions if each.name not in own]
     mrr = case((paid.c.customer_id.is_(None), 0), else_=paid.c.mrr)
     statement = (
         select(
-            *groups,
+            *q.shown_beside(concerned),
             named.c.external_id.label("customer"),
             named.c.name.label("customer_name"),
             concerned.c.there,

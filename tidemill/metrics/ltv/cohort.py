@@ -23,6 +23,7 @@ from sqlalchemy import (
 from tidemill.errors import InvalidQuery, Issue
 from tidemill.metrics.base import Behind, Table
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.cash_flow import TRANSACTIONS
 from tidemill.metrics.payment_cube import signed_amount
 from tidemill.metrics.query import Query
 from tidemill.metrics.retention.cohorts import Cohorts
@@ -69,7 +70,10 @@ def cohort_value(q: Query, calendar: Calendar) -> Table:
         .order_by(*q.group_order(size), size.c.cohort)
     )
     return q.table(
-        statement, periods=calendar.periods, behind=Behind(None, calendar.end), needs=(need,)
+        statement,
+        periods=calendar.periods,
+        behind=Behind(None, calendar.end, TRANSACTIONS),
+        needs=(need,),
     )
 
 

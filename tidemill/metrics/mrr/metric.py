@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, func, literal, select
 from sqlalchemy.dialects.postgresql import array
 
+from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
@@ -27,8 +28,8 @@ from tidemill.metrics.base import (
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.flows import WATERFALL, Flow, check_waterfall, flow_table, waterfall
 from tidemill.metrics.levels import money_at, money_by_period
+from tidemill.metrics.listing import Listing, listed, own
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
-from tidemill.metrics.movement_rows import movement_rows
 from tidemill.metrics.mrr.beside import at_risk, trial_mrr
 from tidemill.metrics.query import Query
 from tidemill.vocabulary import MovementType
@@ -212,4 +213,19 @@ class Mrr(Metric):
             start: the first day of the range.
             end: the last day of the range, included.
         """
-        return movement_rows(q, start, end)
+        return listed(q, start, end, _movements(q))
+
+
+def _movements(q: Query) -> Listing:
+    """The movements with their causes; what exchange rates did is none."""
+    return Listing(
+        worth=q.moved,
+        rates=q.rates,
+        shown={
+            "subscription": lambda scope: scope["subscriptions"].c.external_id,
+            **{name: own(name) for name in ("plan", "type", "cause")},
+        },
+        ties=("customer", "subscription", "event_position", "item", "native_amount"),
+        joins=("subscriptions",),
+        where=(q.rows.c.type != FX_TYPE,),
+    )

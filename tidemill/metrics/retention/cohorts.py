@@ -32,7 +32,7 @@ from tidemill.errors import InvalidQuery, Issue
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import Behind, Column, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
-from tidemill.metrics.cash_flow import cash_rows
+from tidemill.metrics.cash_flow import TRANSACTIONS, cash_rows
 from tidemill.metrics.presence import Presence
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day
@@ -77,9 +77,8 @@ def cohort_table(
     )
     if age is not None:
         statement = statement.where(cells.c.offset == age)
-    table = q.table(
-        statement, periods=calendar.periods, behind=Behind(None, calendar.end), needs=needs
-    )
+    behind = Behind(None, calendar.end, TRANSACTIONS if measure == "cash" else None)
+    table = q.table(statement, periods=calendar.periods, behind=behind, needs=needs)
     return replace(table, columns=tuple(_in_unit(each, q, measure) for each in table.columns))
 
 

@@ -241,9 +241,8 @@ def trial_list(q: Query, start: date | None, end: date) -> Table:
         joins=("customers", "subscriptions", "events"),
     )
     row = told.where(*([rows.day >= start] if start else [])).subquery("listed_trial")
-    own = {each.name for each in q.question.columns}
     statement = select(
-        *(row.c[each.name] for each in q.bound.dimensions if each.name not in own),
+        *q.shown_beside(row),
         row.c.on_day.label("day"),
         row.c.at.label("occurred_at"),
         row.c.customer_id.label("customer"),

@@ -21,7 +21,7 @@ from tidemill.metrics.base import (
     text,
 )
 from tidemill.metrics.calendar import Calendar
-from tidemill.metrics.listing import listed
+from tidemill.metrics.listing import amounts, listed
 from tidemill.metrics.query import Query
 from tidemill.metrics.sums import sum_table
 from tidemill.metrics.usage_revenue.cube import USAGE, USAGE_LINE, usage_rows
@@ -82,4 +82,4 @@ class UsageRevenue(Metric):
             start: the first day of the range.
             end: the last day of the range, included.
         """
-        return listed(q, start, end, ("plan", "invoice", "item"))
+        return listed(q, start, end, amounts(q, "plan", "invoice", "item"))
