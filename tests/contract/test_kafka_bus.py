@@ -161,6 +161,20 @@ def test_what_cannot_be_written_is_read_again(
     bus.close()
 
 
+def test_messages_are_held_in_bounds(
+    database: Database, bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many wait, and however large they are."""
+    bus.append(story("a", 9))
+    monkeypatch.setattr("tidemill.bus.kafka.bus._READ", 2)
+    monkeypatch.setattr("tidemill.bus.kafka.bus._HELD_BYTES_MAX", 1)
+    with bus.claim("reader", 100) as delivery:
+        assert delivery is not None
+        assert delivery.count <= 2
+    monkeypatch.setattr("tidemill.bus.kafka.bus._HELD_BYTES_MAX", 1_000_000)
+    assert len(read(bus)) + delivery.count == 9
+
+
 def test_pending_counts_messages_too(database: Database, bus: KafkaBus) -> None:
     bus.append([event for name in strangers(5) for event in story(name, 4)])
     with database.connect() as connection:

@@ -48,6 +48,9 @@ _position = models.consumer_position
 # How long one look for messages waits when there are none.
 _POLL_S: Final = 0.2
 _ANSWER_S: Final = 15.0
+# What is read at once, and how many bytes of messages are held at most, but for the last of them.
+_READ: Final = 1_000
+_HELD_BYTES_MAX: Final = 33_554_432
 # How long a new reader waits for its share of the partitions.
 _JOINING_S: Final = 15.0
 
@@ -246,8 +249,7 @@ class KafkaBus(PostgresBus):
         consumer = self._connected()
         deadline = time.monotonic() + _JOINING_S
         while True:
-            read: list[Message] = consumer.consume(limit, _POLL_S)
-            found = self._sound(read)
+            found = self._sound(_read(consumer, limit))
             if found or self._caught_up(consumer) or time.monotonic() > deadline:
                 break
         self._next |= {each.partition: each.offset + 1 for each in found}
@@ -367,6 +369,20 @@ class KafkaBus(PostgresBus):
             .where(_position.c.consumer == self._offsets, _position.c.partition == to.c.partition)
             .values(position=to.c.position)
         )
+
+
+def _read(consumer: Consumer, limit: int) -> list[Message]:
+    """The messages that are there, at most `limit`; waits a moment for the first of them."""
+    found: list[Message] = []
+    size = 0
+    while len(found) < limit and size < _HELD_BYTES_MAX:
+        wanted = min(_READ, limit - len(found))
+        more: list[Message] = consumer.consume(wanted, 0 if found else _POLL_S)
+        found += more
+        size += sum(len(each.value() or b"") for each in more)
+        if len(more) < wanted:
+            break
+    return found
 
 
 def _last_quarantined(connection: Connection) -> int:
