@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 from rich.console import Console
@@ -79,8 +80,9 @@ class Book:
 
     @property
     def settings(self) -> Settings:
-        """Those of the book's store."""
-        return Settings(data_dir=self.folder / "data")
+        """Those of the store, with a topic of its own: messages belong to one log."""
+        topic = (self.folder / "topic").read_text(encoding="utf-8")
+        return Settings(data_dir=self.folder / "data", kafka_topic=topic)
 
     def next_slice(self) -> list[Event]:
         """Events that have not arrived yet, as a producer has them."""
@@ -93,6 +95,7 @@ class Book:
         return [msgspec.structs.replace(each, recorded_at=None) for each in events]
 
     def _make(self) -> None:
+        (self.folder / "topic").write_text(f"benchmark.{uuid4()}", encoding="utf-8")
         raw = generate(self.customers, _MONTHS, _SEED, end=LAST_DAY)
         translated = self.folder / "events.jsonl"
         with translated.open("wb") as file:
@@ -171,6 +174,7 @@ def _workers(settings: Settings, count: int) -> Iterator[list[subprocess.Popen[b
     given = {"TIDEMILL_DATA_DIR": str(settings.data_dir)}
     if settings.kafka_bootstrap_servers:
         given["KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers
+        given["TIDEMILL_KAFKA_TOPIC"] = settings.kafka_topic
     with ExitStack() as stack:
         said = stack.enter_context((settings.data_dir / "workers.log").open("ab"))
         command = [sys.executable, "-m", "tidemill", "worker"]

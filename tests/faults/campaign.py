@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -103,6 +104,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--kafka", choices=("no", "yes", "half"), default="half")
     given = parser.parse_args(arguments)
+    # Whoever ends it, in whatever way but one, finds nothing left running.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     kinds = {"no": [False], "yes": [True], "half": [False, True]}[given.kafka]
     failed: list[Outcome] = []
     done: Counter[str] = Counter()
