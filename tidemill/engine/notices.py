@@ -1,6 +1,6 @@
 """What is said beside every number: how fresh and how whole the data are.
 
-Four statements, whatever the size of the log; they also tell under which policy facts were kept.
+Two statements, whatever the size of the log; they also tell under which policy facts were kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from tidemill.inbox.report import unsettled
+from tidemill.inbox.report import as_unsettled, unsettled_lists
 from tidemill.knobs import KNOBS, LEDGER_LAYERS
 from tidemill.metrics.result import Freshness, utc_text
 from tidemill.models import event_log, policy_in_use, quarantine, reconciliation, source
@@ -115,7 +115,9 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
         .subquery()
     )
     differing = select(func.coalesce(func.sum(compared.c.difference_count), 0)).scalar_subquery()
-    counted = connection.execute(select(refused, tested, kept, differing, unknown_events())).one()
+    counted = connection.execute(
+        select(refused, tested, kept, differing, unknown_events(), *unsettled_lists())
+    ).one()
     latest = select(func.max(event_log.c.occurred_at)).where(
         event_log.c.source_id == source.c.id,
         event_log.c.livemode,
@@ -124,7 +126,7 @@ def read_notices(connection: Connection, known_at: datetime | None) -> Notices:
     sources = connection.execute(
         select(source.c.name, latest.scalar_subquery()).order_by(source.c.name)
     )
-    unresolved, doubtful = unsettled(connection)
+    unresolved, doubtful = as_unsettled(*counted[5:])
     return Notices(
         freshness=tuple(Freshness(name, at) for name, at in sources),
         quarantined_count=counted[0],

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on
 
 from tidemill.inbox.mending import doubtful
 from tidemill.models import delivery
 
-__all__ = ["Report", "Unresolved", "report", "unsettled"]
+__all__ = ["Report", "Unresolved", "as_unsettled", "report", "unsettled", "unsettled_lists"]
 
 _SUBSCRIPTIONS: Final = "%customer.subscription.%"
 
@@ -75,6 +76,33 @@ def report(connection: Connection) -> list[Report]:
 
 def unsettled(connection: Connection) -> tuple[list[Unresolved], list[str]]:
     """Subscriptions that are unresolved, and those whose last change is in doubt."""
+    return as_unsettled(*connection.execute(select(*unsettled_lists())).one())
+
+
+def unsettled_lists() -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """What `unsettled` tells, as two scalar subqueries for another statement: read `as_unsettled`.
+
+    A question asks for it together with all else that is to be said beside its number.
+    """
+    waiting = _waiting().subquery()
+    names = func.jsonb_build_array(waiting.c.source, waiting.c.object, waiting.c.reason)
+    in_order = aggregate_order_by(names, waiting.c.source, waiting.c.object)
+    doubt = doubtful().with_only_columns(delivery.c.object).order_by(None).distinct().subquery()
+    return (
+        select(func.jsonb_agg(in_order)).scalar_subquery(),
+        select(func.jsonb_agg(doubt.c.object)).scalar_subquery(),
+    )
+
+
+def as_unsettled(
+    unresolved: Sequence[Sequence[str]] | None, doubts: Sequence[str] | None
+) -> tuple[list[Unresolved], list[str]]:
+    """The values of `unsettled_lists`; each is null where there is nothing to tell."""
+    return [Unresolved(*each) for each in unresolved or ()], sorted(doubts or ())
+
+
+def _waiting() -> Select[Any]:
+    """The latest waiting delivery of each subscription that nothing later has settled."""
     latest = (
         select(
             delivery.c.source,
@@ -86,7 +114,7 @@ def unsettled(connection: Connection) -> tuple[list[Unresolved], list[str]]:
         .group_by(delivery.c.source, delivery.c.account, delivery.c.object)
         .subquery()
     )
-    query = (
+    return (
         select(delivery.c.source, delivery.c.object, delivery.c.reason)
         .outerjoin(
             latest,
@@ -100,9 +128,6 @@ def unsettled(connection: Connection) -> tuple[list[Unresolved], list[str]]:
             delivery.c.object != "",
             latest.c.created.is_(None) | (latest.c.created <= delivery.c.created),
         )
-        .ext(postgresql.distinct_on(delivery.c.source, delivery.c.object))
+        .ext(distinct_on(delivery.c.source, delivery.c.object))
         .order_by(delivery.c.source, delivery.c.object, delivery.c.created.desc())
     )
-    unresolved = [Unresolved(*row) for row in connection.execute(query)]
-    doubts = sorted({row.object for row in connection.execute(doubtful())})
-    return unresolved, doubts
