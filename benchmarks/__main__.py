@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import derive, live
+from benchmarks import asking, derive, live
 from benchmarks.books import LAST_DAY, Size, Store, write_events
 from benchmarks.measure import Measurement, median_of, once, process
 from benchmarks.questions import QUESTIONS
@@ -108,6 +108,8 @@ def main(arguments: list[str]) -> int:
         return derive.main(arguments[1:])
     if arguments[:1] == ["live"]:
         return live.main(arguments[1:])
+    if arguments[:1] == ["questions"]:
+        return asking.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--customers", type=int, default=500)
     parser.add_argument("--months", type=int, default=24)

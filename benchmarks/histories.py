@@ -8,7 +8,7 @@ version, so two runs see the same book.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tidemill.database import Database
 
-__all__ = ["BASE", "History", "customer_key", "write"]
+__all__ = ["BASE", "History", "customer_key", "write", "write_billing"]
 
 BASE: Final = "USD"
 """The base currency; three subscriptions in ten pay in another one."""
@@ -88,6 +88,16 @@ def write(database: Database, history: History) -> None:
     with database.connect() as connection:
         # What autovacuum does elsewhere, a minute later.
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE")
+
+
+def write_billing(database: Database, history: History, first: date, months: int) -> None:
+    """Add a payment a month to every subscription of a history, and costs of every month.
+
+    One payment in fifty fails. The ledger needs none of it; cash and acquisition cost do.
+    """
+    with database.begin() as connection:
+        _fill(connection.execute, models.payment, _charges(history, first, months))
+        _fill(connection.execute, models.expense, _expenses(first, months))
 
 
 def _fill(execute: Any, table: Table, rows: Select[Any]) -> None:
@@ -302,6 +312,46 @@ def _payments(version: FromClause) -> Select[Any]:
     return union_all(payment("succeeded", _KEYS * 3 // 4), refunded)  # type: ignore[return-value]
 
 
+def _charges(history: History, first: date, months: int) -> Select[Any]:
+    sub, month = _subscriptions(history), _numbers(0, months - 1, "month_no")
+    number = sub.c.key + _KEYS * 9 // 10 + month.c.n
+    paid_at = cast(
+        cast(first, DateTime(timezone=True)) + func.make_interval(0, month.c.n, 0, sub.c.n % 28),
+        DateTime(timezone=True),
+    )
+    name = func.concat("charge-", number)
+    return select(
+        number.label("id"),
+        _source(),
+        name.label("external_id"),
+        sub.c.customer_key.label("customer_id"),
+        name.label("invoice"),
+        cast(func.md5(func.concat("charge", number)), Uuid).label("event_id"),
+        *_at(paid_at),
+        case((_each(50, sub.c.n + month.c.n, 0), "failed"), else_="succeeded").label("kind"),
+        cast(1_000 + sub.c.n % 7 * 500, Numeric).label("amount"),
+        sub.c.currency,
+        literal(1).label("attempt"),
+    ).join_from(sub, month, true())
+
+
+def _expenses(first: date, months: int) -> Select[Any]:
+    month = _numbers(0, months - 1, "month_no")
+    spent_at = cast(first, DateTime(timezone=True)) + func.make_interval(0, month.c.n)
+    name = func.concat("expense-", month.c.n)
+    return select(
+        (month.c.n + 1).label("id"),
+        _source(),
+        name.label("external_id"),
+        cast(func.md5(name), Uuid).label("event_id"),
+        *_at(cast(spent_at, DateTime(timezone=True))),
+        cast(spent_at, Date).label("day"),
+        cast(1_000_000, Numeric).label("amount"),
+        literal(BASE).label("currency"),
+        literal("program").label("category"),
+    )
+
+
 def _rates() -> Select[Any]:
     """A rate a day and foreign currency, a little different every day."""
     day = _numbers(0, _DAYS + 60, "day_no")
@@ -339,8 +389,15 @@ def _invoice_name(version: FromClause) -> ColumnElement[str]:
 def _event(version: FromClause) -> list[ColumnElement[Any]]:
     return [
         version.c.event_id,
-        version.c.begins_at.label("occurred_at"),
+        *_at(version.c.begins_at),
+    ]
+
+
+def _at(instant: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """What happened then, and was known at once."""
+    return [
+        instant.label("occurred_at"),
         literal(0).label("sequence"),
-        version.c.begins_at.label("recorded_at"),
+        instant.label("recorded_at"),
         true().label("livemode"),
     ]

@@ -1,0 +1,149 @@
+"""``python -m benchmarks questions``: how long every question takes on books of several sizes."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from benchmarks.derive import exponent
+from benchmarks.histories import BASE, History, write, write_billing
+from benchmarks.measure import Measurement, median_of
+from benchmarks.report import RESULTS, save, show
+from tidemill.bookkeeping import books_of
+from tidemill.bus import PostgresBus
+from tidemill.database import Database, connect
+from tidemill.engine import MetricsEngine
+from tidemill.errors import TidemillError
+from tidemill.metrics.catalogue import QuestionInfo
+from tidemill.periods import add_months
+from tidemill.rebuilding import rebuild_facts
+from tidemill.settings import Settings
+
+__all__ = ["main", "measure"]
+
+LAST_DAY: Final = date(2025, 9, 30)
+"""The day asked about: a month's last, near the end of the histories."""
+_FIRST_DAY: Final = add_months(LAST_DAY + timedelta(days=1), -36)
+_MONTH: Final = LAST_DAY.replace(day=1)
+
+_VERSIONS: Final = 6
+_AT_MOST_MS: Final = {100_000: 150.0, 1_000_000: 1_500.0}
+_SUMMARY_MS: Final = {100_000: 300.0}
+_SUMMARY: Final = "summary"
+# What some questions cannot do without.
+_MORE: Final[Mapping[str, Mapping[str, Any]]] = {
+    "ltv": {"margin": "0.8"},
+    "cac": {"margin": "0.8"},
+    "efficiency": {"margin": "0.2"},
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: sizes are numbers of customers, smallest first; the median of `repeat`."""
+
+    sizes: Sequence[int]
+    repeat: int
+
+
+def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Measurement]:
+    """Every question on every size, in a database each; then how each grew.
+
+    folder: an empty directory for the databases.
+    say:    called with what is being done.
+    """
+    found: dict[str, list[float]] = {}
+    for size in plan.sizes:
+        data_dir = folder / f"book-{size}"
+        with connect(None, data_dir=data_dir) as database:
+            say(f"making up {size:,} customers")
+            _fill(database, size, Settings(data_dir=data_dir))
+            for each in _ask(database, size, plan.repeat, say):
+                yield each
+                found.setdefault(each.name.partition(": ")[2], []).append(each.value)
+    if len(plan.sizes) > 1:
+        for name, values in found.items():
+            if len(values) == len(plan.sizes):
+                yield Measurement(f"growth: {name}", exponent(plan.sizes, values), "exponent")
+
+
+def _fill(database: Database, size: int, settings: Settings) -> None:
+    history = History(size, _VERSIONS)
+    write(database, history)
+    write_billing(database, history, _FIRST_DAY, months=36)
+    rebuild_facts(database, PostgresBus(database), books_of(settings))
+    with database.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
+
+
+def _ask(
+    database: Database, size: int, repeat: int, say: Callable[[str], None]
+) -> Iterator[Measurement]:
+    at = datetime(LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, 23, 59, tzinfo=UTC)
+    engine = MetricsEngine(database, base_currency=BASE, as_of=at)
+    for metric, info in engine.catalogue().items():
+        for question in info.questions:
+            name = f"{metric} {question.name}"
+            say(f"asking {size:,} customers for {name}")
+            arguments = _arguments(metric, question)
+
+            def ask(
+                metric: str = metric,
+                question: QuestionInfo = question,
+                arguments: Mapping[str, Any] = arguments,
+            ) -> int:
+                return len(engine.query(metric, question.name, **arguments).rows)
+
+            try:
+                rows = ask()
+            except TidemillError as refused:
+                yield Measurement(f"ask {size:,}: {name}", float("nan"), "ms", str(refused))
+                continue
+            median, worst = median_of(ask, repeat=repeat)
+            detail = f"{rows:,} rows, worst {worst * 1_000:.0f} ms"
+            target = _AT_MOST_MS.get(size)
+            yield Measurement(f"ask {size:,}: {name}", median * 1_000, "ms", detail, target)
+    median, worst = median_of(lambda: engine.summary(LAST_DAY), repeat=repeat)
+    detail = f"worst {worst * 1_000:.0f} ms"
+    target = _SUMMARY_MS.get(size)
+    yield Measurement(f"ask {size:,}: {_SUMMARY}", median * 1_000, "ms", detail, target)
+
+
+def _arguments(metric: str, question: QuestionInfo) -> dict[str, Any]:
+    """The last day, the last month, or three years of periods where a question tells of periods."""
+    names = {each.name for each in question.params}
+    start = _FIRST_DAY if "grain" in names else _MONTH
+    given = {"at": LAST_DAY, "start": start, "end": LAST_DAY} | _MORE.get(metric, {})
+    return {name: value for name, value in given.items() if name in names}
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print a table, save the JSON; the exit code."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=questions", description=__doc__)
+    parser.add_argument("--customers", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--repeat", type=int, default=5, help="runs of which the median counts")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
+    given = parser.parse_args(arguments)
+    plan = Plan(sorted(given.customers), given.repeat)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    begun = datetime.now(UTC)
+    folder = tempfile.TemporaryDirectory(prefix="tidemill-bench-")
+    with folder as name, console.status("") as status:
+        done = list(measure(plan, Path(name), status.update))
+    show(done, console)
+    for size in plan.sizes:
+        asked = [each.value for each in done if each.name.startswith(f"ask {size:,}")]
+        middle = statistics.median(asked)
+        console.print(f"{size:,} customers: median of all questions {middle:.1f} ms.")
+    path = save(done, parameters=asdict(plan), at=begun, folder=given.results)
+    console.print(f"Saved as {path.name} in {given.results.name}.")
+    return 0
