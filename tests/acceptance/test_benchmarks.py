@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.questions import QUESTIONS
+from tidemill.engine import connect
 
 
 @pytest.mark.slow
@@ -51,4 +52,25 @@ def test_a_small_derivation_is_measured(tmp_path: Path, capsys: pytest.CaptureFi
         "one customer of 40 versions: default",
         "growth: default",
     ]
+    assert saved.name in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_question_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["questions", "--customers", "20", "40", "--repeat", "1"]
+    assert main([*options, "--results", str(tmp_path)]) == 0
+    [saved] = tmp_path.glob("*.json")
+    document = json.loads(saved.read_text(encoding="utf-8"))
+    measured = {each["name"]: each["detail"] for each in document["measurements"]}
+    with connect(data_dir=tmp_path / "store") as books:
+        asked = {
+            f"{metric} {question.name}"
+            for metric, info in books.engine.catalogue().items()
+            for question in info.questions
+        }
+    for kind in ("ask 20", "ask 40", "growth"):
+        names = {name.partition(": ")[2] for name in measured if name.startswith(kind)}
+        assert names == {*asked, "summary"}
+    # Every one has an answer: a row that says why there is none measures nothing.
+    assert all("worst" in detail for name, detail in measured.items() if name.startswith("ask"))
     assert saved.name in capsys.readouterr().out

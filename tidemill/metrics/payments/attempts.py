@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, FromClause, Select, exists, func, literal, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    false,
+    func,
+    literal,
+    select,
+    union_all,
+)
 
 from tidemill.metrics.payment_cube import FAILURE, PAYMENT, payment_rows
 from tidemill.policy import Policy
@@ -27,22 +37,27 @@ def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
            that day when it was paid afterwards.
     """
     row = payment_rows(relations, policy).cte("paid_row")
-    later = row.alias("later")
     known = [column for column in row.c if column.name != "kind"]
     place = func.row_number().over(
         partition_by=(row.c.source_id, func.coalesce(_owed(row), row.c.payment)),
         order_by=(row.c.occurred_at, row.c.event_position),
     )
-    paid = exists(
-        select(later.c.event_position).where(
-            later.c.kind == PAYMENT,
-            later.c.source_id == row.c.source_id,
-            _owed(later) == _owed(row),
-            later.c.occurred_at > row.c.occurred_at,
+    # When each was last paid: an attempt compared with every payment would take their product.
+    paid = (
+        select(
+            row.c.source_id,
+            _owed(row).label("owed"),
+            func.max(row.c.occurred_at).label("last_paid_at"),
         )
+        .where(row.c.kind == PAYMENT)
+        .group_by(row.c.source_id, _owed(row))
+        .subquery("paid")
     )
+    same = and_(paid.c.source_id == row.c.source_id, paid.c.owed == _owed(row))
+    paid_later = func.coalesce(paid.c.last_paid_at > row.c.occurred_at, false())
     failure = (
-        select(*known, place.label("place"), paid.label("paid_later"))
+        select(*known, place.label("place"), paid_later.label("paid_later"))
+        .select_from(row.outerjoin(paid, same))
         .where(row.c.kind == FAILURE)
         .cte("failure")
     )
