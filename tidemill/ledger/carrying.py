@@ -124,7 +124,8 @@ def _steps(rows: FromClause, relations: Relations) -> CTE:
             level.c.net,
             rates.c.factor.label("rate"),
             func.round(cast(keeps, Numeric), _DIGITS).label("keeps"),
-            cast(adds, Numeric).label("adds"),
+            # As in each later round, or who is derived alone would have other last digits.
+            func.round(cast(adds, Numeric), _DIGITS).label("adds"),
         )
         .select_from(level.outerjoin(rates, of_day))
         .cte("carrying_step")
