@@ -122,7 +122,7 @@ def _arguments(metric: str, question: QuestionInfo) -> dict[str, Any]:
     """The last day, the last month, or three years of periods where a question tells of periods."""
     names = {each.name for each in question.params}
     start = _FIRST_DAY if "grain" in names else _MONTH
-    given = {"at": LAST_DAY, "start": start, "end": LAST_DAY} | _MORE.get(metric, {})
+    given = {"at": LAST_DAY, "start": start, "end": LAST_DAY} | dict(_MORE.get(metric, {}))
     return {name: value for name, value in given.items() if name in names}
 
 
