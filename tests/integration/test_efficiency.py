@@ -168,3 +168,14 @@ def test_cash_and_costs_need_the_rate_of_their_day(new_database: NewDatabase) ->
         (row,) = told.ask("efficiency", "burn_multiple", **_SECOND).rows
         assert row["burn_multiple_numerator"] == 100_000 - 40_000
         assert row["burn_multiple"] == Decimal(60_000) / (12 * 10_000)
+
+
+def test_constant_rates_are_of_mrr_and_not_of_costs(told: Told) -> None:
+    """Both kinds of rates are in one statement then."""
+    for metric, question in (
+        ("efficiency", "burn_multiple"), ("efficiency", "rule_of_40"), ("cac", "payback"),
+        ("cac", "ltv_cac"), ("cac", "ways"), ("efficiency", "magic_number"),
+    ):  # fmt: skip
+        plain, constant = (told.ask(metric, question, **_SECOND, fx=fx).rows
+                           for fx in ("period_end", "constant"))  # fmt: skip
+        assert plain == constant, question

@@ -11,9 +11,11 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
@@ -236,9 +238,34 @@ def test_i10_who_is_lost_and_who_is_kept_are_all_there_were(books: Loaded) -> No
 
 @pytest.fixture(scope="module")
 def engine(books: Loaded) -> MetricsEngine:
-    """An engine over one book of each policy, for what has to be asked in its own words."""
+    """An engine over one book of each policy, for what has to be asked in its own words.
+
+    The book has costs as well.
+    """
     database, found = books
-    return engine_of(database, max(found, key=lambda one: len(one.rows)))
+    one = max(found, key=lambda each: len(each.rows))
+    return engine_of(database, replace(one, events=[*one.events, *_costs()]))
+
+
+def _costs() -> Iterator[dict[str, Any]]:
+    """What is spent in every month."""
+    for place, month in enumerate(MONTHS, start=1):
+        for category, amount in (("program", 7_000), ("salaries", 9_000), ("cogs", 300)):
+            day = month.last.isoformat()
+            told = {"source": "stripe", "sequence": 0, "customer": "", "livemode": True}
+            yield told | {
+                "id": str(uuid5(NAMESPACE_URL, f"{category} {day}")),
+                "type": "expense.recorded",
+                "occurred_at": f"{day}T00:00:00Z",
+                "recorded_at": f"{day}T00:00:00Z",
+                "data": {
+                    "id": f"{category} {day}",
+                    "day": day,
+                    "amount": amount * place,
+                    "currency": "USD",
+                    "category": category,
+                },
+            }
 
 
 def _asked(engine: MetricsEngine, metric: str, question: str, *by: str, **how: Any) -> Any:
@@ -275,6 +302,22 @@ def test_i12_cohorts_sum_to_the_whole(engine: MetricsEngine) -> None:
     for row in rows:
         cohorts[row["customer"]].add(row["cohort_month"])
     assert all(len(months) == 1 and None not in months for months in cohorts.values())
+
+
+@holding(lambda policy: policy.trials_in_mrr != "include" and policy.cohort_key == "first_paid")
+def test_i12_tables_of_cohorts_sum_to_the_whole(engine: MetricsEngine) -> None:
+    """The latest cells of all cohorts are MRR and customers; their sizes, all who ever were."""
+    span = {"start": START.replace(2024), "end": END}
+    (mrr,) = _asked(engine, "mrr", "current", at=END)
+    (customers,) = _asked(engine, "customers", "current", at=END)
+    last: dict[Any, Any] = {}
+    for measure, whole in (("mrr", mrr["mrr"]), ("customers", customers["customers"])):
+        rows = _asked(engine, "retention", "cohorts", **span, measure=measure)
+        last = {row["cohort"]: row for row in rows}  # rows are in the order of their ages
+        assert near(sum(Fraction(row["value"]) for row in last.values()), whole), measure
+    moved = _asked(engine, "mrr", "movements", "cohort_month", **span)
+    ever = {row["customer"] for row in moved if row["cohort_month"] <= END}
+    assert sum(row["size"] for row in last.values()) == len(ever)
 
 
 @holding()
@@ -317,6 +360,41 @@ def test_i15_mrr_is_what_customers_pay_on_average_times_customers(engine: Metric
         assert near(Fraction(arpa["arpa"]) * customers["customers"], mrr["mrr"])
     else:
         assert arpa["arpa"] is None
+
+
+@holding(lambda policy: policy.ltv_churn == "current" and policy.ltv_numerator == "arpa")
+def test_i15_lifetime_value_times_churn_is_arpa(engine: MetricsEngine) -> None:
+    """With a margin, ARPA times margin; with the costs of the same days, LTV:CAC is LTV / CAC."""
+    for row in _asked(engine, "ltv", "series", start=START, end=END, margin="0.8"):
+        if row["ltv"] is not None:
+            worth = Fraction(row["ltv"]) * Fraction(row["churn"])
+            assert near(worth, Fraction(row["arpa"]) * Fraction(8, 10))
+        else:
+            assert not row["churn"] or row["churn"] < 0 or row["arpa"] is None
+    for month in MONTHS:
+        span = {"start": month.eve + timedelta(days=1), "end": month.last}
+        (ratio,) = _asked(engine, "cac", "ltv_cac", **span)
+        (ltv,) = _asked(engine, "ltv", "simple", **span)
+        assert ratio["ltv_cac_numerator"] == ltv["ltv"]
+        if ratio["ltv_cac"] is not None:
+            cost = Fraction(ratio["ltv_cac"]) * Fraction(ratio["spend"])
+            assert near(cost, Fraction(ltv["ltv"]) * ratio["new_customers"])
+
+
+@holding(lambda policy: policy.window == "calendar")
+def test_i15_payback_is_cost_over_what_the_new_ones_leave(engine: MetricsEngine) -> None:
+    """CAC / (ASP x margin), and CAC times new customers is what was spent."""
+    for month in MONTHS:
+        span = {"start": month.eve + timedelta(days=1), "end": month.last}
+        (cac,) = _asked(engine, "cac", "current", **span)
+        (asp,) = _asked(engine, "asp", "current", **span)
+        (payback,) = _asked(engine, "cac", "payback", **span, margin="0.5")
+        if cac["cac"] is None or not asp["asp"]:
+            assert payback["payback_months"] is None
+            continue
+        assert near(Fraction(cac["cac"]) * cac["cac_denominator"], cac["cac_numerator"])
+        months = Fraction(payback["payback_months"])
+        assert near(months * Fraction(asp["asp"]) / 2, cac["cac"])
 
 
 @holding()

@@ -93,7 +93,8 @@ class Query:
         """The rate of each day also under ``fx = constant``: for money that moved on a day."""
         if self.policy.fx != "constant":
             return self.rates
-        return rates_in(self.relations, replace(self.policy, fx="period_end"))
+        # A statement may need both, so each has a name of its own.
+        return rates_in(self.relations, replace(self.policy, fx="period_end"), "daily_rate")
 
     @property
     def carries_rates(self) -> bool:

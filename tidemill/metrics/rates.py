@@ -76,7 +76,7 @@ class Valued:
     amount: ColumnElement[Any]
 
 
-def rates_in(relations: Relations, policy: Policy) -> CTE:
+def rates_in(relations: Relations, policy: Policy, name: str = "exchange_rate") -> CTE:
     """All rates into the base currency, once for the whole statement.
 
     With ``fx = constant`` each currency has one rate for all days: that of the chosen day, or its
@@ -85,7 +85,7 @@ def rates_in(relations: Relations, policy: Policy) -> CTE:
     published = relations.fx_rates.alias("published_rate")
     rates = daily_rates(published, relations.base_currency)
     if policy.fx != "constant":
-        return select(rates).cte("exchange_rate")
+        return select(rates).cte(name)
     always = select(
         rates.c.currency,
         cast(literal(_FIRST_DAY), Date).label("valid_from"),
@@ -98,7 +98,7 @@ def rates_in(relations: Relations, policy: Policy) -> CTE:
     else:
         first = distinct_on(rates.c.currency)
         chosen = always.ext(first).order_by(rates.c.currency, rates.c.valid_from)
-    return chosen.cte("exchange_rate")
+    return chosen.cte(name)
 
 
 def rates_on(rates: FromClause, day: date, name: str = "rate_of_day") -> CTE:

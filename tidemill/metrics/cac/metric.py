@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import case
+from sqlalchemy import and_, case
 
 from tidemill.metrics.base import (
     MONTH_START,
@@ -178,7 +178,8 @@ def _payback(q: Query, calendar: Calendar, margin: str) -> Table:
     left = case((sale.top == 0, 0), else_=sale.top * earned.share)
     parts = (spending.part, *sale.parts, *earned.parts)
     months = Rate(spending.of(q.policy.cac_scope), left, parts)
-    value = case((left > 0, months.value))
+    # Without anybody new there is no CAC, whatever new subscriptions others made.
+    value = case((and_(sale.bottom > 0, left > 0), months.value))
     columns = [*months.columns("payback_months", value), earned.share.label("margin")]
     table = window_table(q, windows, columns, parts, warnings=spending.warnings)
     top, bottom = "payback_months_numerator", "payback_months_denominator"
