@@ -142,13 +142,13 @@ class Settings(BaseSettings):
     connector: Literal["stripe", "lago", "killbill"] | None = Field(
         default=None,
         validation_alias=_from_environment("TIDEMILL_CONNECTOR", "CONNECTOR"),
-        description="The billing system. `lago` is read in place, in its own database; `killbill` "
-        "cannot be read yet.",
+        description="The billing system. `killbill` and `lago` are read in place, in their own "
+        "database.",
     )
     source_url: str | None = Field(
         default=None,
         repr=False,
-        description="Lago's own database, read and never written. Without it that "
+        description="The billing system's own database, read and never written. Without it that "
         "is `TIDEMILL_DATABASE_URL`; with both, exchange rates are taken from the latter.",
     )
     source_schema: str | None = Field(
@@ -157,8 +157,8 @@ class Settings(BaseSettings):
     )
     source_tenant: str | None = Field(
         default=None,
-        description="Whose books of those in it: id or name of a Lago organization. Needed when "
-        "there are several.",
+        description="Whose books of those in it: id or name of a Lago organization, id or "
+        "external key of a Kill Bill tenant. Needed when there are several.",
     )
     kafka_bootstrap_servers: str | None = Field(
         default=None,
@@ -274,7 +274,7 @@ class Settings(BaseSettings):
     @property
     def reads_in_place(self) -> bool:
         """Whether answers come from a billing system's own database."""
-        return self.connector == "lago"
+        return self.connector in {"killbill", "lago"}
 
     @property
     def stripe_api_keys(self) -> dict[str, str]:

@@ -38,9 +38,6 @@ def open_engine(
             KeysCollide where a billing system's database is read in place.
     """
     provider: Provider = CORE
-    if settings.connector == "killbill":
-        problem = Problem("TIDEMILL_CONNECTOR", "'killbill' cannot be read yet", "Lago can.")
-        raise InvalidSettings([problem])
     if settings.reads_in_place:
         store, provider = _open_source(settings)
     else:

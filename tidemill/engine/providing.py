@@ -19,14 +19,10 @@ from sqlalchemy import (
     Numeric,
     Select,
     Text,
-    cast,
-    column,
-    func,
-    select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from tidemill.connectors.database import Reading
+from tidemill.connectors.rows import relation_of
 from tidemill.engine.notices import Notices, read_notices
 from tidemill.errors import HistoryNotKept, KeysCollide, KnobNotSupported, NotInThisMode
 from tidemill.metrics.result import Freshness
@@ -164,11 +160,6 @@ def in_place(
 
 
 def _rates(rates: Sequence[tuple[str, str, date, Decimal]]) -> FromClause:
-    """Rates at hand as a relation: four arrays, however many days."""
     names = COLUMNS["fx_rates"]
-    types = (Text, Text, Date, Numeric)
-    arrays: list[Any] = [
-        cast([each[place] for each in rates], ARRAY(kind)) for place, kind in enumerate(types)
-    ]
-    columns: list[Any] = [column(name, kind) for name, kind in zip(names, types, strict=True)]
-    return select(func.unnest(*arrays).table_valued(*columns).render_derived()).subquery("fx_rates")
+    types = dict(zip(names, (Text, Text, Date, Numeric), strict=True))
+    return relation_of("fx_rates", types, rates)

@@ -1,0 +1,136 @@
+"""Kill Bill as a database connector: which tenant, its catalogue, what the numbers leave out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sqlalchemy import (
+    Connection,
+    Executable,
+    FromClause,
+    Select,
+    Text,
+    cast,
+    distinct,
+    false,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+)
+
+from tidemill.connectors.keys import instant
+from tidemill.connectors.killbill.catalog import (
+    CatalogError,
+    CatalogVersion,
+    catalog_prices,
+    parse_catalog,
+)
+from tidemill.connectors.killbill.history import own_accounts, subscriptions, terms
+from tidemill.connectors.killbill.relations import killbill_relations
+from tidemill.connectors.killbill.tables import TABLES
+from tidemill.connectors.schema import Schema, probe
+from tidemill.errors import SchemaNotUnderstood, TenantNotChosen
+from tidemill.problems import Problem
+from tidemill.relations import Relations
+
+__all__ = ["KillBill", "KillBillReading"]
+
+
+class KillBill:
+    """Reads Kill Bill from 0.22 on; the analytics plugin is not needed."""
+
+    name: ClassVar[str] = "killbill"
+    title: ClassVar[str] = "Kill Bill"
+
+    def read(
+        self, connection: Connection, schema: str | None, tenant: str | None
+    ) -> KillBillReading:
+        """The tenant, by id or external key; see `DatabaseConnector.read`."""
+        found = probe(connection, self.title, schema or "public", TABLES)
+        row = found.table("tenants")
+        named = select(row.c.record_id, row.c.id, row.c.external_key).order_by(row.c.record_id)
+        known = connection.execute(named).all()
+        wanted = [each.record_id for each in known if tenant in {None, each.external_key, each.id}]
+        if len(wanted) != 1:
+            names = (f"{each.external_key or 'unnamed'} ({each.id})" for each in known)
+            raise TenantNotChosen(self.title, tenant, names)
+        return KillBillReading(found, wanted[0], self._catalog(connection, found, wanted[0]))
+
+    def _catalog(
+        self, connection: Connection, schema: Schema, tenant: int
+    ) -> tuple[CatalogVersion, ...]:
+        row = schema.table("tenant_kvs")
+        versions, problems = [], []
+        for number, text in connection.execute(
+            select(row.c.record_id, row.c.tenant_value)
+            .where(
+                row.c.tenant_record_id == tenant,
+                row.c.tenant_key == "CATALOG",
+                row.c.is_active.is_(true()),
+            )
+            .order_by(row.c.record_id)
+        ):
+            try:
+                versions.append(parse_catalog(text))
+            except CatalogError as error:
+                problems.append(Problem(f"{schema.name}.tenant_kvs, row {number}", str(error)))
+        if problems:
+            raise SchemaNotUnderstood(self.title, problems)
+        return tuple(versions)
+
+
+@dataclass(frozen=True, slots=True)
+class KillBillReading:
+    """One tenant of a Kill Bill database."""
+
+    schema: Schema
+    tenant: int
+    catalog: tuple[CatalogVersion, ...]
+    title: str = KillBill.title
+
+    def relations(
+        self,
+        *,
+        base_currency: str,
+        fx_rates: FromClause,
+        customers: Select[tuple[int]] | None = None,
+    ) -> Relations:
+        """See `Reading.relations`."""
+        return killbill_relations(
+            self.schema,
+            self.tenant,
+            self.catalog,
+            base_currency=base_currency,
+            fx_rates=fx_rates,
+            customers=customers,
+        )
+
+    def freshness(self) -> Executable:
+        """When the latest event of a subscription was written."""
+        row = self.schema.table("subscription_events")
+        return select(literal(KillBill.name, Text), instant(func.max(row.c.created_date))).where(
+            row.c.tenant_record_id == self.tenant
+        )
+
+    def left_out(self) -> Executable:
+        """Subscriptions whose price is in no catalogue here, and accounts without a currency."""
+        own = own_accounts(self.schema, self.tenant)
+        subscription = subscriptions(self.schema, own)
+        term = terms(self.schema, self.tenant, subscription, catalog_prices(self.catalog))
+        unpriced = "subscriptions whose plan has no price in the catalogue in the database"
+        no_currency = "subscriptions of accounts without a currency"
+        return union_all(
+            select(
+                cast(literal(unpriced), Text), func.count(distinct(term.c.subscription_id))
+            ).where(~term.c.is_priced),
+            select(cast(literal(no_currency), Text), func.count()).where(
+                subscription.c.currency.is_(None)
+            ),
+        )
+
+    def keys(self) -> Executable:
+        """None is hashed: every table here is numbered."""
+        return select(literal("", Text), literal(0), literal(0)).where(false())
