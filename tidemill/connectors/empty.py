@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Date,
+    DateTime,
     FromClause,
     Integer,
     Numeric,
@@ -22,7 +23,7 @@ from tidemill.relations import COLUMNS
 
 __all__ = ["nothing"]
 
-_TYPES: Final[dict[str, type[TypeEngine[Any]]]] = {
+_TYPES: Final[dict[str, type[TypeEngine[Any]] | TypeEngine[Any]]] = {
     "customer_id": BigInteger,
     "canonical_id": BigInteger,
     "source_id": Integer,
@@ -30,10 +31,16 @@ _TYPES: Final[dict[str, type[TypeEngine[Any]]]] = {
     "amount": Numeric,
     "day": Date,
     "rate": Numeric,
+    "version_id": BigInteger,
+    "ordinal": Integer,
+    "percent_off": Numeric,
+    "amount_off": Numeric,
+    "starts_at": DateTime(timezone=True),
+    "ends_at": DateTime(timezone=True),
 }
 
 
 def nothing(relation: str) -> FromClause:
-    """A relation without rows; columns that are no keys, days or amounts are text."""
+    """A relation without rows; columns that are no keys, times or amounts are text."""
     columns = [cast(null(), _TYPES.get(each, Text)).label(each) for each in COLUMNS[relation]]
     return select(*columns).where(false()).subquery(relation)
