@@ -12,7 +12,9 @@ from typing import Any, Final
 from sqlalchemy import (
     CTE,
     BigInteger,
+    Boolean,
     ColumnElement,
+    DateTime,
     FromClause,
     Numeric,
     Text,
@@ -41,6 +43,7 @@ _DAY_S: Final = 86_400
 # A key is an event's number and, below it, which version of that event's state it is.
 _VERSIONS_OF_AN_EVENT: Final = 1 << 20
 _USUAL_EXPONENT: Final = 2
+_INSTANT: Final = DateTime(timezone=True)
 
 
 def own_accounts(schema: Schema, tenant: int) -> CTE:
@@ -69,7 +72,7 @@ def subscriptions(schema: Schema, accounts: CTE) -> CTE:
             row.c.bundle_id.label("bundle_uuid"),
             accounts.c.id.label("account_uuid"),
             accounts.c.record_id.label("customer_id"),
-            func.upper(accounts.c.currency).label("currency"),
+            func.upper(accounts.c.currency, type_=Text).label("currency"),
         )
         .join(
             accounts,
@@ -121,8 +124,8 @@ def _events(schema: Schema, subscription: CTE) -> CTE:
         so_far(func.count(chosen.c.plan_name)).label("choice"),
         so_far(func.count(chosen.c.phase_name)).label("phase_number"),
         so_far(func.count(chosen.c.quantity)).label("quantity_number"),
-        so_far(func.bool_or(chosen.c.kind.in_(ENDS))).label("is_over"),
-        func.lead(chosen.c.at)
+        so_far(func.bool_or(chosen.c.kind.in_(ENDS), type_=Boolean)).label("is_over"),
+        func.lead(chosen.c.at, type_=_INSTANT)
         .over(partition_by=chosen.c.subscription_id, order_by=order)
         .label("until_at"),
         func.min(chosen.c.at).over(partition_by=chosen.c.subscription_id).label("started_at"),
@@ -173,12 +176,12 @@ def _overrides(schema: Schema, tenant: int) -> tuple[FromClause, FromClause]:
         select(
             of.c.target_plan_def_record_id.label("number"),
             _phase_type(phase.c.parent_phase_name).label("phase_type"),
-            func.upper(phase.c.currency).label("currency"),
+            func.upper(phase.c.currency, type_=Text).label("currency"),
             func.max(phase.c.recurring_price).label("price"),
         )
         .join(phase, phase.c.record_id == of.c.phase_def_record_id)
         .where(of.c.tenant_record_id == tenant)
-        .group_by("number", "phase_type", func.upper(phase.c.currency))
+        .group_by("number", "phase_type", func.upper(phase.c.currency, type_=Text))
         .subquery("killbill_override_price")
     )
     return plans, prices
@@ -218,8 +221,8 @@ def terms(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -
     return (
         select(
             *(state.c[name] for name in (*kept, "created_at", "is_over", "until_at", "quantity")),
-            func.greatest(state.c.at, since).label("from_at"),
-            func.least(state.c.until_at, until).label("to_at"),
+            func.greatest(state.c.at, since, type_=_INSTANT).label("from_at"),
+            func.least(state.c.until_at, until, type_=_INSTANT).label("to_at"),
             plan.label("plan"),
             catalog.c.product,
             phase_type.label("phase_type"),
@@ -254,7 +257,7 @@ def _pauses(schema: Schema, tenant: int, subscription: CTE) -> CTE:
     """
     row = schema.table("blocking_states")
     key, order = (row.c.blockable_id, row.c.service), (row.c.effective_date, row.c.record_id)
-    before = func.lag(row.c.block_billing).over(partition_by=key, order_by=order)
+    before = func.lag(row.c.block_billing, type_=Boolean).over(partition_by=key, order_by=order)
     told = (
         select(row, func.coalesce(before, false()).label("was_off"))
         .where(row.c.tenant_record_id == tenant, row.c.is_active.is_(true()))
@@ -271,7 +274,7 @@ def _pauses(schema: Schema, tenant: int, subscription: CTE) -> CTE:
             instant(func.lead(told.c.effective_date).over(partition_by=of, order_by=by)).label(
                 "ends_at"
             ),
-            func.lead(told.c.id).over(partition_by=of, order_by=by).label("end_uuid"),
+            func.lead(told.c.id, type_=Text).over(partition_by=of, order_by=by).label("end_uuid"),
         )
         .where(told.c.block_billing != told.c.was_off)
         .subquery("killbill_switch")
@@ -322,8 +325,8 @@ def _merged(each: CTE) -> CTE:
         turn.c.depth,
         turn.c.at.label("starts_at"),
         turn.c.row_uuid.label("start_uuid"),
-        func.lead(turn.c.at).over(partition_by=of, order_by=by).label("ends_at"),
-        func.lead(turn.c.row_uuid).over(partition_by=of, order_by=by).label("end_uuid"),
+        func.lead(turn.c.at, type_=_INSTANT).over(partition_by=of, order_by=by).label("ends_at"),
+        func.lead(turn.c.row_uuid, type_=Text).over(partition_by=of, order_by=by).label("end_uuid"),
     ).subquery("killbill_turns")
     return select(pause).where(pause.c.depth > 0).cte("killbill_pause")
 

@@ -110,7 +110,7 @@ def _customers(own: CTE) -> FromClause:
         own.c.external_key.label("external_id"),
         func.coalesce(func.nullif(own.c.company_name, ""), own.c.name).label("name"),
         own.c.email,
-        func.upper(own.c.country).label("country"),
+        func.upper(own.c.country, type_=Text).label("country"),
         instant(own.c.created_date).label("signed_up_at"),
     ).subquery("customers")
 
@@ -156,7 +156,9 @@ def _subscription_versions(version: CTE) -> FromClause:
         version.c.occurred_at,
         cast(literal(1), Integer).label("sequence"),
         # When Kill Bill came to hold a state that was undone since, it does not say.
-        func.greatest(version.c.occurred_at, version.c.created_at).label("recorded_at"),
+        func.greatest(
+            version.c.occurred_at, version.c.created_at, type_=DateTime(timezone=True)
+        ).label("recorded_at"),
         version.c.status,
         version.c.currency,
         version.c.started_at,
@@ -254,7 +256,7 @@ def _invoices(schema: Schema, accounts: CTE) -> FromClause:
         (is_paid, "paid"),
         else_="open",
     )
-    currency = func.upper(row.c.currency)
+    currency = func.upper(row.c.currency, type_=Text)
     return (
         select(
             row.c.record_id.label("invoice_id"),
@@ -290,7 +292,7 @@ def _invoices(schema: Schema, accounts: CTE) -> FromClause:
 
 def _usage_lines(schema: Schema, subscription: CTE) -> FromClause:
     item, invoice = schema.table("invoice_items"), schema.table("invoices")
-    currency = func.upper(item.c.currency)
+    currency = func.upper(item.c.currency, type_=Text)
     return (
         select(
             invoice.c.record_id.label("invoice_id"),
@@ -331,7 +333,9 @@ def _payments(schema: Schema, accounts: CTE) -> FromClause:
         row.c.transaction_type.in_(("PURCHASE", "CAPTURE")),
     )
     words = [(row.c.transaction_type == name, word) for name, word in _KINDS.items()]
-    currency = func.upper(func.coalesce(case((worked, row.c.processed_currency)), row.c.currency))
+    currency = func.upper(
+        func.coalesce(case((worked, row.c.processed_currency)), row.c.currency), type_=Text
+    )
     amount = func.coalesce(case((worked, row.c.processed_amount)), row.c.amount)
     return (
         select(
