@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from sqlalchemy import DateTime, FromClause, Integer, Numeric, Text
+from sqlalchemy.types import TypeEngine
 
 from tidemill.connectors.rows import relation_of
 
@@ -151,7 +152,7 @@ def catalog_prices(versions: Iterable[CatalogVersion]) -> FromClause:
            period), interval, interval_count; chosen_from ≤ choice < chosen_until, and
            valid_from ≤ time < valid_until, where null is no bound.
     """
-    types = {
+    types: dict[str, type[TypeEngine[Any]] | TypeEngine[Any]] = {
         "plan": Text,
         "phase_type": Text,
         "product": Text,
