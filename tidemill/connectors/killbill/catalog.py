@@ -19,7 +19,14 @@ from sqlalchemy.types import TypeEngine
 
 from tidemill.connectors.rows import relation_of
 
-__all__ = ["CatalogError", "CatalogPlan", "CatalogVersion", "catalog_prices", "parse_catalog"]
+__all__ = [
+    "CatalogError",
+    "CatalogPlan",
+    "CatalogVersion",
+    "Phase",
+    "catalog_prices",
+    "parse_catalog",
+]
 
 _PERIODS: Final = {
     "DAILY": ("day", 1),

@@ -205,17 +205,26 @@ def _moved(schema: Schema) -> FromClause:
     )
 
 
-def _invoices(schema: Schema, accounts: CTE) -> FromClause:
-    """Every invoice of its own: a parent's summary repeats those of its children."""
-    row, item, moved = schema.table("invoices"), schema.table("invoice_items"), _moved(schema)
-    # What is on it; credit that comes and goes is how it was settled.
+def _sums(schema: Schema) -> tuple[FromClause, FromClause, FromClause]:
+    """By invoice: what is on it, which recurring time it is for, and what was paid.
+
+    Credit that comes and goes (CBA_ADJ) is how it was settled, not what is on it.
+    """
+    item, moved = schema.table("invoice_items"), _moved(schema)
+    credit = item.c.type == "CBA_ADJ"
     total = (
-        select(item.c.invoice_id, func.sum(item.c.amount).label("amount"))
-        .where(item.c.type.not_in(("CBA_ADJ", "PARENT_SUMMARY")))
+        select(
+            item.c.invoice_id,
+            func.coalesce(func.sum(case((~credit, item.c.amount))), 0).label("amount"),
+            func.coalesce(
+                func.sum(case((and_(credit, item.c.amount < 0), -item.c.amount))), 0
+            ).label("credit_used"),
+        )
+        .where(item.c.type != "PARENT_SUMMARY")
         .group_by(item.c.invoice_id)
         .subquery("killbill_total")
     )
-    # Who is billed for one subscription only is told by it; an invoice can be for several.
+    # One for several subscriptions is of none.
     span = (
         select(
             item.c.invoice_id,
@@ -227,12 +236,6 @@ def _invoices(schema: Schema, accounts: CTE) -> FromClause:
         .where(item.c.type == "RECURRING")
         .group_by(item.c.invoice_id)
         .subquery("killbill_span")
-    )
-    credit = (
-        select(item.c.invoice_id, func.sum(-item.c.amount).label("used"))
-        .where(item.c.type == "CBA_ADJ", item.c.amount < 0)
-        .group_by(item.c.invoice_id)
-        .subquery("killbill_credit")
     )
     came = moved.c.type == "ATTEMPT"
     money = (
@@ -246,10 +249,16 @@ def _invoices(schema: Schema, accounts: CTE) -> FromClause:
         .group_by(moved.c.invoice_id)
         .subquery("killbill_money")
     )
-    subscription = schema.table("subscriptions")
+    return total, span, money
+
+
+def _invoices(schema: Schema, accounts: CTE) -> FromClause:
+    """Every invoice of its own: a parent's summary repeats those of its children."""
+    row, subscription = schema.table("invoices"), schema.table("subscriptions")
+    total, span, money = _sums(schema)
     amount = func.coalesce(total.c.amount, 0)
     paid, back = func.coalesce(money.c.paid, 0), func.coalesce(money.c.back, 0)
-    is_paid = paid + func.coalesce(credit.c.used, 0) >= amount
+    is_paid = paid + func.coalesce(total.c.credit_used, 0) >= amount
     status = case(
         (row.c.status == "VOID", "void"),
         (row.c.status != "COMMITTED", "draft"),
@@ -280,9 +289,8 @@ def _invoices(schema: Schema, accounts: CTE) -> FromClause:
         .select_from(
             row.join(accounts, accounts.c.record_id == row.c.account_record_id)
             .outerjoin(total, total.c.invoice_id == row.c.id)
-            .outerjoin(span, and_(span.c.invoice_id == row.c.id))
+            .outerjoin(span, span.c.invoice_id == row.c.id)
             .outerjoin(subscription, and_(subscription.c.id == span.c.only, span.c.how_many == 1))
-            .outerjoin(credit, credit.c.invoice_id == row.c.id)
             .outerjoin(money, money.c.invoice_id == row.c.id)
         )
         .where(row.c.parent_invoice.is_(False))
