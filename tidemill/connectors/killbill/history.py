@@ -69,6 +69,7 @@ def subscriptions(schema: Schema, accounts: CTE) -> CTE:
         select(
             row.c.record_id.label("subscription_id"),
             row.c.id.label("subscription_uuid"),
+            func.coalesce(row.c.external_key, row.c.id).label("external_key"),
             row.c.bundle_id.label("bundle_uuid"),
             accounts.c.id.label("account_uuid"),
             accounts.c.record_id.label("customer_id"),

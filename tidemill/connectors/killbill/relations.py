@@ -84,7 +84,7 @@ def killbill_relations(
         plans=_plans(catalog),
         products=_products(catalog),
         subscriptions=select(
-            subscription.c.subscription_id, subscription.c.subscription_uuid.label("external_id")
+            subscription.c.subscription_id, subscription.c.external_key.label("external_id")
         ).subquery("subscriptions"),
         events=_events(version),
         subscription_versions=_subscription_versions(version),

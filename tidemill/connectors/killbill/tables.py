@@ -44,7 +44,7 @@ TABLES: Final = {
         | {"is_active": Boolean}
     ),
     "bundles": WantedTable({**_OF_ACCOUNT}),
-    "subscriptions": WantedTable({**_OF_ACCOUNT, "bundle_id": Text}),
+    "subscriptions": WantedTable({**_OF_ACCOUNT, "bundle_id": Text, "external_key": Text}),
     "subscription_events": WantedTable(
         {
             **_OF_ACCOUNT,
