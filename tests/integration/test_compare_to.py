@@ -58,6 +58,7 @@ def told(new_database: NewDatabase) -> Iterator[Told]:
     with new_database() as database:
         told = Told(database)
         told.hear(
+            *(spent(f"2024-{month:02}-01", 100) for month in range(1, 13)),
             spent("2025-02-01", 100),
             spent("2025-03-01", 100),
             described("ada", "2025-01-01", country="DE"),

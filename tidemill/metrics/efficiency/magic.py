@@ -18,26 +18,29 @@ from tidemill.metrics.spending import FULLY_LOADED, Spending
 from tidemill.metrics.windows import Part, Rate, Windows, rate_table
 from tidemill.periods import add_months, next_period_start, period_start
 
-__all__ = ["Basis", "magic_table"]
+__all__ = ["Basis", "Quarters", "magic_table"]
 
 Basis = Literal["revenue", "arr"]
 """What growth is of: recurring revenue, or ARR."""
+
+Quarters = Literal["quarter"]
+"""The one grain of the magic number."""
 
 _QUARTERS: Final = 4
 _MONTHS: Final = 3
 _DAY: Final = timedelta(days=1)
 
 
-def magic_table(q: Query, start: date, end: date, basis: Basis) -> Table:
+def magic_table(q: Query, start: date, end: date, grain: Quarters, basis: Basis) -> Table:
     """One row a quarter: period, magic_number with both sides.
 
     Formula: 4 x (revenue of the quarter - revenue of the one before) / sales and marketing of the
              one before; by ARR, net new ARR of the quarter / the same.
     """
-    first = period_start(start, "quarter")
-    last = next_period_start(period_start(end, "quarter"), "quarter") - _DAY
+    first = period_start(start, grain)
+    last = next_period_start(period_start(end, grain), grain) - _DAY
     before = (add_months(first, -_MONTHS) - _DAY, first - _DAY)
-    windows = Windows(Calendar.of(first, last, "quarter", q.policy.tz), False, (before,))
+    windows = Windows(Calendar.of(first, last, grain, q.policy.tz), False, (before,))
     spending = Spending(q, windows, lag=_MONTHS)
     if basis == "arr":
         moved = Retained(q, windows).net_new()

@@ -23,7 +23,7 @@ from tidemill.metrics.base import (
 )
 from tidemill.metrics.efficiency.burn import burn_table
 from tidemill.metrics.efficiency.growth import compound_table, growth_table
-from tidemill.metrics.efficiency.magic import Basis, magic_table
+from tidemill.metrics.efficiency.magic import Basis, Quarters, magic_table
 from tidemill.metrics.efficiency.rule import rule_table
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
@@ -102,6 +102,7 @@ class Efficiency(Metric):
         q: Query,
         start: Day = YEAR_OF_MONTHS,
         end: Day = LAST_QUARTER,
+        grain: Quarters = "quarter",
         basis: Basis = "revenue",
     ) -> Table:
         """The magic number of every quarter, whole quarters only.
@@ -109,9 +110,10 @@ class Efficiency(Metric):
         Args:
             start: a day of the first quarter.
             end: a day of the last quarter.
+            grain: how long a period is; the formula is one of quarters.
             basis: growth of recurring revenue from quarter to quarter, times 4; or net new ARR.
         """
-        return magic_table(q, start, end, basis)
+        return magic_table(q, start, end, grain, basis)
 
     @question(day("period"), *_BURN, kinds=())
     def burn_multiple(
