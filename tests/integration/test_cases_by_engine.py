@@ -7,18 +7,14 @@ number meet the same figures, worked out by hand.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 import tidemill
 from tests.conftest import NewDatabase
-from tests.support.calendars import month_range
-from tests.support.cases import BASE_CURRENCY, Case, Expectation, canonical_events, load_cases
+from tests.support.case_answers import AS_OF, check_answers, check_movements
+from tests.support.cases import BASE_CURRENCY, Case, canonical_events, load_cases
 from tests.support.emptied import emptied
 from tidemill.bookkeeping import FACTS, settle
 from tidemill.bus import PostgresBus
@@ -29,13 +25,6 @@ from tidemill.policy import Policy
 from tidemill.state import Books
 
 CASES = load_cases()
-FIRST, LAST = date(2023, 1, 1), date(2027, 12, 31)
-AS_OF = datetime(2028, 1, 1, tzinfo=UTC)
-# Figures are worked out to six decimals of a minor unit.
-HALF_MICRO = Decimal("0.0000005")
-TYPES = ("new", "expansion", "reactivation", "contraction", "churn")
-
-Told = dict[tuple[str, ...], Decimal]
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +64,8 @@ def test_case(case: Case, books: tidemill.Tidemill) -> None:
         engine = MetricsEngine(database, base_currency=BASE_CURRENCY, policy=policy, as_of=AS_OF)
         configured = tidemill.Tidemill(database, engine)
         try:
-            _check_levels(configured, expected)
-            _check_quick_ratio(configured, expected)
-            _check_total(configured, expected)
-            _check_movements(configured, expected)
-            _check_movements(books, expected, preset=expected.preset, set=expected.overrides)
+            check_answers(configured, expected)
+            check_movements(books, expected, preset=expected.preset, set=expected.overrides)
         except AssertionError as error:
             error.add_note(f"{expected}: {case.title}")
             raise
@@ -87,100 +73,3 @@ def test_case(case: Case, books: tidemill.Tidemill) -> None:
 
 def _books(policy: Policy) -> Books:
     return Books(FACTS, policy, BASE_CURRENCY)
-
-
-def near(found: Any, wanted: Any) -> bool:
-    return abs(Decimal(found) - Decimal(str(wanted))) <= HALF_MICRO
-
-
-def _check_levels(t: tidemill.Tidemill, expected: Expectation) -> None:
-    for metric, figures in (
-        ("mrr", expected.mrr_at),
-        ("arr", expected.arr_at),
-        ("customers", expected.customers_at),
-    ):
-        for day, wanted in figures.items():
-            assert near(t.query(metric, "current", at=day).value, wanted), (metric, day)
-            series = t.query(metric, "series", start=day, end=day, grain="day")
-            assert [near(row[metric], wanted) for row in series.rows] == [True], (metric, day)
-
-
-def _check_quick_ratio(t: tidemill.Tidemill, expected: Expectation) -> None:
-    for month, rates in expected.rates.items():
-        if "quick_ratio" not in rates:
-            continue
-        start, end = month_range(month)
-        row = t.quick_ratio(start=start, end=end).rows[0]
-        wanted = rates["quick_ratio"]
-        assert (row["quick_ratio"] is None) == (wanted is None), month
-        if wanted is not None:
-            assert near(row["quick_ratio_numerator"], wanted[0]), month
-            assert near(row["quick_ratio_denominator"], wanted[1]), month
-
-
-def _check_movements(t: tidemill.Tidemill, expected: Expectation, **how: Any) -> None:
-    """Movements day by day, and month by month in the waterfall with its line for rates.
-
-    how: another policy than the configured one. Then the movements are derived from the history.
-    """
-    # A knowledge date keeps the facts of the same policy from being used.
-    how |= {"known_at": AS_OF} if how else {}
-    by_subscription = expected.policy["movement_level"] == "subscription"
-    found: Told = defaultdict(Decimal)
-    for row in t.mrr.movements(start=FIRST, end=LAST, by=["source"], **how).rows:
-        unit = _unit(row, by_subscription=by_subscription)
-        found[str(row["day"]), *unit, row["type"]] += row["amount"]
-    wanted = _wanted(expected, by_subscription=by_subscription)
-    # Another plan at the same price is an expansion of nothing; no other movement may be empty.
-    assert not [key for key in found.keys() - wanted.keys() if key[-1] != "expansion"]
-    _same(found, wanted)
-
-    monthly: Told = defaultdict(Decimal)
-    for movement in expected.movements or ():
-        key = (movement["date"][:7], _bare(movement["customer"]), movement["type"])
-        monthly[key] += Decimal(str(movement["amount_cents"]))
-    flow: Told = defaultdict(Decimal)
-    for row in t.mrr.waterfall(start=FIRST, end=LAST, by=["customer"], **how).rows:
-        for type_ in (*TYPES, "fx"):
-            flow[str(row["period"])[:7], row["customer"], type_] += row[type_]
-    _same(flow, monthly)
-
-
-def _check_total(t: tidemill.Tidemill, expected: Expectation) -> None:
-    """The waterfall of all customers ends each month at the level of that day."""
-    rows = t.mrr.waterfall(start=FIRST, end=LAST).rows
-    closing = {str(month_range(str(row["period"])[:7])[1]): row["closing"] for row in rows}
-    for day, level in expected.mrr_at.items():
-        assert day not in closing or near(closing[day], level), day
-
-
-def _unit(row: Mapping[str, Any], *, by_subscription: bool) -> tuple[str, ...]:
-    return (row["customer"], row["subscription"]) if by_subscription else (row["customer"],)
-
-
-def _wanted(expected: Expectation, *, by_subscription: bool) -> Told:
-    told: Told = defaultdict(Decimal)
-    for movement in expected.movements or ():
-        if movement["type"] == "fx":
-            continue
-        unit = [_bare(movement["customer"])]
-        unit += [movement["subscription"]] if by_subscription else []
-        amount = Decimal(str(movement["amount_cents"]))
-        told[movement["date"], *unit, movement["type"]] += amount
-    return told
-
-
-def _bare(customer: str) -> str:
-    """The vendor's id: questions name customers without their source."""
-    return customer.rpartition(":")[2]
-
-
-def _same(found: Told, wanted: Told) -> None:
-    """Both say the same; what is found may say more of what came to nothing."""
-    assert wanted.keys() <= found.keys()
-    different = {
-        key: (found.get(key, 0), wanted.get(key, 0))
-        for key in found.keys() | wanted.keys()
-        if not near(found.get(key, 0), wanted.get(key, 0))
-    }
-    assert different == {}

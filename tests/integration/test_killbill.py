@@ -5,21 +5,19 @@ Every expectation is written by hand; amounts are cents a month.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
 
 import tidemill
 from tests.conftest import NewDatabase
-from tests.integration.test_lago import _rows_of, url_of
 from tests.support.cli import Inside
+from tests.support.in_place import reader_of, rows_of, url_of
 from tests.support.killbill import (
     CATALOG,
     NEWEST,
@@ -285,28 +283,17 @@ def test_nothing_is_written(killbill: KillBillBook) -> None:
     """A role that may only read is enough, and not a row or transaction is left behind."""
     new_monthly(killbill)
     killbill.save()
-    role = Path(__file__).parents[2] / "deploy" / "killbill" / "read-only-role.sql"
-    name = f"reader_{uuid4().hex}"
-    with killbill.database.begin() as connection:
-        connection.exec_driver_sql(re.sub(r"\btidemill\b", name, role.read_text("utf-8")))
-    try:
-        before = _rows_of(killbill.database)
-        url = killbill.database.engine.url.set(drivername="postgresql", username=name)
-        url = url.set(password="change me")
-        address = url.render_as_string(hide_password=False)
-        with tidemill.connect(
-            address, base_currency="USD", connector="killbill", as_of=AS_OF
-        ) as books:
-            assert books.mrr(at="2024-12-31").value == 2200
-            books.timeline("c-1")
-            books.compare("mrr", presets=["default", "chartmogul"], at="2024-12-31")
-            with books.database.connect() as connection:
-                assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
-        assert _rows_of(killbill.database) == before
-    finally:
-        with killbill.database.begin() as connection:
-            connection.exec_driver_sql(f'DROP OWNED BY "{name}"')
-            connection.exec_driver_sql(f'DROP ROLE "{name}"')
+    before = rows_of(killbill.database)
+    with (
+        reader_of(killbill.database, "killbill") as address,
+        tidemill.connect(address, base_currency="USD", connector="killbill", as_of=AS_OF) as books,
+    ):
+        assert books.mrr(at="2024-12-31").value == 2200
+        books.timeline("c-1")
+        books.compare("mrr", presets=["default", "chartmogul"], at="2024-12-31")
+        with books.database.connect() as connection:
+            assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
+    assert rows_of(killbill.database) == before
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])

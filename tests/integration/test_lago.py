@@ -5,13 +5,11 @@ Every expectation is written by hand; amounts are euro cents a month.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -19,6 +17,7 @@ from sqlalchemy import select
 import tidemill
 from tests.conftest import NewDatabase
 from tests.support.cli import Inside
+from tests.support.in_place import reader_of, rows_of, url_of
 from tests.support.lago import NEWEST, LagoBook, create_lago, utc
 from tidemill.database import Database
 from tidemill.errors import (
@@ -32,10 +31,6 @@ from tidemill.relations import COLUMNS
 
 AS_OF = datetime(2024, 12, 31, tzinfo=UTC)
 Told = list[tuple[str, str, int]]
-
-
-def url_of(database: Database) -> str:
-    return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -248,43 +243,18 @@ def test_nothing_is_written(lago: LagoBook) -> None:
     new_monthly(lago)
     coupon(lago)
     lago.save()
-    role = Path(__file__).parents[2] / "deploy" / "lago" / "read-only-role.sql"
-    name = f"reader_{uuid4().hex}"
-    with lago.database.begin() as connection:
-        connection.exec_driver_sql(re.sub(r"\btidemill\b", name, role.read_text("utf-8")))
-    try:
-        before = _rows_of(lago.database)
-        url = lago.database.engine.url.set(drivername="postgresql", username=name)
-        url = url.set(password="change me")
-        with tidemill.connect(
-            url.render_as_string(hide_password=False),
-            base_currency="EUR",
-            connector="lago",
-            as_of=AS_OF,
-        ) as books:
-            assert books.mrr(at="2024-12-31").value == 4900 + 3920
-            books.timeline("c")
-            books.compare("mrr", presets=["default", "chartmogul"], at="2024-12-31")
-            books.explain("mrr", at="2024-12-31")
-            with books.database.connect() as connection:
-                assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
-        assert _rows_of(lago.database) == before
-    finally:
-        with lago.database.begin() as connection:
-            connection.exec_driver_sql(f'DROP OWNED BY "{name}"')
-            connection.exec_driver_sql(f'DROP ROLE "{name}"')
-
-
-def _rows_of(database: Database) -> list[tuple[Any, ...]]:
-    """Every table with its number of rows and the transaction that wrote the newest of them."""
-    counted = []
-    with database.connect() as connection:
-        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        for name in sorted(connection.exec_driver_sql(tables).scalars()):
-            marks = "count(*), max(xmin::text::bigint), max(xmax::text::bigint)"
-            newest = f'SELECT {marks} FROM "{name}"'  # noqa: S608 - our own table's name
-            counted.append((name, *connection.exec_driver_sql(newest).one()))
-    return counted
+    before = rows_of(lago.database)
+    with (
+        reader_of(lago.database, "lago") as address,
+        tidemill.connect(address, base_currency="EUR", connector="lago", as_of=AS_OF) as books,
+    ):
+        assert books.mrr(at="2024-12-31").value == 4900 + 3920
+        books.timeline("c")
+        books.compare("mrr", presets=["default", "chartmogul"], at="2024-12-31")
+        books.explain("mrr", at="2024-12-31")
+        with books.database.connect() as connection:
+            assert connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
+    assert rows_of(lago.database) == before
 
 
 @pytest.mark.parametrize("version", [(1, 10), (1, 20), (1, 27), (1, 33), (1, 45), NEWEST])

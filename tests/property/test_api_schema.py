@@ -21,12 +21,19 @@ from tidemill.engine import MetricsEngine, Tidemill
 from tidemill.policy import Policy
 
 
+class SecretOfEverySource(dict[str, tuple[str, ...]]):
+    """A secret whatever the source is called: without one the answer is 503, and has to be."""
+
+    def get(self, key: str, default: object = None) -> Any:
+        return (SECRET,)
+
+
 @pytest.fixture(scope="module")
 def operations(new_database: NewDatabase) -> Iterator[list[Any]]:
     """Every operation of an API over an empty database."""
     with new_database() as database:
         engine = MetricsEngine(database, base_currency="USD", policy=Policy.of())
-        receiving = Receiving(database, {"stripe": (SECRET,)})
+        receiving = Receiving(database, SecretOfEverySource())
         app = create_app(Tidemill(database, engine), receiving=receiving, hosts=["*"])
         described: Any = schemathesis.openapi.from_asgi("/openapi.json", app)
         yield [each.ok() for each in described.get_all_operations()]
@@ -45,9 +52,7 @@ def test_no_request_is_answered_with_an_error_of_ours(
     operation = data.draw(st.sampled_from(operations))
     case = data.draw(operation.as_strategy())
     response = case.call()
-    # Without a secret nothing is accepted, and the answer to a webhook says so.
-    refused = response.status_code == 503 and "webhook_secret_missing" in response.text
-    assert response.status_code < 500 or refused, response.text
+    assert response.status_code < 500, response.text
 
 
 def test_every_route_is_described(operations: list[Any]) -> None:
