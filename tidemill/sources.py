@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 
 from tidemill.connectors import CONNECTORS
 from tidemill.connectors.stripe.client import API_VERSION
-from tidemill.connectors.stripe.translate import EVENT_TYPES
+from tidemill.connectors.stripe.meanings import EVENT_TYPES
 from tidemill.doctor import sources
 from tidemill.errors import InvalidSource
 from tidemill.inbox import report

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tidemill.connectors.stripe.accounts import source_account
 from tidemill.connectors.stripe.client import StripeClient, Throttle
-from tidemill.connectors.stripe.translate import source_account
 from tidemill.errors import ApiKeyMissing
 from tidemill.settings import Settings
 

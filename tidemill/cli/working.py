@@ -11,8 +11,8 @@ from tidemill.bus import PostgresBus
 from tidemill.cli.output import complain, printable
 from tidemill.cli.session import Session
 from tidemill.cli.stripe_accounts import client_for, key_for
+from tidemill.connectors.stripe.accounts import account_source
 from tidemill.connectors.stripe.completing import Reader
-from tidemill.connectors.stripe.translate import account_source
 from tidemill.database import Database
 from tidemill.errors import TidemillError
 from tidemill.following import follow

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, select
 from tidemill import quarantine
 from tidemill.bookkeeping import DEMO, clear, source_kinds
 from tidemill.bus import PostgresBus
+from tidemill.connectors.stripe.accounts import account_source
 from tidemill.connectors.stripe.completing import completed
 from tidemill.connectors.stripe.known import (
     GOING_BACK,
@@ -27,7 +28,6 @@ from tidemill.connectors.stripe.known import (
     unowned,
 )
 from tidemill.connectors.stripe.live import Delivered, Memory, Verdict, decoded, judge
-from tidemill.connectors.stripe.translate import account_source
 from tidemill.database import Database
 from tidemill.inbox import store
 from tidemill.intake import Rejected

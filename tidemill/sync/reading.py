@@ -23,6 +23,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from tidemill.bus import Bus
+from tidemill.connectors.stripe.accounts import source_account
 from tidemill.connectors.stripe.ahead import read_units
 from tidemill.connectors.stripe.backfill import (
     EVENTS_KEPT_S,
@@ -35,7 +36,6 @@ from tidemill.connectors.stripe.backfill import (
     subscription_unit,
 )
 from tidemill.connectors.stripe.client import StripeClient
-from tidemill.connectors.stripe.translate import source_account
 from tidemill.database import Database
 from tidemill.errors import SyncUnderway
 from tidemill.inbox.work import learned

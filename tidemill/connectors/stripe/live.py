@@ -25,8 +25,9 @@ import msgspec
 from tidemill.connectors.stripe.completing import completed, snapshot_type
 from tidemill.connectors.stripe.envelope import is_thin
 from tidemill.connectors.stripe.known import Known
+from tidemill.connectors.stripe.meanings import is_read
 from tidemill.connectors.stripe.order import LAST_STEP, Place, is_final, place, rank_of, subject
-from tidemill.connectors.stripe.translate import Setting, is_read, translate
+from tidemill.connectors.stripe.translate import Setting, translate
 from tidemill.events import Event
 from tidemill.problems import Problem
 

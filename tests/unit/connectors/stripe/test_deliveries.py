@@ -12,9 +12,9 @@ from tidemill.connectors.stripe.completing import completed, snapshot_type, want
 from tidemill.connectors.stripe.connector import Stripe
 from tidemill.connectors.stripe.envelope import read_envelope
 from tidemill.connectors.stripe.known import Known, references
+from tidemill.connectors.stripe.meanings import EVENT_TYPES
 from tidemill.connectors.stripe.order import LAST_STEP, ends, place
 from tidemill.connectors.stripe.signature import TOLERANCE_S, refusal, signed
-from tidemill.connectors.stripe.translate import EVENT_TYPES
 
 UPDATED = "customer.subscription.updated"
 
