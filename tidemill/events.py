@@ -251,6 +251,7 @@ def event_line(event: Event) -> bytes:
 def _subject(payload: Payload) -> str:
     if isinstance(payload, FxRate):
         return f"{payload.base.upper()}/{payload.quote.upper()}/{payload.day.isoformat()}"
+    # Every other kind of payload has an id; their common base has no fields.
     subject: str = payload.id  # type: ignore[attr-defined]
     return subject
 

@@ -239,7 +239,8 @@ def _read_list(value: Any, hint: Any, path: str) -> tuple[list[Problem], Any]:
 
 def _wrong(path: str, value: Any, hint: Any, base: Any) -> Problem:
     if isinstance(base, EnumType):
-        known = [str(member.value) for member in base]  # type: ignore[var-annotated]
+        members: Iterable[Any] = base
+        known = [str(member.value) for member in members]
         wanted = f"one of {', '.join(known)}"
         advice = did_you_mean(value, known) if isinstance(value, str) else ""
     else:

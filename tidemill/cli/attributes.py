@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import typer
@@ -150,8 +151,8 @@ def _set(
         say(printable(f"Set for {customer}: {', '.join(given)}."))
 
 
-def _values_table(rows: object) -> str:
-    shown = [(printable(value), f"{customers:,}") for value, customers in rows]  # type: ignore[attr-defined]
+def _values_table(rows: Iterable[tuple[str, int]]) -> str:
+    shown = [(printable(value), f"{customers:,}") for value, customers in rows]
     return as_table(("value", "customers"), shown, right=(False, True))
 
 

@@ -62,7 +62,7 @@ def command_of(name: str, handle: Handler, help_text: str, options: Sequence[Opt
         )
         for each in options
     ]
-    # Typer reads both: the signature, and the annotations for its types.
+    # Typer reads both: the signature, which functions need not have, and the annotations.
     called.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
     called.__annotations__ = {each.name: each.annotation for each in (context, *parameters)}
     holder = typer.Typer(add_completion=False, rich_markup_mode="rich")

@@ -165,7 +165,8 @@ class Asker:
         never_null = [column.name for column in table.columns if not column.nullable]
         if any(row[name] is None for row in rows for name in never_null):
             self._refuse_missing(table.needs)
-            assert False, "a number is missing although every rate is there"  # noqa: B011, PT015
+            # Not reached: a number is missing only where a rate is, and that has been refused.
+            raise AssertionError("a number is missing although every rate is there")
         for check in table.checks:
             check(rows)
         return rows

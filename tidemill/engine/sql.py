@@ -18,6 +18,7 @@ def readable(statement: Select[Any]) -> str:
     # Loading sqlglot takes longer than answering, and few ask for the SQL.
     import sqlglot
 
+    # SQLAlchemy leaves its dialects without types.
     dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
     written = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     pretty: str = sqlglot.transpile(written, read="postgres", write="postgres", pretty=True)[0]

@@ -295,9 +295,9 @@ def _asked(named: Named, asking: Asking, day: date) -> Result:
     """The number of a day, or of the month up to it."""
     params = {each.name for each in asking.catalogue[named.metric].question(named.question).params}
     wanted = {"at": day, "start": period_start(day, "month"), "end": day, "until": day}
-    given = {name: value for name, value in wanted.items() if name in params}
+    given: dict[str, Any] = {name: value for name, value in wanted.items() if name in params}
     if named.question == "net_new":
-        given["grain"] = "month"  # type: ignore[assignment]
+        given["grain"] = "month"
     return asking.ask(named.metric, named.question, given)
 
 

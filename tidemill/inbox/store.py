@@ -234,6 +234,7 @@ def objects(
             "external_id": (Text(), [each[2] for each in wanted]),
         },
     )
+    # Column collections are no dictionaries: iterating one gives columns.
     same = [vendor_object.c[name] == asked.c[name] for name in asked.c.keys()]  # noqa: SIM118
     query = select(vendor_object).join(asked, same[0] & same[1] & same[2])
     return list(connection.execute(query.where(vendor_object.c.source == source)))

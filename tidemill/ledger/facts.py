@@ -46,4 +46,5 @@ def whole_companies(customers: FromClause, identities: FromClause) -> Select[tup
     members = select(identities.c.customer_id).where(
         identities.c.canonical_id.in_(select(companies.c.canonical_id))
     )
+    # A union of selects is a select to whoever reads from it; its type says otherwise.
     return members.union(select(companies.c.canonical_id), select(customers.c.customer_id))  # type: ignore[return-value]

@@ -300,7 +300,7 @@ class KafkaBus(PostgresBus):
             self._next |= {each.partition: each.offset for each in given}
             consumer.incremental_assign(given)
         # An exception in a callback of the client would be lost: `_poll` raises it.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - kept for `_poll`
             self._trouble = error
 
     def _go_back(self, partitions: set[int]) -> None:

@@ -114,8 +114,10 @@ def _merged(found: _Json, previous: _Json) -> dict[str, Any]:
     merged = dict(found)
     for key, value in previous.items():
         held = found.get(key)
-        nested = isinstance(value, Mapping) and isinstance(held, Mapping)
-        merged[key] = _merged(held, value) if nested else value  # type: ignore[arg-type]
+        if isinstance(value, Mapping) and isinstance(held, Mapping):
+            merged[key] = _merged(held, value)
+        else:
+            merged[key] = value
     return merged
 
 

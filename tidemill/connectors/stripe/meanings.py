@@ -24,7 +24,7 @@ from tidemill.connectors.stripe.subscriptions import read_subscription
 from tidemill.payloads import Payload, Payment
 from tidemill.vocabulary import Confidence
 
-__all__ = ["EVENT_TYPES", "Draft", "handler_of", "is_read"]
+__all__ = ["EVENT_TYPES", "Draft", "Handler", "Outcome", "handler_of", "is_read"]
 
 _REFUNDS_UNDONE: Final = frozenset({"failed", "canceled"})
 _ONE_OFF: Final = "a payment that belongs to no customer"

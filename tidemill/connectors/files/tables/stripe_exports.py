@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from tidemill.connectors.files.tables.making import interval_of, made, plain
 from tidemill.connectors.files.tables.sheet import Cells, Sheet, all_or_none, read_sheet
@@ -96,7 +96,7 @@ def subscription_states(line: Cells, source: str, at: datetime) -> Iterator[Even
     asked, over = line.instant("canceled at"), status is SubscriptionStatus.CANCELED
     leaving = line.flag("cancel at period end")
 
-    def state(now: SubscriptionStatus, **more: object) -> Subscription:
+    def state(now: SubscriptionStatus, **more: Any) -> Subscription:
         return Subscription(
             id=key,
             status=now,
@@ -108,7 +108,7 @@ def subscription_states(line: Cells, source: str, at: datetime) -> Iterator[Even
             current_period_start=line.instant("current period start"),
             current_period_end=line.instant("current period end"),
             confidence=Confidence.INFERRED,
-            **more,  # type: ignore[arg-type]
+            **more,
         )
 
     end = ended or (asked if over else None)
