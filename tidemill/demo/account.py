@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ _RETRY_WORKS: Final = 0.36
 _GIVEN_UP_UNPAID: Final = 0.3
 _UNPAID_PAYS: Final = 0.35
 _REFUND: Final = 0.012
+_DISPUTE: Final = 0.004
+_DISPUTE_WON: Final = 0.4
 
 # Days between the attempts to take a payment that failed.
 _RETRY_DAYS: Final = {"week": (1, 2, 2), "month": (3, 4, 5), "year": (3, 4, 5)}
@@ -53,6 +56,10 @@ class World:
     catalogue: Catalogue
     tag: str
     """Part of every id, so that two different runs never share one."""
+    numbers: Iterator[int] = field(default_factory=count)
+    """Of the stories, in the order in which they begin."""
+    aside: list[Moments] = field(default_factory=list)
+    """What began just now and goes on beside the life that it is a part of."""
 
     def chance(self, share: float) -> bool:
         """True with this probability."""
@@ -155,7 +162,7 @@ class Account:
         whole = contract.period_end - contract.period_start
         left = max(contract.period_end - self.now, 0)
         for item, sign in ((old, -1), (new, 1)):
-            if item is not None and left:
+            if item is not None and left and not item.plan.metered:
                 amount = sign * (contract.amount(item) * left // whole)
                 self._waiting.append(records.proration_line(contract, item, amount, self.now))
 
@@ -163,7 +170,7 @@ class Account:
         """Write an invoice for the period that begins (or, without `cycle`, for what waits)."""
         contract, key = self.contract, self.next_bill
         self._bills += 1
-        charges = [records.cycle_line(contract, item) for item in contract.items] if cycle else []
+        charges = list(self._charges()) if cycle else []
         if contract.status == "trialing":
             charges = [dict(line, amount=0, subtotal=0) for line in charges]
         lines, self._waiting = [*self._waiting, *charges], []
@@ -180,6 +187,16 @@ class Account:
             yield from self._send(invoice)
         else:
             yield from self._collect(invoice)
+
+    def _charges(self) -> Iterator[_Object]:
+        """What a period costs that begins now, and what was used in the month before it."""
+        contract = self.contract
+        for item in contract.items:
+            if not item.plan.metered:
+                yield records.cycle_line(contract, item)
+            elif over := contract.period_before():
+                used = self.profile.seats * self.world.dice.randint(300, 3_000)
+                yield records.usage_line(contract, item, used, *over)
 
     def _send(self, invoice: Invoice) -> Moments:
         """Mail the invoice and wait for the transfer."""
@@ -219,12 +236,37 @@ class Account:
             yield self.tell("refund.created", given_back)
             after = dict(taken, amount_refunded=taken["amount"], refunded=True)
             yield self.tell("charge.refunded", after, {"amount_refunded": 0, "refunded": False})
+        elif taken is not None and self.world.chance(_DISPUTE):
+            self.world.aside.append(self._disputed(taken, self.now))
 
     def _allocated(self, taken: dict[str, Any], invoice: Invoice, *, asked: bool) -> Moment:
         """Which invoice the money was for."""
         found = records.invoice_payment(taken, invoice)
         kind, key = "invoice_payment.paid", f"evt_{found['id']}"
         return self.now, partial(records.event, key, kind, self.now, found, asked=asked)
+
+    def _disputed(self, taken: _Object, at: int) -> Moments:
+        """The customer's bank takes the money back; life goes on until the bank has decided."""
+        dice, contract = self.world.dice, self.contract
+        at += dice.randint(4 * DAY, 40 * DAY)
+        asked = records.dispute(taken, contract, at)
+        yield at, partial(self._about, asked, "created", at)
+        yield at, partial(self._about, asked, "funds_withdrawn", at)
+        at += dice.randint(30 * DAY, 70 * DAY)
+        won = self.world.chance(_DISPUTE_WON)
+        closed = dict(asked, status="won" if won else "lost")
+        if won:
+            (lost,) = asked["balance_transactions"]
+            back = records.balance_transaction(
+                f"{lost['id']}_back", "adjustment", taken["amount"], 0, contract
+            )
+            closed["balance_transactions"] = [lost, back]
+            yield at, partial(self._about, closed, "funds_reinstated", at)
+        yield at, partial(self._about, closed, "closed", at)
+
+    def _about(self, dispute: _Object, what: str, at: int) -> _Object:
+        kind = f"charge.dispute.{what}"
+        return records.event(f"evt_{dispute['id']}_{what}", kind, at, dispute, asked=False)
 
     # --- dunning ------------------------------------------------------------------------------
 

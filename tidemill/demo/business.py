@@ -23,7 +23,7 @@ __all__ = ["generate"]
 _FOUNDERS: Final = 0.06
 _GROWTH: Final = 4.0
 
-# When a customer's next event happens, the customer's number, the event, and what follows it.
+# When the next event of a story happens, the story's number, the event, and what follows it.
 _Turn = tuple[int, int, Callable[[], dict[str, Any]], Moments]
 
 
@@ -42,14 +42,12 @@ def generate(
     yield from _catalogue(world, start)
     stage: list[_Turn] = []
     for number, arrival in enumerate(_arrivals(world.dice, customers, start, limit), 1):
-        yield from _until(stage, arrival)
-        story = Life(world, number, arrival).run()
-        at, event = next(story)
-        heapq.heappush(stage, (at, number, event, story))
-    yield from _until(stage, limit)
+        yield from _until(world, stage, arrival)
+        _enter(world, stage, Life(world, number, arrival).run())
+    yield from _until(world, stage, limit)
 
 
-def _until(stage: list[_Turn], limit: int) -> Iterator[dict[str, Any]]:
+def _until(world: World, stage: list[_Turn], limit: int) -> Iterator[dict[str, Any]]:
     """Let everyone on stage go on until an instant, in turn."""
     while stage and stage[0][0] < limit:
         _, number, event, story = stage[0]
@@ -59,6 +57,14 @@ def _until(stage: list[_Turn], limit: int) -> Iterator[dict[str, Any]]:
             heapq.heappop(stage)
         else:
             heapq.heapreplace(stage, (following[0], number, following[1], story))
+        while world.aside:
+            _enter(world, stage, world.aside.pop())
+
+
+def _enter(world: World, stage: list[_Turn], story: Moments) -> None:
+    """A story begins."""
+    at, event = next(story)
+    heapq.heappush(stage, (at, next(world.numbers), event, story))
 
 
 def _arrivals(dice: Random, customers: int, start: int, limit: int) -> Iterator[int]:

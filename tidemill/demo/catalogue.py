@@ -12,13 +12,15 @@ CURRENCIES: Final = ("usd", "eur", "gbp")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An offer: one price in each currency. Amounts in cents or pence per interval."""
+    """An offer: one price in each currency. Amounts in cents or pence per unit and interval."""
 
     key: str
     product: str
     interval: str
-    amounts: tuple[int, int, int]
+    amounts: tuple[float, float, float]
     per_seat: bool = False
+    metered: bool = False
+    """What was used is billed when the month is over."""
 
 
 PLANS: Final = {
@@ -33,6 +35,7 @@ PLANS: Final = {
         Plan("sprint_week", "sprint", "week", (900, 850, 750)),
         Plan("support_month", "support", "month", (4_900, 4_500, 3_900)),
         Plan("support_year", "support", "year", (49_000, 45_000, 39_000)),
+        Plan("calls_month", "calls", "month", (0.04, 0.036, 0.032), metered=True),
     )
 }
 """Every offer by its key."""
@@ -43,6 +46,7 @@ _PRODUCTS: Final = {
     "business": "Business",
     "sprint": "Sprint pass",
     "support": "Priority support",
+    "calls": "API calls",
 }
 
 
@@ -95,7 +99,7 @@ def _product(key: str, created: int) -> dict[str, Any]:
         "name": _PRODUCTS[key],
         "tax_code": None,
         "type": "service",
-        "unit_label": "seat" if key == "team" else None,
+        "unit_label": {"team": "seat", "calls": "call"}.get(key),
         "updated": created,
     }
 
@@ -118,15 +122,15 @@ def _price(offer: Plan, currency: str, created: int) -> dict[str, Any]:
         "recurring": {
             "interval": offer.interval,
             "interval_count": 1,
-            "meter": None,
+            "meter": f"mtr_{offer.product}" if offer.metered else None,
             "trial_period_days": None,
-            "usage_type": "licensed",
+            "usage_type": "metered" if offer.metered else "licensed",
         },
         "tax_behavior": "exclusive",
         "tiers_mode": None,
         "transform_quantity": None,
         "type": "recurring",
-        "unit_amount": amount,
+        "unit_amount": amount if isinstance(amount, int) else None,
         "unit_amount_decimal": str(amount),
     }
 

@@ -89,15 +89,25 @@ class Contract:
         end = self.after(self.anchor, self.steps + self._steps_a_period())
         return {"period_start": self.period_end, "period_end": end}
 
+    def period_before(self) -> tuple[int, int] | None:
+        """Start and end of the month (or week) before the present one, counted from the anchor."""
+        return (self.after(self.anchor, self.steps - 1), self.period_start) if self.steps else None
+
     def set(self, **changes: Any) -> None:
         """Change attributes without telling anyone."""
         for name, value in changes.items():
             setattr(self, name, value)
 
-    def amount(self, item: Item) -> int:
-        """What an item costs a billing period before discounts."""
+    def amount(self, item: Item, quantity: int | None = None) -> int:
+        """What an item, or another quantity of it, costs a billing period before discounts."""
         price = self.catalogue.prices[item.plan.key, self.currency]
-        return int(price["unit_amount"]) * item.quantity
+        units = item.quantity if quantity is None else quantity
+        return round(float(price["unit_amount_decimal"]) * units)
+
+    def addition(self, product: str) -> Item | None:
+        """What is subscribed to beside the plan, if it is of this product."""
+        found = (item for item in self.items[1:] if item.plan.product == product)
+        return next(found, None)
 
     def render(self) -> dict[str, Any]:
         """The subscription as the newest Stripe API version shows it."""
@@ -152,7 +162,9 @@ class Contract:
         return _MONTHS_A_YEAR if self.interval == "year" else 1
 
     def _item(self, item: Item) -> dict[str, Any]:
+        quantity = {} if item.plan.metered else {"quantity": item.quantity}
         return {
+            **quantity,
             "id": item.id,
             "object": "subscription_item",
             "billing_thresholds": None,
@@ -163,7 +175,6 @@ class Contract:
             "discounts": [],
             "metadata": {},
             "price": self.catalogue.prices[item.plan.key, self.currency],
-            "quantity": item.quantity,
             "subscription": self.id,
             "tax_rates": [],
         }

@@ -30,6 +30,7 @@ _BY_INVOICE: Final = 0.5
 _LARGE_BUYS_BUSINESS: Final = 0.45
 _SUPPORT_FROM_START: Final = 0.12
 _SPRINT: Final = 0.14
+_CALLS: Final = 0.3
 _WITHDRAWN: Final = 0.18
 _TALKED_ROUND: Final = 0.5
 _AT_A_DATE: Final = 0.3
@@ -143,6 +144,8 @@ class Life(Account):
         yield f"{product}_{interval}"
         if product != "starter" and world.chance(_SUPPORT_FROM_START):
             yield f"support_{interval}"
+        if product == "business" and interval == "month" and world.chance(_CALLS):
+            yield "calls_month"
 
     def _seats(self, name: str) -> int:
         return self.profile.seats if PLANS[name].per_seat else 1
@@ -300,7 +303,8 @@ class Life(Account):
 
     def _add_support(self) -> Moments:
         contract = self.contract
-        if len(contract.items) == 1 and contract.main.plan.product in {"team", "business"}:
+        may = contract.main.plan.product in {"team", "business"}
+        if may and contract.addition("support") is None:
             plan = PLANS[f"support_{contract.interval}"]
             added = Item(f"si_{self.key}_{self._events}", plan, 1, self.now)
             self.prorate(None, added)
@@ -308,12 +312,16 @@ class Life(Account):
 
     def _drop_support(self) -> Moments:
         contract = self.contract
-        if len(contract.items) > 1:
-            self.prorate(contract.items[1], None)
-            yield self.change(items=contract.items[:1])
+        support = contract.addition("support")
+        if support is not None:
+            self.prorate(support, None)
+            yield self.change(items=[item for item in contract.items if item is not support])
 
     def _move(self, name: str, quantity: int) -> Moments:
-        """Another plan or another number of seats; another interval begins a new period."""
+        """Another plan or another number of seats; another interval begins a new period.
+
+        What is metered by the month does not go along into another interval.
+        """
         contract = self.contract
         main = contract.main
         moved = Item(main.id, PLANS[name], quantity, main.created)
@@ -326,6 +334,7 @@ class Life(Account):
         added = [
             Item(item.id, PLANS[f"{item.plan.product}_{moved.plan.interval}"], 1, item.created)
             for item in contract.items[1:]
+            if not item.plan.metered
         ]
         # The length of the new period depends on the new plan, so that is put in place first.
         before = contract.items

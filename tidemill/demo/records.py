@@ -12,19 +12,27 @@ from tidemill.demo.profiles import Profile
 __all__ = [
     "API_VERSION",
     "Invoice",
+    "balance_transaction",
     "charge",
     "customer",
     "cycle_line",
     "discount",
+    "dispute",
     "event",
     "invoice_payment",
     "proration_line",
     "refund",
+    "usage_line",
 ]
 
 API_VERSION: Final = "2026-10-28.endive"
 
 _Object = dict[str, Any]
+
+# Of a payment, a share and some minor units; of a dispute, minor units.
+_FEE_SHARE: Final = 0.029
+_FEE_FIXED: Final = 30
+_DISPUTE_FEE: Final = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,15 @@ def cycle_line(contract: Contract, item: Item) -> _Object:
     return line
 
 
+def usage_line(contract: Contract, item: Item, used: int, start: int, end: int) -> _Object:
+    """The charge for what was used of a metered item in a period that is over."""
+    line = cycle_line(contract, item)
+    line["period"] = {"start": start, "end": end}
+    line["quantity"], line["quantity_decimal"] = used, str(used)
+    line["amount"] = line["subtotal"] = contract.amount(item, used)
+    return line
+
+
 def proration_line(contract: Contract, item: Item, amount: int, at: int) -> _Object:
     """The charge or credit for what is left of a billing period after a change inside it."""
     detail = {"invoice_item": f"ii_{item.id}_{at}"}
@@ -184,14 +201,20 @@ def proration_line(contract: Contract, item: Item, amount: int, at: int) -> _Obj
 
 
 def charge(key: str, invoice: Invoice, at: int, method: str, failure: str | None = None) -> _Object:
-    """An attempt to take the money of an invoice."""
+    """An attempt to take the money of an invoice, with what Stripe keeps of it.
+
+    The balance transaction stands here whole, as the API shows it to those who ask for it: the
+    message of a webhook only names it.
+    """
+    fee = round(invoice.total * _FEE_SHARE) + _FEE_FIXED
+    kept = balance_transaction(f"txn_{key}", "charge", invoice.total, fee, invoice.contract)
     return {
         "id": key,
         "object": "charge",
         "amount": invoice.total,
         "amount_captured": 0 if failure else invoice.total,
         "amount_refunded": 0,
-        "balance_transaction": None if failure else f"txn_{key}",
+        "balance_transaction": None if failure else kept,
         "captured": failure is None,
         "created": at,
         "currency": invoice.contract.currency,
@@ -243,6 +266,41 @@ def refund(key: str, taken: _Object, at: int) -> _Object:
         "payment_intent": taken["payment_intent"],
         "reason": "requested_by_customer",
         "status": "succeeded",
+    }
+
+
+def dispute(taken: _Object, contract: Contract, at: int) -> _Object:
+    """The customer's bank asks for the whole amount of a charge, and gets it for the time being."""
+    key, amount = f"du_{taken['id']}", taken["amount"]
+    moved = balance_transaction(f"txn_{key}", "adjustment", -amount, _DISPUTE_FEE, contract)
+    return {
+        "id": key,
+        "object": "dispute",
+        "amount": amount,
+        "balance_transactions": [moved],
+        "charge": taken["id"],
+        "created": at,
+        "currency": taken["currency"],
+        "is_charge_refundable": False,
+        "livemode": True,
+        "metadata": {},
+        "payment_intent": taken["payment_intent"],
+        "reason": "fraudulent",
+        "status": "needs_response",
+    }
+
+
+def balance_transaction(key: str, kind: str, amount: int, fee: int, contract: Contract) -> _Object:
+    """Money that came or went, and the fee for it; both in the currency of the subscription."""
+    return {
+        "id": key,
+        "object": "balance_transaction",
+        "amount": amount,
+        "currency": contract.currency,
+        "exchange_rate": None,
+        "fee": fee,
+        "net": amount - fee,
+        "type": kind,
     }
 
 

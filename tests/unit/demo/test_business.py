@@ -29,8 +29,7 @@ def business() -> tuple[dict[str, Any], ...]:
 
 @cache
 def canonical() -> tuple[Event, ...]:
-    stripe = Stripe()
-    made = [stripe.translate(raw, source="demo") for raw in business()]
+    made = list(Stripe().translate_many(business(), source="demo"))
     problems = [str(problem) for each in made for problem in each.problems]
     assert not problems, problems[:3]
     return tuple(event for each in made for event in each.events)
@@ -95,12 +94,13 @@ def test_all_of_it_is_understood() -> None:
     families = Counter(event.type.partition(".")[0] for event in canonical())
     known = {"customer", "product", "plan", "subscription", "invoice", "payment", "allocation"}
     assert families.keys() == known
-    ignored = [Stripe().translate(raw, source="demo").ignored for raw in business()]
+    ignored = [each.ignored for each in Stripe().translate_many(business(), source="demo")]
     assert {each for each in ignored if each} == {
         "an announcement; the change has its own event",
         "told by the subscription",
         "told by the subscriptions that use it",
         "told by refund.created",
+        "a dispute that brought nothing back",
     }
 
 
@@ -109,8 +109,8 @@ def test_everything_a_subscription_can_go_through_happens() -> None:
     assert happened >= {
         "created", "activated", "changed", "canceled", "uncanceled", "churned", "trial_started",
         "trial_converted", "trial_expired", "past_due", "recovered", "paused", "resumed",
-        "succeeded", "failed", "refunded", "finalized", "paid", "voided", "uncollectible",
-        "deleted",
+        "succeeded", "failed", "refunded", "disputed", "dispute_won", "finalized", "paid", "voided",
+        "uncollectible", "deleted",
     }  # fmt: skip
     statuses = {found["status"] for found in objects("customer.subscription")}
     assert statuses == {
@@ -131,8 +131,10 @@ def test_the_offer_is_as_broad_as_promised() -> None:
     assert {found["currency"] for found in active} == {"usd", "eur", "gbp"}
     intervals = {item["price"]["recurring"]["interval"] for item in items}
     assert intervals == {"week", "month", "year"}
-    assert max(item["quantity"] for item in items) > 10
-    assert max(len(found["items"]["data"]) for found in active) == 2
+    assert max(item.get("quantity", 0) for item in items) > 10
+    assert max(len(found["items"]["data"]) for found in active) == 3
+    metered = {item["price"]["product"] for item in items if "quantity" not in item}
+    assert metered == {"prod_calls"}
     coupons = {each["source"]["coupon"]["duration"] for each in objects("customer.discount")}
     assert coupons == {"once", "repeating", "forever"}
     assert {found["collection_method"] for found in active} == {
@@ -194,6 +196,30 @@ def test_bills_add_up_and_are_paid_by_their_charge() -> None:
             paid[f"pi_{found['id']}"] = found["total"]
     charges = {found["payment_intent"]: found["amount"] for found in objects("charge.succeeded")}
     assert charges == {key: total for key, total in paid.items() if total}
+
+
+def test_usage_is_billed_when_its_month_is_over() -> None:
+    lines = [
+        line
+        for found in objects("invoice.created")
+        for line in found["lines"]["data"]
+        if line["pricing"]["price_details"]["product"] == "prod_calls"
+    ]
+    assert len(lines) > 20
+    for line in lines:
+        assert line["period"]["end"] - line["period"]["start"] < 32 * 86_400
+        assert abs(line["amount"] - line["quantity"] * 0.04) < line["amount"] // 4 + 2
+    billed = {found["id"]: found["created"] for found in objects("invoice.created")}
+    assert all(line["period"]["end"] <= billed[line["invoice"]] for line in lines)
+    used = [json.loads(event.data) for event in canonical() if event.type == "invoice.finalized"]
+    assert sum(line["kind"] == "usage" for found in used for line in found["lines"]) > 20
+
+
+def test_stripe_keeps_a_fee_of_what_is_paid_and_disputed() -> None:
+    money = {event.type: json.loads(event.data) for event in canonical()}
+    paid = money["payment.succeeded"]
+    assert paid["fee"] == round(paid["amount"] * 0.029) + 30
+    assert money["payment.disputed"]["fee"] == 1_500
 
 
 def test_the_business_grows_at_a_plausible_rate() -> None:
