@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,7 +178,7 @@ def test_amounts_of_a_coupon_in_other_currencies_are_known(into: Into, fake: Fak
     )
     coupon = fake.account.find("TENOFF", "coupon")
     discount = {
-        "id": "di_unheard_of", "object": "discount", "start": found["created"], "end": None,
+        "id": "di_unheard_of", "object": "discount", "start": int(time.time()), "end": None,
         "source": {"type": "coupon", "coupon": coupon}, "subscription": found["id"],
     }  # fmt: skip
     fake.account.put({**found, "discounts": [discount]})

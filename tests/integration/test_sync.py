@@ -23,6 +23,7 @@ from tests.support.webhooks import arrive, settle
 from tidemill import models
 from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.ahead import IN_FLIGHT
+from tidemill.connectors.stripe.backfill import EVENTS_KEPT_S
 from tidemill.connectors.stripe.connector import Stripe
 from tidemill.connectors.stripe.told import wrapped
 from tidemill.database import Database
@@ -367,3 +368,27 @@ def test_a_dry_run_counts_what_a_run_reads(database: Database, fake: FakeStripe)
     assert counted["customer"] <= done.objects["customer"]
     counted["customer"] = done.objects["customer"]
     assert {kind: number for kind, number in counted.items() if number} == done.objects
+
+
+def test_a_change_that_nothing_dates_is_told_by_a_later_run(database: Database) -> None:
+    """The bill that shows what was before is not read again, and the event is gone."""
+    then = NOW - timedelta(days=75)
+    account = recent_account([each for each in EVENTS if each["created"] < then.timestamp()], then)
+    found = next(
+        copy.deepcopy(each)
+        for each in account.listed("subscription")
+        if each["status"] == "active" and each["items"]["data"][0].get("quantity", 0) > 1
+    )
+    into = _into(database)
+    with FakeStripe(account) as fake, reading(fake) as client:
+        sync_stripe(into, client, Asked(), clock=lambda: then)
+        found["items"]["data"][0]["quantity"] += 7
+        account.put(found)
+        for invoice in account.listed("invoice"):
+            account.delete("invoice", invoice["id"])
+        again = [sync_stripe(into, client, Asked(), clock=clock) for _ in range(2)]
+        assert [each.mode for each in again] == ["again", "catch-up"]
+        assert again[0].unknown["undated_change"] == 1
+        assert not reconcile_stripe(into, client, Asked()).differences
+    changed = NOW - timedelta(seconds=EVENTS_KEPT_S)
+    assert changed.date() in _levels(database)[found["id"]]

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Text, case, cast, insert, select
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Connection, insert
 
 from tidemill import worker
 from tidemill.connectors.base import Item
@@ -31,9 +30,10 @@ from tidemill.connectors.stripe.translate import Setting, translate
 from tidemill.events import Event
 from tidemill.ingest import Ingested, ingest
 from tidemill.intake import Rejected
-from tidemill.models import event_log, reconciliation, source, subscription, subscription_version
+from tidemill.models import reconciliation
 from tidemill.sync.reading import KIND, Asked, Into, alone
 from tidemill.sync.runs import last_position
+from tidemill.sync.states import latest_states
 
 __all__ = ["Reconciled", "compare_export", "reconcile_stripe"]
 
@@ -118,7 +118,7 @@ def compare_export(into: Into, files: Sequence[str], source_name: str, now: date
             shown[event.subject] = event
     found: list[Difference] = []
     with into.database.connect() as connection:
-        ours = _states(connection, source_name, list(shown))
+        ours = latest_states(connection, source_name, list(shown))
     for key, event in shown.items():
         said = _DECODER.decode(event.data)
         if key not in ours:
@@ -174,7 +174,9 @@ class _Comparison:
             self.count += len(reading.objects)
             objects = [each.value() for each in reading.objects]
             with self._into.database.connect() as connection:
-                ours = _states(connection, self._asked.source, [str(e["id"]) for e in objects])
+                ours = latest_states(
+                    connection, self._asked.source, [str(e["id"]) for e in objects]
+                )
             for raw in objects:
                 yield from self._of(raw, ours.get(str(raw["id"])), heard)
             heard = self._last_position()
@@ -229,28 +231,3 @@ class _Comparison:
         asked = self._asked
         teller = Teller(asked.source, asked.test_mode, self._known, now - EVENTS_KEPT_S, now)
         return list(teller.histories(list(staged("subscription", [raw])), after={}))
-
-
-def _states(
-    connection: Connection, name: str, keys: Sequence[str]
-) -> dict[str, tuple[dict[str, Any], int]]:
-    """The latest state the books have of subscriptions, and its place in the log."""
-    version, named = subscription_version.c, subscription.c
-    over = case((version.status == "canceled", 1), else_=0)
-    rows = connection.execute(
-        select(named.external_id, cast(event_log.c.data, Text), version.id)
-        .ext(distinct_on(named.external_id))
-        .join(subscription, named.id == version.subscription_id)
-        .join(source, source.c.id == named.source_id)
-        .join(event_log, event_log.c.position == version.id)
-        .where(source.c.name == name, named.external_id.in_(keys))
-        .order_by(
-            named.external_id,
-            version.occurred_at.desc(),
-            version.sequence.desc(),
-            over.desc(),
-            version.recorded_at.desc(),
-            version.event_id.desc(),
-        )
-    )
-    return {row[0]: (_DECODER.decode(row[1]), row[2]) for row in rows}

@@ -20,6 +20,7 @@ from tidemill.payers import payers
 from tidemill.sync import runs
 from tidemill.sync.changed import as_of_dates
 from tidemill.sync.runs import Run
+from tidemill.sync.states import latest_states
 
 __all__ = ["events_from", "shown", "tell", "teller_for"]
 
@@ -131,7 +132,10 @@ def _histories(connection: Connection, run: Run, teller: Teller) -> Iterator[Ite
         for found in objects:
             if found.kind == "invoice":
                 learn(teller.known, found)
-        yield from teller.histories(objects, after=after)
+        keys = [each.id for each in objects if each.id in after]
+        had = latest_states(connection, run.source, keys, heard=int(run.place["heard"]))
+        states = {key: state for key, (state, _) in had.items()}
+        yield from teller.histories(objects, after=after, had=states)
 
 
 def _newcomers(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -24,13 +25,17 @@ from tidemill.connectors.stripe.history_evidence import Evidence
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.order import chained, rank
 from tidemill.connectors.stripe.payments import money_is_back
+from tidemill.connectors.stripe.reconcile import compare
 from tidemill.connectors.stripe.shapes import coupon_of, discounts_of, listed
 from tidemill.connectors.stripe.translate import Setting, translate
+from tidemill.events import Event
 from tidemill.intake import Ignored, Rejected
+from tidemill.vocabulary import Confidence
 
 __all__ = ["Teller", "Told", "first_events", "items_of", "learn", "slim", "wrapped"]
 
 _ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 
 # The status of an invoice → the type of the event that brought it there, and the instant it names.
 _INVOICES: Final = {
@@ -189,10 +194,17 @@ class Teller:
 
     # --- subscriptions ------------------------------------------------------------------------
 
-    def histories(self, objects: Sequence[Staged], *, after: Mapping[str, int]) -> Iterator[Item]:
+    def histories(
+        self,
+        objects: Sequence[Staged],
+        *,
+        after: Mapping[str, int],
+        had: Mapping[str, Json] | None = None,
+    ) -> Iterator[Item]:
         """The past of every subscription among the objects of some customers.
 
         after: subscription → nothing up to this instant is told: the books have it.
+        had:   subscription → the state (payload of its event) that the books have at that instant.
         """
         kinds: dict[str, list[Json]] = {}
         for each in objects:
@@ -208,9 +220,9 @@ class Teller:
                 prices=self.known.prices,
             )
             key = str(subscription.get("id"))
-            yield from self._history(
-                subscription, events.get(key), evidence, after=after.get(key, -1)
-            )
+            first, since = events.get(key), after.get(key, -1)
+            told = list(self._history(subscription, first, evidence, after=since))
+            yield from told or self._since(subscription, first, since, (had or {}).get(key))
 
     def _history(
         self, subscription: Json, first: Json | None, evidence: Evidence, *, after: int
@@ -237,6 +249,25 @@ class Teller:
                 version.kind, name, version.at, version.state, previous=version.previous
             )
             yield from self._items({**event, "confidence": version.confidence.value})
+
+    def _since(
+        self, subscription: Json, first: Json | None, after: int, had: Json | None
+    ) -> Iterator[Item]:
+        """What changed since the books last heard of a subscription, when no evidence dates it."""
+        anchor = subscription if first is None else rewound(first)
+        key = str(subscription.get("id"))
+        if had is None or anchor is None or key in self.observed:
+            return
+        until = self.read_at if first is None else first["created"]
+        at = max(after + 1, min(self.events_from, until - 1))
+        kind = "customer.subscription.updated"
+        event = wrapped(kind, f"api/{key}/{kind}/{at}", at, slim(anchor))
+        items = list(self._items({**event, "confidence": Confidence.INFERRED.value}))
+        said = next((_DECODER.decode(each.data) for each in items if isinstance(each, Event)), had)
+        if compare(had, said, customer="", now=datetime.fromtimestamp(at, UTC)):
+            self.told.versions[Confidence.INFERRED.value] += 1
+            self.told.unknown["undated_change"] += 1
+            yield from items
 
     def _items(self, event: Json) -> Iterator[Item]:
         translation = translate(event, Setting(self.source, self.test_mode, self.known))
