@@ -49,25 +49,31 @@ _MORE: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: sizes are numbers of customers, smallest first; the median of `repeat`."""
+    """What to measure: sizes are numbers of customers, smallest first; the median of `repeat`.
+
+    only: ask nothing but the questions whose names begin like this.
+    """
 
     sizes: Sequence[int]
     repeat: int
+    only: str = ""
 
 
 def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Measurement]:
     """Every question on every size, in a database each; then how each grew.
 
-    folder: an empty directory for the databases.
+    folder: a directory for the databases; books that are in it already are taken as they are.
     say:    called with what is being done.
     """
     found: dict[str, list[float]] = {}
     for size in plan.sizes:
-        data_dir = folder / f"book-{size}"
+        data_dir, filled = folder / f"book-{size}", folder / f"book-{size}.filled"
         with connect(None, data_dir=data_dir) as database:
-            say(f"making up {size:,} customers")
-            _fill(database, size, Settings(data_dir=data_dir))
-            for each in _ask(database, size, plan.repeat, say):
+            if not filled.exists():
+                say(f"making up {size:,} customers")
+                _fill(database, size, Settings(data_dir=data_dir))
+                filled.touch()
+            for each in _ask(database, size, plan, say):
                 yield each
                 found.setdefault(each.name.partition(": ")[2], []).append(each.value)
     if len(plan.sizes) > 1:
@@ -86,13 +92,15 @@ def _fill(database: Database, size: int, settings: Settings) -> None:
 
 
 def _ask(
-    database: Database, size: int, repeat: int, say: Callable[[str], None]
+    database: Database, size: int, plan: Plan, say: Callable[[str], None]
 ) -> Iterator[Measurement]:
     at = datetime(LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, 23, 59, tzinfo=UTC)
     engine = MetricsEngine(database, base_currency=BASE, as_of=at)
     for metric, info in engine.catalogue().items():
         for question in info.questions:
             name = f"{metric} {question.name}"
+            if not name.startswith(plan.only):
+                continue
             say(f"asking {size:,} customers for {name}")
             arguments = _arguments(metric, question)
 
@@ -108,11 +116,13 @@ def _ask(
             except TidemillError as refused:
                 yield Measurement(f"ask {size:,}: {name}", float("nan"), "ms", str(refused))
                 continue
-            median, worst = median_of(ask, repeat=repeat)
+            median, worst = median_of(ask, repeat=plan.repeat)
             detail = f"{rows:,} rows, worst {worst * 1_000:.0f} ms"
             target = _AT_MOST_MS.get(size)
             yield Measurement(f"ask {size:,}: {name}", median * 1_000, "ms", detail, target)
-    median, worst = median_of(lambda: engine.summary(LAST_DAY), repeat=repeat)
+    if not _SUMMARY.startswith(plan.only):
+        return
+    median, worst = median_of(lambda: engine.summary(LAST_DAY), repeat=plan.repeat)
     detail = f"worst {worst * 1_000:.0f} ms"
     target = _SUMMARY_MS.get(size)
     yield Measurement(f"ask {size:,}: {_SUMMARY}", median * 1_000, "ms", detail, target)
@@ -132,13 +142,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--customers", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--repeat", type=int, default=5, help="runs of which the median counts")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
+    parser.add_argument("--folder", type=Path, help="keep the books here, and ask them again")
+    parser.add_argument("--only", default="", help="only questions that begin so: “mrr series”")
     given = parser.parse_args(arguments)
-    plan = Plan(sorted(given.customers), given.repeat)
+    plan = Plan(sorted(given.customers), given.repeat, given.only)
     console = Console(width=None if sys.stdout.isatty() else 120)
     begun = datetime.now(UTC)
     folder = tempfile.TemporaryDirectory(prefix="tidemill-bench-")
     with folder as name, console.status("") as status:
-        done = list(measure(plan, Path(name), status.update))
+        done = list(measure(plan, given.folder or Path(name), status.update))
     show(done, console)
     for size in plan.sizes:
         asked = [each.value for each in done if each.name.startswith(f"ask {size:,}")]

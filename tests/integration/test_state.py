@@ -7,9 +7,12 @@ events and must agree.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 from msgspec.json import decode
@@ -22,6 +25,7 @@ from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.events import EVENT_TYPES, Event, parse_event
 from tidemill.ingest import ingest
+from tidemill.relations import core_relations
 from tidemill.state import Books
 
 FULL: Final[dict[str, dict[str, Any]]] = {
@@ -252,6 +256,41 @@ def test_what_is_taken_off_sale_stays_and_is_not_active(
         (row,) = connection.execute(select(TABLES[f"{about}.created"][0]))
     assert row.active is False
     assert row.state_event_id == off.id
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_a_payment_the_last_word_counts_whatever_the_order(
+    database: Database, batch: int, seed: int
+) -> None:
+    """As it does for whoever asks what was known by then, for whom nothing is marked."""
+    refund = FULL["payment.refunded"]
+    failure = {"id": "pay_2", "amount": 5, "currency": "usd"}
+    told: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("payment.refunded", refund, {}),
+        ("payment.refunded", refund | {"amount": 900}, {"occurred_at": at(11)}),
+        ("payment.refunded", refund | {"amount": 800}, {"occurred_at": at(12)}),
+        ("payment.refunded", refund, {"occurred_at": at(13), "livemode": False}),
+        ("payment.refunded", refund | {"attempt": 3}, {}),
+        ("payment.failed", refund, {}),
+        ("payment.failed", failure, {}),
+        ("payment.failed", failure | {"amount": 6}, {"occurred_at": at(14)}),
+    ]
+    events = [
+        _changed(_event(about, data), id=UUID(int=number), **changes)
+        for number, (about, data, changes) in enumerate(told)
+    ]
+    Random(seed).shuffle(events)
+    for first in range(0, len(events), batch):
+        ingest(database, PostgresBus(database), events[first : first + batch], Books())
+    marked, sorted_out = (
+        core_relations(base_currency="USD", known_at=each).payments for each in (None, at(60))
+    )
+    with database.connect() as connection:
+        by_mark = Counter(map(tuple, connection.execute(select(marked))))
+        assert by_mark == Counter(map(tuple, connection.execute(select(sorted_out))))
+        amounts = sorted(connection.execute(select(marked.c.amount)).scalars())
+    assert amounts == [6, 800, 1210, 1210]
 
 
 def test_rates_of_test_mode_are_no_rates(database: Database) -> None:

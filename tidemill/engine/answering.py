@@ -203,6 +203,7 @@ class Asker:
             bound=asked.bound,
             measure=measure,
             today=day_of(_known(asked), asked.policy.tz),
+            dated=asked.info.kind.rows is not None,
         )
 
     def _ledger(self, asked: Asked, relations: Relations, measure: Measure) -> FromClause:

@@ -338,7 +338,10 @@ def question(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What makes base rows that are kept nowhere: a SELECT over relations, under a policy."""
+    """What makes base rows that are kept nowhere: a SELECT over relations, under a policy.
+
+    The day of each row is that of its `occurred_at` in the policy's time zone.
+    """
 
     make: Callable[[Relations, Policy], Select[Any]]
 

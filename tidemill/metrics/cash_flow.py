@@ -15,6 +15,7 @@ from tidemill.metrics.payment_cube import NET_CASH, payment_rows
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day, whole_sum
 from tidemill.metrics.windows import Part, Windows
+from tidemill.periods import instants
 
 __all__ = ["TRANSACTIONS", "cash_rows", "net_cash"]
 
@@ -22,30 +23,30 @@ TRANSACTIONS: Final = ("cash", "transactions")
 """The metric and question that list the payments an answer rests on."""
 
 
-def cash_rows(q: Query, end: date) -> CTE:
+def cash_rows(q: Query, end: date, since: date | None = None) -> CTE:
     """What moved up to a day, signed, in whose books it is.
+
+    since: the first day, where not everything up to the last is wanted.
 
     Shape: customer_id, day (of the policy's time zone), native_currency, amount.
     """
-    row = payment_rows(q.relations, q.policy).subquery("cash_payment")
-    return (
-        select(
-            row.c.customer_id,
-            row.c.day,
-            row.c.currency.label("native_currency"),
-            row.c.amount_minor.label("amount"),
-        )
-        .where(row.c.kind.in_(NET_CASH), row.c.day <= end)
-        .cte("cash_row")
-    )
+    row = payment_rows(q.relations, q.policy, NET_CASH).subquery("cash_payment")
+    found = select(
+        row.c.customer_id,
+        row.c.day,
+        row.c.currency.label("native_currency"),
+        row.c.amount_minor.label("amount"),
+    ).where(row.c.occurred_at < instants(end, end, q.policy.tz).end_exclusive)
+    if since is not None:
+        found = found.where(row.c.occurred_at >= instants(since, since, q.policy.tz).start)
+    return found.cte("cash_row")
 
 
 def net_cash(q: Query, windows: Windows) -> Part:
     """Net cash flow of every window, of all customers: place, net (base currency)."""
-    row, day = cash_rows(q, windows.end), windows.days
+    row, day = cash_rows(q, windows.end, windows.first_day), windows.days
     daily = (
         select(row.c.day, row.c.native_currency, func.sum(row.c.amount).label("amount"))
-        .where(windows.within(row.c.day))
         .group_by(row.c.day, row.c.native_currency)
         .cte("cash_day")
     )

@@ -75,9 +75,8 @@ def listed(q: Query, start: date | None, end: date, listing: Listing) -> Table:
         # Named apart from the dimensions, which are columns of the same rows.
         return [value.label(f"row_{name}") for name, value in (found | ties).items()]
 
-    told = q.select(end, columns, joins=("customers", "events", *listing.joins))
-    rows = q.rows.c
-    row = told.where(*([rows.day >= start] if start else []), *listing.where).cte("listed_row")
+    joins = ("customers", "events", *listing.joins)
+    row = q.select(end, columns, since=start, joins=joins).where(*listing.where).cte("listed_row")
     rate = rates_by_day(listing.rates, row, ("row_worth_currency", "row_day"), "listed_rate")
     on_day = and_(rate.c.currency == row.c.row_worth_currency, rate.c.day == row.c.row_day)
     shown = {

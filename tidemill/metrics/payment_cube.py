@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ __all__ = [
     "DISPUTE",
     "FAILURE",
     "FEE",
+    "KINDS",
     "NET_CASH",
     "PAYMENT",
     "PAYMENTS",
@@ -40,6 +42,9 @@ REFUND: Final = "refund"
 DISPUTE: Final = "dispute"
 FEE: Final = "fee"
 FAILURE: Final = "failure"
+
+KINDS: Final = (PAYMENT, REFUND, DISPUTE, FEE, FAILURE)
+"""Every kind of row."""
 
 NET_CASH: Final = (PAYMENT, REFUND, DISPUTE)
 """What net cash flow is made of: fees are not taken off, and a failed attempt moved nothing."""
@@ -60,10 +65,14 @@ def signed_amount(paid: FromClause) -> ColumnElement[Any]:
     return case((paid.c.kind.in_(_BACK), -paid.c.amount), else_=paid.c.amount)
 
 
-def payment_rows(relations: Relations, policy: Policy) -> Select[Any]:
+def payment_rows(
+    relations: Relations, policy: Policy, kinds: Collection[str] = KINDS
+) -> Select[Any]:
     """Every payment, refund, dispute, failed attempt and fee, in the books it belongs to.
 
     A refund that failed and a dispute that was won are of the same kind, with the other sign.
+
+    kinds: only rows of these.
 
     Shape: customer_id, source_id, day (in the policy's time zone), occurred_at, currency, kind,
            amount_minor (what goes away is negative; a failed attempt is what was asked for),
@@ -89,10 +98,15 @@ def payment_rows(relations: Relations, policy: Policy) -> Select[Any]:
             paid.c.payment_id.label("event_position"),
         ).select_from(source)
 
-    named = case(*((paid.c.kind == theirs, literal(ours)) for theirs, ours in _NAMES.items()))
+    wanted = {theirs: ours for theirs, ours in _NAMES.items() if ours in kinds}
+    named = case(*((paid.c.kind == theirs, literal(ours)) for theirs, ours in wanted.items()))
+    moved = rows(named, signed_amount(paid))
+    if len(wanted) < len(_NAMES):
+        moved = moved.where(paid.c.kind.in_(wanted))
+    if FEE not in kinds:
+        return moved
     fees = rows(literal(FEE), -paid.c.fee).where(paid.c.fee != 0)
-    both = union_all(rows(named, signed_amount(paid)), fees).subquery("payment_row")
-    return select(both)
+    return select(union_all(moved, fees).subquery("payment_row"))
 
 
 _SHARED: Final = ("source", "currency", "customer", "customer_name", "country")

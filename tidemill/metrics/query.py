@@ -32,7 +32,7 @@ from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Tab
 from tidemill.metrics.binding import Bound, Condition
 from tidemill.metrics.cube import Cube, Dimension, Scope, sql_name
 from tidemill.metrics.rates import Valued, customer_levels, missing_for_customers, rates_in
-from tidemill.periods import Period
+from tidemill.periods import Period, instants
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
@@ -77,6 +77,8 @@ class Query:
     measure: Measure = "mrr"
     #: The calendar day up to which anything is known; None when that makes no difference.
     today: date | None = None
+    #: Whether the day of base rows is that of their `occurred_at`: indexes know instants.
+    dated: bool = False
 
     @property
     def base_currency(self) -> str:
@@ -186,10 +188,12 @@ class Query:
         until: date,
         columns: Callable[[Scope], Iterable[ColumnElement[Any]]],
         *,
+        since: date | None = None,
         joins: Sequence[str] = (),
     ) -> Select[Any]:
         """Base rows up to the close of a day that pass the filters: group columns, then `columns`.
 
+        since: the first day, where not everything up to the close is wanted.
         joins: further joins of the cube that `columns` needs.
         """
         conditions = self.bound.conditions
@@ -216,8 +220,19 @@ class Query:
         return (
             select(*groups, *columns(scope))
             .select_from(source)
-            .where(self.rows.c.day <= until, *kept)
+            .where(*self._within(since, until), *kept)
         )
+
+    def _within(self, since: date | None, until: date) -> list[ColumnElement[bool]]:
+        """That base rows are of these days, both included; since None, of all days before."""
+        rows = self.rows.c
+        if not self.dated:
+            return [rows.day <= until, *([] if since is None else [rows.day >= since])]
+        over = instants(until, until, self.policy.tz).end_exclusive
+        if since is None:
+            return [rows.occurred_at < over]
+        begun = instants(since, until, self.policy.tz).start
+        return [rows.occurred_at >= begun, rows.occurred_at < over]
 
     @cached_property
     def _targets(self) -> dict[tuple[str, date], FromClause]:

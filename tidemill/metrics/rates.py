@@ -19,16 +19,17 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     FromClause,
-    Integer,
     Numeric,
     Select,
     case,
     cast,
+    false,
     func,
     literal,
     null,
     or_,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -122,13 +123,18 @@ def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], 
     currency, day = (wanted.c[each] for each in columns)
     pairs = select(currency.label("currency"), day.label("day")).distinct().cte(f"{name}_wanted")
     mark = union_all(
-        select(rates.c.currency, rates.c.valid_from.label("day"), rates.c.factor, _mark(0)).where(
-            rates.c.currency.in_(select(pairs.c.currency))
-        ),
-        select(pairs.c.currency, pairs.c.day, cast(null(), Numeric), _mark(1)),
+        select(
+            rates.c.currency,
+            rates.c.valid_from.label("day"),
+            rates.c.factor,
+            false().label("wanted"),
+        ).where(rates.c.currency.in_(select(pairs.c.currency))),
+        select(pairs.c.currency, pairs.c.day, cast(null(), Numeric), true()),
     ).subquery("mark")
     opened = func.count(mark.c.factor).over(
-        partition_by=mark.c.currency, order_by=(mark.c.day, mark.c.wanted)
+        partition_by=mark.c.currency,
+        # On the same day the rate comes first.
+        order_by=(mark.c.day, mark.c.wanted),
     )
     spanned = select(
         mark.c.currency, mark.c.day, mark.c.wanted, mark.c.factor, opened.label("span")
@@ -140,14 +146,9 @@ def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], 
     known = select(
         spanned.c.currency, spanned.c.day, spanned.c.wanted, in_force.label("factor")
     ).subquery("known")
-    return (
-        select(known.c.currency, known.c.day, known.c.factor).where(known.c.wanted == 1).cte(name)
-    )
-
-
-def _mark(wanted: int) -> ColumnElement[int]:
-    """0 for a rate, 1 for a day that wants one: on the same day the rate comes first."""
-    return literal(wanted, Integer).label("wanted")
+    # A flag and no number: of a flag the planner expects that half the rows have it, of a number
+    # next to none; and for these it would compare every day with every other.
+    return select(known.c.currency, known.c.day, known.c.factor).where(known.c.wanted).cte(name)
 
 
 def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:

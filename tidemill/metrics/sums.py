@@ -109,7 +109,8 @@ def _sums(
             rows.kind.label("row_kind"),
             rows.amount_minor.label("native_minor"),
         ],
-    ).where(rows.day >= calendar.start)
+        since=calendar.start,
+    )
     row = chosen.subquery("dated_row")
     keys = [column for column in row.c if column.name != "native_minor"]
     daily = (

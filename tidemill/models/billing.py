@@ -14,6 +14,8 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    and_,
+    false,
 )
 
 from tidemill.models.base import Instant, metadata
@@ -92,9 +94,24 @@ payment = Table(
     Column("method", Text),
     Column("failure_reason", Text),
     Column("attempt", Integer),
+    # Something later was said of the same attempt, refund or dispute.
+    Column("superseded", Boolean, nullable=False, server_default=false()),
     Index(None, "customer_id"),
+    Index(None, "source_id", "external_id"),
     Index(None, "source_id", "invoice"),
     Index(None, "source_id", "reference"),
+)
+# All that sums of payments read, in the order of time, so that they need not visit the table.
+Index(
+    "ix_payment_in_force",
+    payment.c.occurred_at,
+    postgresql_include=["source_id", "customer_id", "currency", "kind", "amount", "fee"],
+    postgresql_where=and_(payment.c.livemode, ~payment.c.superseded),
+)
+Index(
+    "ix_payment_failed",
+    payment.c.occurred_at,
+    postgresql_where=and_(payment.c.kind == "failed", payment.c.livemode, ~payment.c.superseded),
 )
 
 allocation = Table(

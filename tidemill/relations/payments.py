@@ -46,6 +46,8 @@ def payment_rows(scope: Scope) -> FromClause:
 
 def _told(scope: Scope) -> Select[Any]:
     """Of each payment, refund and dispute what was said of it last."""
+    if scope.known_at is None:
+        return select(payment).where(scope.history(payment), ~payment.c.superseded)
     key = [payment.c[name] for name in ("source_id", "external_id", "kind", "attempt")]
     return (
         select(payment)

@@ -13,10 +13,13 @@ from sqlalchemy import (
     Numeric,
     Select,
     Text,
+    Update,
     and_,
     func,
     select,
     true,
+    tuple_,
+    update,
 )
 
 from tidemill.models import allocation, customer, invoice_line, invoice_version, payment
@@ -26,6 +29,7 @@ from tidemill.state.subscriptions import insert_new
 __all__ = ["apply_allocations", "apply_invoices", "apply_payments"]
 
 _INSTANT: Final = DateTime(timezone=True)
+_LATER: Final = ("occurred_at", "sequence", "recorded_at", "event_id")
 
 
 def apply_invoices(connection: Connection, rows: FromClause) -> None:
@@ -59,6 +63,7 @@ def apply_payments(connection: Connection, rows: FromClause) -> None:
         .where(about(rows, "payment"))
     )
     connection.execute(insert_new(payment, found))
+    connection.execute(_superseding(rows))
 
 
 def apply_allocations(connection: Connection, rows: FromClause) -> None:
@@ -71,6 +76,41 @@ def apply_allocations(connection: Connection, rows: FromClause) -> None:
         .where(about(rows, "allocation"))
     )
     connection.execute(insert_new(allocation, found))
+
+
+def _superseding(rows: FromClause) -> Update:
+    """Mark what is no longer the last word on a payment of the batch.
+
+    Rows are only ever added, so whatever order they come in, in the end the same ones are marked.
+    """
+    named = (
+        select(rows.c.source_id, rows.c.subject)
+        .where(about(rows, "payment"))
+        .distinct()
+        .cte("named")
+    )
+    later = payment.alias("later")
+    same = (
+        payment.c.source_id == later.c.source_id,
+        payment.c.external_id == later.c.external_id,
+        payment.c.kind == later.c.kind,
+        payment.c.attempt.is_not_distinct_from(later.c.attempt),
+    )
+    return (
+        update(payment)
+        .values(superseded=True)
+        .where(
+            named.c.source_id == later.c.source_id,
+            named.c.subject == later.c.external_id,
+            *same,
+            # What is not live supersedes nothing, and is read by nobody.
+            later.c.livemode,
+            payment.c.livemode,
+            ~payment.c.superseded,
+            tuple_(*(later.c[name] for name in _LATER))
+            > tuple_(*(payment.c[name] for name in _LATER)),
+        )
+    )
 
 
 def _versions(rows: FromClause) -> Select[Any]:

@@ -36,29 +36,30 @@ def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
            invoice or a reference, so that it can be told what became of it, and ``recovered`` on
            that day when it was paid afterwards.
     """
-    row = payment_rows(relations, policy).cte("paid_row")
+    row = payment_rows(relations, policy, (FAILURE,)).subquery("failed_row")
     known = [column for column in row.c if column.name != "kind"]
     place = func.row_number().over(
         partition_by=(row.c.source_id, func.coalesce(_owed(row), row.c.payment)),
         order_by=(row.c.occurred_at, row.c.event_position),
     )
+    failed = select(*known, place.label("place")).cte("failed_attempt")
+    payment = payment_rows(relations, policy, (PAYMENT,)).subquery("paid_row")
     # When each was last paid: an attempt compared with every payment would take their product.
     paid = (
         select(
-            row.c.source_id,
-            _owed(row).label("owed"),
-            func.max(row.c.occurred_at).label("last_paid_at"),
+            payment.c.source_id,
+            _owed(payment).label("owed"),
+            func.max(payment.c.occurred_at).label("last_paid_at"),
         )
-        .where(row.c.kind == PAYMENT)
-        .group_by(row.c.source_id, _owed(row))
+        .where(_owed(payment).in_(select(_owed(failed))))
+        .group_by(payment.c.source_id, _owed(payment))
         .subquery("paid")
     )
-    same = and_(paid.c.source_id == row.c.source_id, paid.c.owed == _owed(row))
-    paid_later = func.coalesce(paid.c.last_paid_at > row.c.occurred_at, false())
+    same = and_(paid.c.source_id == failed.c.source_id, paid.c.owed == _owed(failed))
+    paid_later = func.coalesce(paid.c.last_paid_at > failed.c.occurred_at, false())
     failure = (
-        select(*known, place.label("place"), paid_later.label("paid_later"))
-        .select_from(row.outerjoin(paid, same))
-        .where(row.c.kind == FAILURE)
+        select(failed, paid_later.label("paid_later"))
+        .select_from(failed.outerjoin(paid, same))
         .cte("failure")
     )
 
