@@ -15,12 +15,12 @@ from tests.support.cases import BASE_CURRENCY, Case, Expectation, canonical_even
 from tidemill.bookkeeping import FACTS
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
-from tidemill.events import parse_event
+from tidemill.events import Event, parse_event
 from tidemill.ingest import ingest
 from tidemill.policy import Policy
 from tidemill.state import Books
 
-__all__ = ["askable", "check_case", "reader_of", "rows_of", "url_of"]
+__all__ = ["askable", "check_case", "reader_of", "rows_of", "take_rates", "url_of"]
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -70,14 +70,19 @@ def askable(case: Case, expected: Expectation) -> bool:
     return policy.churn_recognition != "at_period_end" or "immediate" not in ends
 
 
+def take_rates(own: Database, published: list[Event]) -> None:
+    """Put exchange rates into books of our own."""
+    if published:
+        books = Books(FACTS, Policy.of(), BASE_CURRENCY)
+        ingest(own, PostgresBus(own), published, books)
+
+
 def check_case(
     connector: str, billing: Database, own: Database, case: Case, asked: Iterable[Expectation]
 ) -> None:
     """Hold what is answered in place against a case; its exchange rates are in our own store."""
-    rates = [each for each in canonical_events(case) if each["type"] == "fx_rate.published"]
-    if rates:
-        books = Books(FACTS, Policy.of(), BASE_CURRENCY)
-        ingest(own, PostgresBus(own), [parse_event(each) for each in rates], books)
+    told = [parse_event(each) for each in canonical_events(case)]
+    take_rates(own, [each for each in told if each.type == "fx_rate.published"])
     for expected in asked:
         with tidemill.connect(
             url_of(own),

@@ -17,11 +17,20 @@ from psycopg import sql
 from tests.support.lago import utc
 from tidemill.database import Database
 
-__all__ = ["CATALOG", "NEWEST", "OLDEST", "KillBillBook", "catalog", "create_killbill"]
+__all__ = [
+    "CATALOG",
+    "NEWEST",
+    "OLDEST",
+    "REPRICED",
+    "KillBillBook",
+    "catalog",
+    "create_killbill",
+    "tables_of",
+]
 
 _DATA: Final = Path(__file__).parents[1] / "data" / "killbill"
 CATALOG: Final = (_DATA / "catalog-1.xml").read_text("utf-8")
-_REPRICED: Final = (_DATA / "catalog-2.xml").read_text("utf-8")
+REPRICED: Final = (_DATA / "catalog-2.xml").read_text("utf-8")
 OLDEST, NEWEST = "0.22", "0.24"
 
 
@@ -31,7 +40,7 @@ def _document() -> dict[str, Any]:
     return document
 
 
-def _columns(version: str) -> dict[str, dict[str, tuple[str, bool]]]:
+def tables_of(version: str) -> dict[str, dict[str, tuple[str, bool]]]:
     """Table → column → type and whether it may be null, as of a version."""
     made = {}
     for table, columns in _document()["tables"].items():
@@ -54,7 +63,7 @@ def create_killbill(
         connection.exec_driver_sql(f'SET LOCAL search_path TO "{schema}"')
         connection.exec_driver_sql("CREATE DOMAIN datetime AS timestamp")
         connection.exec_driver_sql("CREATE DOMAIN mediumtext AS text")
-        for table, columns in _columns(version).items():
+        for table, columns in tables_of(version).items():
             lines = ", ".join(
                 f'"{name}" {kind}{"" if nullable else " NOT NULL"}'
                 for name, (kind, nullable) in columns.items()
@@ -95,7 +104,7 @@ class KillBillBook:
 
     def save(self) -> None:
         """Write what is kept."""
-        tables = _columns(self.version)
+        tables = tables_of(self.version)
         with self.database.begin() as connection:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
@@ -123,7 +132,7 @@ class KillBillBook:
         """Another tenant, whose rows follow."""
         row = self.add("tenants", external_key=name, api_key=name)
         self.tenant = row["record_id"]
-        for each in catalogs or (CATALOG, _REPRICED):
+        for each in catalogs or (CATALOG, REPRICED):
             self.add("tenant_kvs", tenant_key="CATALOG", tenant_value=each)
 
     def account(self, name: str = "c", currency: str | None = "USD") -> dict[str, Any]:
