@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import tempfile
 import threading
@@ -92,18 +93,15 @@ def _fetch() -> None:
 
 def _ddl() -> Iterator[str]:
     """Kill Bill's own statements, those that make PostgreSQL understand the others first."""
+    files = {}
     with zipfile.ZipFile(_war()) as war:
-        jars = {
-            name: zipfile.ZipFile(BytesIO(war.read(name)))
-            for name in war.namelist()
-            if re.search(r"lib/killbill-(?!client|api)[^/]*\.jar$", name)
-        }
-    files = {
-        path: jar.read(path).decode("utf-8")
-        for jar in jars.values()
-        for path in jar.namelist()
-        if path.endswith(("/ddl.sql", "/ddl-postgresql.sql"))
-    }
+        for name in war.namelist():
+            if not re.search(r"lib/killbill-[^/]*\.jar$", name):
+                continue
+            with zipfile.ZipFile(BytesIO(war.read(name))) as jar:
+                for path in jar.namelist():
+                    if path.endswith(("/ddl.sql", "/ddl-postgresql.sql")):
+                        files[path] = jar.read(path).decode("utf-8")
     yield files.pop("org/killbill/billing/util/ddl-postgresql.sql")
     for path in sorted(files):
         # Each on its own: a trigger of Kill Bill's looks for what it changes in the statement.
@@ -114,32 +112,38 @@ def _ddl() -> Iterator[str]:
 def _relay(host: str, port: int) -> Iterator[int]:
     """A port of this machine behind which PostgreSQL is: Java knows no way to a Unix socket."""
 
+    def connect() -> socket.socket:
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        made = socket.socket(socket.AF_UNIX)
+        made.connect(f"{host}/.s.PGSQL.{port}")
+        return made
+
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
                 target.sendall(data)
-        for each in (source, target):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def serve() -> None:
         with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                if host.startswith("/"):
-                    server = socket.socket(socket.AF_UNIX)
-                    server.connect(f"{host}/.s.PGSQL.{port}")
-                else:
-                    server = socket.create_connection((host, port))
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=copy, args=pair, daemon=True).start()
+            target.shutdown(socket.SHUT_WR)
 
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        threading.Thread(target=serve, daemon=True).start()
+    class Pair(socketserver.BaseRequestHandler):
+        """A connection of Kill Bill's and one of ours."""
+
+        def handle(self) -> None:
+            with closing(connect()) as ours:
+                back = threading.Thread(target=copy, args=(ours, self.request))
+                back.start()
+                copy(self.request, ours)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Pair) as relay:
+        thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
         try:
-            yield int(listener.getsockname()[1])
+            yield int(relay.server_address[1])
         finally:
-            listener.shutdown(socket.SHUT_RDWR)
+            relay.shutdown()
+            thread.join()
 
 
 @dataclass
