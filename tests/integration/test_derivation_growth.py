@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Insert, Select, event, insert, literal, select
 
-from benchmarks.derive import derivation
-from benchmarks.histories import History, customer_key, write
+from benchmarks.derive import derivation, whole_book
+from benchmarks.histories import BASE, History, customer_key, write
 from tests.conftest import NewDatabase
 from tidemill import models
 from tidemill.database import Database
+from tidemill.ledger import derive, halves
 from tidemill.policy import Policy
 from tidemill.presets import PRESETS
+from tidemill.relations import core_relations
 
 # Four times as much history: linear is about 4 times the work, quadratic 16.
 GROWTH = 4
@@ -86,6 +88,33 @@ def test_a_book_costs_in_proportion_to_its_size(
     assert large / small < GROWTH_MAX
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_half_a_book_costs_in_proportion_to_its_size(
+    preset: str, books: tuple[Database, Database]
+) -> None:
+    """So that two halves side by side take no longer than the whole."""
+    policy = Policy.of(preset)
+    half, _ = halves(core_relations(base_currency=BASE), policy)
+    handled = []
+    for database in books:
+        with database.connect() as connection:
+            handled.append(_rows_handled(connection, derive(half, policy)))
+    small, large = handled
+    assert small > BOOK / 2
+    assert large / small < GROWTH_MAX
+
+
+def test_a_book_is_derived_by_two_processes(books: tuple[Database, Database]) -> None:
+    """Each half is a branch of its own, so that each can have a process."""
+    _, large = books
+    with large.connect() as connection:
+        steps = list(_steps(_plan(connection, whole_book(Policy.of("default")))))
+    gathered = [step["Workers Planned"] for step in steps if step["Node Type"] == "Gather"]
+    branches = [step for step in steps if step.get("Function Name") == "tidemill_rows"]
+    assert gathered == [2]
+    assert [step["Actual Loops"] for step in branches] == [1, 1]
+
+
 def _refunds(customers: tuple[int, ...]) -> Insert:
     """A refund of all of every invoice of these customers."""
     invoice = models.invoice_version
@@ -104,6 +133,11 @@ def _refunds(customers: tuple[int, ...]) -> Insert:
 
 def _rows_handled(connection: Connection, statement: Select[Any]) -> int:
     """How many rows the steps of a statement's plan gave, or looked at and left."""
+    return round(sum(_handled(step) for step in _steps(_plan(connection, statement))))
+
+
+def _plan(connection: Connection, statement: Select[Any]) -> dict[str, Any]:
+    """The plan of a statement that was run."""
 
     def explained(*arguments: Any) -> tuple[str, Any]:
         _, _, text, parameters, *_ = arguments
@@ -114,7 +148,8 @@ def _rows_handled(connection: Connection, statement: Select[Any]) -> int:
         (document,) = connection.execute(statement).scalar_one()
     finally:
         event.remove(connection, "before_cursor_execute", explained)
-    return round(sum(_handled(step) for step in _steps(document["Plan"])))
+    plan: dict[str, Any] = document["Plan"]
+    return plan
 
 
 def _steps(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from tests.conftest import NewDatabase
 from tests.support.books import Size, books, random_book
@@ -24,6 +24,7 @@ from tests.support.weight import examples, first
 from tidemill.bookkeeping import FACTS, settle
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
+from tidemill.engine.side_by_side import derive_side_by_side
 from tidemill.events import Event, parse_event
 from tidemill.ledger import derive
 from tidemill.models import metric_mrr_movement
@@ -113,9 +114,11 @@ def keep(database: Database, events: list[Event], policy: Policy, sizes: Iterabl
         size = next(rest, size)
 
 
-def differences(database: Database, policy: Policy) -> list[str]:
+def differences(
+    database: Database, policy: Policy, derivation: Callable[..., Select[Any]] = derive
+) -> list[str]:
     """Where the kept facts are not what the derivation of everything says, column by column."""
-    query = derive(core_relations(base_currency=BASE), policy)
+    query = derivation(core_relations(base_currency=BASE), policy)
     names = [column.name for column in metric_mrr_movement.columns]
     with database.connect() as connection:
         kept = Counter(map(tuple, connection.execute(select(metric_mrr_movement))))
@@ -147,6 +150,7 @@ def test_facts_of_every_policy_are_what_it_derives(
         assert differences(database, policy) == []
         keep(database, late, policy, [1])
         assert differences(database, policy) == []
+        assert differences(database, policy, derive_side_by_side) == []
 
 
 @_FEW
@@ -177,5 +181,6 @@ def test_facts_follow_the_policy_in_force(
         assert differences(database, after) == []
         keep(database, events[cut:], before, sizes)
         assert differences(database, after) == []
+        assert differences(database, after, derive_side_by_side) == []
         rebuild(database, bus, Books(FACTS, before, BASE))
         assert differences(database, before) == []

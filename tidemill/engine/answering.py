@@ -18,6 +18,7 @@ from tidemill.database import Database
 from tidemill.engine.notices import Notices, ledger_of
 from tidemill.engine.providing import Provider
 from tidemill.engine.scratch import Scratch
+from tidemill.engine.side_by_side import derive_side_by_side
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
 from tidemill.knobs import parameter
@@ -210,11 +211,14 @@ class Asker:
         """The movements: as they are kept, or else derived."""
         if measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS):
             return MRR_MOVEMENTS.table
-        scratch = self.scratch or Scratch(self.connection, [])
-        return scratch.rows(
-            (ledger_of(asked.policy), measure, asked.known_at),
-            lambda: derive(relations, asked.policy, measure=measure),
-        )
+        if self.scratch is not None:
+            return self.scratch.rows(
+                (ledger_of(asked.policy), measure, asked.known_at),
+                lambda: derive(relations, asked.policy, measure=measure),
+            )
+        by_both = asked.provider.keeps_facts
+        derived = derive_side_by_side if by_both else derive
+        return derived(relations, asked.policy, measure=measure).cte("derived_movement")
 
     def _own_rows(self, asked: Asked, relations: Relations) -> FromClause | None:
         """What a metric stands on that does not stand on movements; None for those that do."""

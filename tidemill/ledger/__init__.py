@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tidemill.ledger.changes import changes, revalued
 from tidemill.ledger.facts import Fact, whole_companies
+from tidemill.ledger.halves import halves
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
 from tidemill.ledger.renewals import in_base
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["Fact", "Measure", "derive", "segment_levels", "trials", "whole_companies"]
+__all__ = ["Fact", "Measure", "derive", "halves", "segment_levels", "trials", "whole_companies"]
 
 
 def derive(

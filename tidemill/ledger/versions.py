@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["forever", "versions_in_force"]
+__all__ = ["books", "forever", "versions_in_force"]
 
 # What orders a history is spent once the spans are known; words about a state move no level.
 _UNREAD: Final = frozenset(
@@ -45,7 +45,7 @@ def versions_in_force(relations: Relations, policy: Policy) -> CTE:
         order_by=(clocked.c.valid_from, *_order(clocked)),
     )
     spans = select(clocked, func.coalesce(following, forever()).label("valid_to")).subquery()
-    owner, source = _books(relations, policy, spans)
+    owner, source = books(relations, policy, spans)
     columns = [column for column in spans.c if column.name not in _UNREAD]
     return (
         select(*columns, owner.label("customer_id"))
@@ -102,7 +102,7 @@ def _begins(versions: FromClause, policy: Policy) -> ColumnElement[datetime]:
     return case((recorded_at > closes_at, recorded_at), else_=occurred_at)
 
 
-def _books(
+def books(
     relations: Relations, policy: Policy, versions: FromClause
 ) -> tuple[ColumnElement[int], FromClause]:
     """Whose books a version belongs to: `identity = merged` makes merged customers one company."""
