@@ -11,6 +11,8 @@ MAKEFLAGS += --no-print-directory
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
+# Tests start hundreds of processes: without compiled files each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Arguments for the program behind a target, e.g. make test ARGS="tests/unit -k money".
 ARGS ?=
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import Select, select
 
@@ -36,7 +37,19 @@ def core_relations(
     customers: restricts the history to these customer keys (one bigint column). To derive a merged
                company whole, name all its customers: `ledger.facts.whole_companies` does.
     """
-    scope = Scope(known_at, customers)
+    if known_at is None and customers is None:
+        return _whole(base_currency)
+    return _made(base_currency, Scope(known_at, customers))
+
+
+@cache
+def _whole(base_currency: str) -> Relations:
+    """All that is known of everybody, which most questions ask; dear to put together."""
+    return _made(base_currency, Scope(None, None))
+
+
+def _made(base_currency: str, scope: Scope) -> Relations:
+    known_at = scope.known_at
     return Relations(
         customers=customer_rows(known_at),
         identities=identity_rows(known_at),
