@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import tempfile
@@ -15,15 +16,17 @@ from typing import Any, Final
 from rich.console import Console
 
 from benchmarks.derive import exponent
+from benchmarks.duck import AGGREGATIONS, Aggregation, Duck
 from benchmarks.histories import BASE, History, write, write_billing
 from benchmarks.measure import Measurement, median_of
 from benchmarks.report import RESULTS, save, show
-from tidemill.bookkeeping import books_of
+from tidemill.bookkeeping import books_of, settle
 from tidemill.bus import PostgresBus
 from tidemill.database import Database, connect
 from tidemill.engine import MetricsEngine
 from tidemill.errors import TidemillError
 from tidemill.metrics.catalogue import QuestionInfo
+from tidemill.metrics.spec import QuerySpec
 from tidemill.periods import add_months
 from tidemill.rebuilding import rebuild_facts
 from tidemill.settings import Settings
@@ -38,6 +41,8 @@ _MONTH: Final = LAST_DAY.replace(day=1)
 _VERSIONS: Final = 6
 _AT_MOST_MS: Final = {100_000: 150.0, 1_000_000: 1_500.0}
 _SUMMARY_MS: Final = {100_000: 300.0}
+# How many times as long as DuckDB: where a roll-up covers the question, and where none does.
+_AT_MOST_TIMES: Final = {True: 2.0, False: 4.0}
 _SUMMARY: Final = "summary"
 # What some questions cannot do without.
 _MORE: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -51,12 +56,14 @@ _MORE: Final[Mapping[str, Mapping[str, Any]]] = {
 class Plan:
     """What to measure: sizes are numbers of customers, smallest first; the median of `repeat`.
 
-    only: ask nothing but the questions whose names begin like this.
+    only:   ask nothing but the questions whose names begin like this.
+    duckdb: also add up the same in DuckDB.
     """
 
     sizes: Sequence[int]
     repeat: int
     only: str = ""
+    duckdb: bool = False
 
 
 def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Measurement]:
@@ -73,9 +80,13 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Me
                 say(f"making up {size:,} customers")
                 _fill(database, size, Settings(data_dir=data_dir))
                 filled.touch()
+            # What a later Tidemill keeps beside it.
+            settle(database, PostgresBus(database), books_of(Settings(data_dir=data_dir)))
             for each in _ask(database, size, plan, say):
                 yield each
                 found.setdefault(each.name.partition(": ")[2], []).append(each.value)
+            if plan.duckdb:
+                yield from _beside(database, size, plan, folder)
     if len(plan.sizes) > 1:
         for name, values in found.items():
             if len(values) == len(plan.sizes):
@@ -94,8 +105,7 @@ def _fill(database: Database, size: int, settings: Settings) -> None:
 def _ask(
     database: Database, size: int, plan: Plan, say: Callable[[str], None]
 ) -> Iterator[Measurement]:
-    at = datetime(LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, 23, 59, tzinfo=UTC)
-    engine = MetricsEngine(database, base_currency=BASE, as_of=at)
+    engine = _engine(database)
     for metric, info in engine.catalogue().items():
         for question in info.questions:
             name = f"{metric} {question.name}"
@@ -128,6 +138,39 @@ def _ask(
     yield Measurement(f"ask {size:,}: {_SUMMARY}", median * 1_000, "ms", detail, target)
 
 
+def _beside(database: Database, size: int, plan: Plan, folder: Path) -> Iterator[Measurement]:
+    """The same aggregations on the same rows in DuckDB, and how many times as long we take."""
+    engine, duck = _engine(database), Duck(database, folder)
+    for each in AGGREGATIONS:
+        if not each.name.startswith(plan.only):
+            continue
+        question = engine.catalogue()[each.metric].question(each.question)
+        spec, arguments = QuerySpec(dimensions=each.by), _arguments(each.metric, question)
+
+        def ask(
+            each: Aggregation = each, spec: QuerySpec = spec, arguments: Any = arguments
+        ) -> Sequence[Any]:
+            return engine.query(each.metric, each.question, spec=spec, **arguments).rows
+
+        add_up = duck.asking(each, arguments.get("start", _FIRST_DAY), LAST_DAY)
+        answer, sums = ask(), add_up()
+        # A month in which nothing moved is no row of theirs; in a book of some size there is none.
+        if len(answer) == len(sums):
+            ours, theirs = answer[-1][each.column], sums[-1]
+            same = math.isclose(float(ours), theirs[min(1, len(theirs) - 1)], rel_tol=1e-6)
+            assert same, f"{each.name}: DuckDB says {theirs}, we say {ours}"
+        (took, _), (limit, _) = (median_of(call, repeat=plan.repeat) for call in (ask, add_up))
+        detail = f"{took * 1_000:.1f} ms, DuckDB {limit * 1_000:.1f} ms"
+        target = _AT_MOST_TIMES[each.covered]
+        yield Measurement(f"beside {size:,}: {each.name}", took / limit, "times", detail, target)
+    duck.close()
+
+
+def _engine(database: Database) -> MetricsEngine:
+    at = datetime(LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, 23, 59, tzinfo=UTC)
+    return MetricsEngine(database, base_currency=BASE, as_of=at)
+
+
 def _arguments(metric: str, question: QuestionInfo) -> dict[str, Any]:
     """The last day, the last month, or three years of periods where a question tells of periods."""
     names = {each.name for each in question.params}
@@ -144,8 +187,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
     parser.add_argument("--folder", type=Path, help="keep the books here, and ask them again")
     parser.add_argument("--only", default="", help="only questions that begin so: “mrr series”")
+    parser.add_argument("--duckdb", action="store_true", help="and the same sums in DuckDB")
     given = parser.parse_args(arguments)
-    plan = Plan(sorted(given.customers), given.repeat, given.only)
+    plan = Plan(sorted(given.customers), given.repeat, given.only, given.duckdb)
     console = Console(width=None if sys.stdout.isatty() else 120)
     begun = datetime.now(UTC)
     folder = tempfile.TemporaryDirectory(prefix="tidemill-bench-")
@@ -154,8 +198,9 @@ def main(arguments: list[str]) -> int:
     show(done, console)
     for size in plan.sizes:
         asked = [each.value for each in done if each.name.startswith(f"ask {size:,}")]
-        middle = statistics.median(asked)
-        console.print(f"{size:,} customers: median of all questions {middle:.1f} ms.")
+        if asked:
+            middle = statistics.median(asked)
+            console.print(f"{size:,} customers: median of all questions {middle:.1f} ms.")
     path = save(done, parameters=asdict(plan), at=begun, folder=given.results)
     console.print(f"Saved as {path.name} in {given.results.name}.")
     return 0

@@ -15,11 +15,12 @@ from sqlalchemy import Connection, delete, select
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.errors import MigrationRefused
-from tidemill.ledger import Fact, derive, trials
+from tidemill.ledger import Fact, derive, tables_of, trials
 from tidemill.models import (
     consumer_position,
     delivery,
     metadata,
+    metric_mrr_daily,
     metric_mrr_movement,
     metric_trial,
     policy_in_use,
@@ -47,7 +48,10 @@ __all__ = [
     "source_kinds",
 ]
 
-FACTS: Final = (Fact(metric_mrr_movement, derive), Fact(metric_trial, trials))
+FACTS: Final = (
+    Fact(metric_mrr_movement, derive, rollups=(metric_mrr_daily,)),
+    Fact(metric_trial, trials),
+)
 """Every table that is kept up to date, with its derivation."""
 
 DEMO: Final = "demo"
@@ -121,7 +125,8 @@ def settle(
             derive_all(connection, books)
             return False
         differs = differing_knobs(books.policy, books.base_currency, kept)
-        if not differs and kept_facts(kept) >= {each.table.name for each in books.facts}:
+        wanted = {table.name for table in tables_of(books.facts)}
+        if not differs and kept_facts(kept) >= wanted:
             note(connection, books)
             return False
     if differs and telling is not None:

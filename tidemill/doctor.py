@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Select, func, select, union_all
+from sqlalchemy import Connection, Select, Table, func, select, union_all
 
 from tidemill import quarantine
 from tidemill.bus import PostgresBus
@@ -24,6 +24,7 @@ from tidemill.monitoring import lag_s
 from tidemill.relations import core_relations
 from tidemill.state import Books
 from tidemill.state.in_force import differing_knobs, kept_document
+from tidemill.state.rollups import sums_of
 from tidemill.sync.reconciliations import latest
 from tidemill.unknown_words import unknown_words
 from tidemill.worker import CONSUMER
@@ -329,8 +330,16 @@ def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
         yield Finding("facts", "warning", said, hint)
         return
     different = connection.execute(_differences(books)).scalar_one()
+    wrong = [
+        table.name
+        for fact in books.facts
+        for table in fact.rollups
+        if connection.execute(_wrong_sums(table, fact.table)).scalar_one()
+    ]
     if different:
         yield Finding("facts", "wrong", f"{different:,} rows differ from a new derivation", hint)
+    elif wrong:
+        yield Finding("facts", "wrong", f"{', '.join(wrong)} does not hold their sums", hint)
     else:
         yield Finding("facts", "ok", "equal a new derivation")
 
@@ -340,6 +349,14 @@ def _differences(books: Books) -> Select[int]:
     columns = metric_mrr_movement.columns.keys()
     made = derive(core_relations(base_currency=books.base_currency), books.policy).subquery()
     fresh = select(*(made.c[name] for name in columns))
-    kept = select(*(metric_mrr_movement.c[name] for name in columns))
+    return _only_in_one(select(*(metric_mrr_movement.c[name] for name in columns)), fresh)
+
+
+def _wrong_sums(rollup: Table, fact: Table) -> Select[int]:
+    """Counts the cells of a roll-up that are not the sums of a fact's rows, and those missing."""
+    return _only_in_one(select(rollup), sums_of(rollup, fact))
+
+
+def _only_in_one(kept: Select[Any], fresh: Select[Any]) -> Select[int]:
     both = union_all(kept.except_all(fresh), fresh.except_all(kept)).subquery()
     return select(func.count()).select_from(both)

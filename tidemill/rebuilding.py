@@ -22,6 +22,7 @@ from tidemill import aside, migrations, worker
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.errors import RebuildRunning
+from tidemill.ledger import tables_of
 from tidemill.replay import MADE
 from tidemill.state import (
     Applied,
@@ -72,7 +73,7 @@ def rebuild(
     progress: called after each batch with the events replayed, and how many there are.
     Raises:   RebuildRunning, MigrationRefused.
     """
-    tables = (*MADE, *(fact.table for fact in books.facts))
+    tables = (*MADE, *tables_of(books.facts))
     with _alone(database):
         stage = _begun(database, bus, tables, _purpose(books, "everything"))
         total = worker.Drained()
@@ -124,7 +125,7 @@ def put_in_force(database: Database, bus: PostgresBus, books: Books) -> bool:
 
 
 def _facts_again(database: Database, bus: PostgresBus, books: Books) -> Mapping[str, int]:
-    tables = tuple(fact.table for fact in books.facts)
+    tables = tables_of(books.facts)
     if _begun(database, bus, tables, _purpose(books, "facts")) == _REPLAYING:
         with database.begin() as connection:
             # First the positions: an event applied after this is seen again below.

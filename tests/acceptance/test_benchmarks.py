@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.duck import AGGREGATIONS
 from benchmarks.questions import QUESTIONS
 from tidemill.engine import connect
 
@@ -57,7 +58,7 @@ def test_a_small_derivation_is_measured(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.slow
 def test_every_question_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["questions", "--customers", "20", "40", "--repeat", "1"]
+    options = ["questions", "--customers", "20", "40", "--repeat", "1", "--duckdb"]
     assert main([*options, "--results", str(tmp_path)]) == 0
     [saved] = tmp_path.glob("*.json")
     document = json.loads(saved.read_text(encoding="utf-8"))
@@ -71,6 +72,8 @@ def test_every_question_is_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     for kind in ("ask 20", "ask 40", "growth"):
         names = {name.partition(": ")[2] for name in measured if name.startswith(kind)}
         assert names == {*asked, "summary"}
+    beside = {name.partition(": ")[2] for name in measured if name.startswith("beside 40")}
+    assert beside == {each.name for each in AGGREGATIONS}
     # Every one has an answer: a row that says why there is none measures nothing.
     assert all("worst" in detail for name, detail in measured.items() if name.startswith("ask"))
     assert saved.name in capsys.readouterr().out

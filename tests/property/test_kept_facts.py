@@ -33,6 +33,7 @@ from tidemill.presets import PRESETS
 from tidemill.rebuilding import rebuild
 from tidemill.relations import core_relations
 from tidemill.state import Books, apply
+from tidemill.state.rollups import sums_of
 from tidemill.worker import CONSUMER
 
 BASE: Final = "USD"
@@ -117,7 +118,10 @@ def keep(database: Database, events: list[Event], policy: Policy, sizes: Iterabl
 def differences(
     database: Database, policy: Policy, derivation: Callable[..., Select[Any]] = derive
 ) -> list[str]:
-    """Where the kept facts are not what the derivation of everything says, column by column."""
+    """Where the kept facts are not what the derivation of everything says, column by column.
+
+    And where their roll-ups are not the sums of them.
+    """
     query = derivation(core_relations(base_currency=BASE), policy)
     names = [column.name for column in metric_mrr_movement.columns]
     with database.connect() as connection:
@@ -125,7 +129,17 @@ def differences(
         wanted = Counter(
             tuple(getattr(row, name) for name in names) for row in connection.execute(query)
         )
-    return [
+        wrong_sums = [
+            f"{said} {tuple(row)} in {rollup.name}"
+            for fact in FACTS
+            for rollup in fact.rollups
+            for said, one, other in (
+                ("extra", select(rollup), sums_of(rollup, fact.table)),
+                ("missing", sums_of(rollup, fact.table), select(rollup)),
+            )
+            for row in connection.execute(one.except_all(other))
+        ]
+    return wrong_sums + [
         f"{said} {dict(zip(names, row, strict=True))}"
         for said, rows in (("extra", kept - wanted), ("missing", wanted - kept))
         for row in rows.elements()

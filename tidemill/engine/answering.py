@@ -6,7 +6,7 @@ database of one moment, so they cannot contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +27,7 @@ from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
 from tidemill.metrics.catalogue import MetricInfo
+from tidemill.metrics.cube import Rollup
 from tidemill.metrics.movement_cube import MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
@@ -196,6 +197,7 @@ class Asker:
         by_mrr = asked.bound.members is not None and (own is not None or measure != "mrr")
         return Query(
             rows=self._ledger(asked, relations, measure) if own is None else own,
+            rollups=self._rollups(asked),
             ledger=self._ledger(asked, relations, "mrr") if by_mrr else None,
             relations=relations,
             policy=asked.policy,
@@ -232,9 +234,19 @@ class Asker:
             return fact.table
         return fact.derive(relations, asked.policy).cte("derived_row")
 
+    def _rollups(self, asked: Asked) -> tuple[Rollup, ...]:
+        """The roll-ups of kept facts that are kept as well."""
+        kept = kept_facts(self._kept)
+        return tuple(each for each in asked.bound.cube.rollups if each.table.name in kept)
+
+    @property
+    def _kept(self) -> Mapping[str, Any]:
+        """The document that says which facts are kept, under which policy."""
+        return self.notices.facts_policy or self.configured.document()
+
     def _is_kept(self, asked: Asked, fact: Fact) -> bool:
         """Whether the table of a fact holds what is asked: all of it, as known now, as defined."""
-        kept = self.notices.facts_policy or self.configured.document()
+        kept = self._kept
         return (
             asked.provider.keeps_facts
             and asked.known_at is None

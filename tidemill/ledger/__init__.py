@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidemill.ledger.changes import changes, revalued
-from tidemill.ledger.facts import Fact, whole_companies
+from tidemill.ledger.facts import Fact, tables_of, whole_companies
 from tidemill.ledger.halves import halves
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["Fact", "Measure", "derive", "halves", "segment_levels", "trials", "whole_companies"]
+__all__ = [
+    "Fact",
+    "Measure",
+    "derive",
+    "halves",
+    "segment_levels",
+    "tables_of",
+    "trials",
+    "whole_companies",
+]
 
 
 def derive(

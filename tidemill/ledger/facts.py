@@ -6,7 +6,7 @@ again; `tests/property` proves that this equals deriving everything as a query.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,15 +18,31 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["Fact", "whole_companies"]
+__all__ = ["Fact", "tables_of", "whole_companies"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A table and the derivation that fills it: `derive` gives exactly the table's columns."""
+    """A table and the derivation that fills it: `derive` gives exactly the table's columns.
+
+    rollups: tables of sums over its rows, kept in the same transaction. The primary key of each are
+             columns of the fact; `row_count` counts its rows, and every other column is the sum of
+             the fact's column of that name.
+    """
 
     table: Table
     derive: Callable[[Relations, Policy], Select[tuple[object, ...]]]
+    rollups: tuple[Table, ...] = ()
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Its table and its roll-ups."""
+        return (self.table, *self.rollups)
+
+
+def tables_of(facts: Iterable[Fact]) -> tuple[Table, ...]:
+    """The tables of all of them."""
+    return tuple(table for fact in facts for table in fact.tables)
 
 
 def whole_companies(customers: FromClause, identities: FromClause) -> Select[tuple[int]]:

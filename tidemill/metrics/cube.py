@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, FromClause, Text, and_, cast, func
+from sqlalchemy import ColumnElement, FromClause, Table, Text, and_, cast, func
 
 from tidemill.errors import DefinitionError
 
@@ -27,6 +27,7 @@ __all__ = [
     "Expression",
     "Join",
     "Measure",
+    "Rollup",
     "Scope",
     "sql_name",
 ]
@@ -193,6 +194,15 @@ class Dimension:
 
 
 @dataclass(frozen=True)
+class Rollup:
+    """A table of sums over the rows of another, and the dimensions by which it tells them apart."""
+
+    table: Table
+    of: Table
+    dimensions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Cube:
     """Base rows with what can be summed and what they can be cut by.
 
@@ -203,6 +213,8 @@ class Cube:
     measures: tuple[Measure, ...]
     dimensions: tuple[Dimension, ...]
     joins: Mapping[str, Join] = field(hash=False)
+    #: What is kept of its sums, the smallest first.
+    rollups: tuple[Rollup, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, in somebody's query."""

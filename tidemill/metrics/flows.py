@@ -59,7 +59,7 @@ Columns = Callable[[CTE, Flow], list[ColumnElement[Any]]]
 
 def flow_table(q: Query, calendar: Calendar, columns: Columns) -> Table:
     """One row a group and period, with `columns` made of the period (`key`) and its movements."""
-    moves, need = _moves(q, _daily(q, calendar))
+    moves, need = _moves(q, _daily(q.summed, calendar))
     period = calendar.cte()
     on_key = moves.c.key == period.c.key
     if q.groups:
@@ -94,9 +94,9 @@ def waterfall(q: Query, calendar: Calendar) -> tuple[Select[Any], RateNeed]:
     Shape:   group columns (hidden ones too), place, period, opening, the types, fx, closing; one
              row a group and period. Losses are negative.
     """
-    moves, lacking_moves = _moves(q, _daily(q, calendar))
+    moves, lacking_moves = _moves(q, _daily(q.summed, calendar))
     period = calendar.cte()
-    level = valued(q, running(q, calendar, period, money_of(q)))
+    level = valued(q, running(q.summed, calendar, period, money_of(q.summed)))
     balance = _balance(q, period, level)
     flow = Flow(moves)
     same = and_(balance.c.key == moves.c.key, q.same_group(balance, moves))

@@ -90,7 +90,7 @@ def require_levels_tell(q: Query) -> None:
 
 def money_at(q: Query, at: date, name: str, *, times: int = 1) -> Table:
     """MRR at the close of a day, `times` over, as the column `name`."""
-    level = _standing(q, at, money_of(q))
+    level = _standing(q.summed, at, money_of(q.summed))
     rate = rates_on(q.rates, at)
     total = _times(whole_sum(level.c.level, rate.c.factor), times)
     statement = (
@@ -109,7 +109,8 @@ def money_at(q: Query, at: date, name: str, *, times: int = 1) -> Table:
 
 def customers_at(q: Query, at: date) -> Table:
     """How many customers are active at the close of a day."""
-    level = _standing(q, at, _customers(q))
+    counted = q if q.cuts_by("item") else q.summed
+    level = _standing(counted, at, _customers(counted))
     statement = (
         select(*q.shown_groups(level), _number(level).label("customers"))
         .group_by(*q.group_columns(level))
@@ -163,7 +164,7 @@ def money_by_period(
     """MRR at the close of every period, `times` over: period, `name`."""
     calendar = Calendar.of(start, end, grain, q.policy.tz)
     period = calendar.cte()
-    level = valued(q, running(q, calendar, period, money_of(q)))
+    level = valued(q, running(q.summed, calendar, period, money_of(q.summed)))
     total = _times(whole_sum(level.c.level, level.c.factor), times)
     statement = (
         _each_period(q, period, level)
@@ -184,8 +185,9 @@ def customers_by_period(q: Query, start: date, end: date, grain: Grain) -> Table
     """How many customers are active at the close of every period: period, customers."""
     calendar = Calendar.of(start, end, grain, q.policy.tz)
     period = calendar.cte()
-    added = _customers(q)
-    moved = _moved(q, calendar, added)
+    counted = q if q.cuts_by("item") else q.summed
+    added = _customers(counted)
+    moved = _moved(counted, calendar, added)
     level = _run(q, _comings_and_goings(q, moved, added) if added.along else moved, period, ())
     statement = (
         _each_period(q, period, level)

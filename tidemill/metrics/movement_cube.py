@@ -10,15 +10,15 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, literal
 
 from tidemill.errors import InvalidDay
 from tidemill.ledger import Fact, derive
-from tidemill.metrics.cube import Cube, Dimension, Join, Measure, Scope
-from tidemill.models import metric_mrr_movement
+from tidemill.metrics.cube import Cube, Dimension, Join, Measure, Rollup, Scope
+from tidemill.models import metric_mrr_daily, metric_mrr_movement
 from tidemill.money import exponent
 from tidemill.periods import parse_day, period_start
 from tidemill.vocabulary import Cause, ChurnReason, MovementType
 
 __all__ = ["BANDS", "CUSTOMERS", "MOVEMENTS", "MRR", "MRR_MOVEMENTS"]
 
-MRR_MOVEMENTS: Final = Fact(metric_mrr_movement, derive)
+MRR_MOVEMENTS: Final = Fact(metric_mrr_movement, derive, rollups=(metric_mrr_daily,))
 """The movements of the configured policy, kept in a table."""
 
 MRR: Final = Measure("mrr", "Monthly recurring revenue, native minor units.", "amount_minor")
@@ -85,6 +85,7 @@ def _month(value: str) -> date:
 MOVEMENTS: Final = Cube(
     name="movements",
     measures=(MRR, CUSTOMERS),
+    rollups=(Rollup(metric_mrr_daily, metric_mrr_movement, ("source", "currency", "type")),),
     joins={
         "customers": Join("customers", {"customer_id": lambda s: s.rows.c.customer_id}),
         "customer_levels": Join("customer_levels", {"customer_id": lambda s: s.rows.c.customer_id}),

@@ -91,8 +91,9 @@ class Paying:
         Shape: group columns, native_currency, closed (how many windows were over when the rows'
                days began), moved, came (customers, net).
         """
-        q, rows = self.q, self.q.rows.c
-        by_item = q.cuts_by("item")
+        by_item = self.q.cuts_by("item")
+        q = self.q if by_item else self.q.summed
+        rows = q.rows.c
         told = q.select(
             self.windows.end,
             lambda _: [

@@ -109,7 +109,7 @@ class Presence:
     @cached_property
     def _there(self) -> Part:
         """Customers active at each opening: group columns, place, customers."""
-        turns, windows = self.turns, self.windows
+        turns, windows = self._net_turns, self.windows
         groups = self.q.group_columns(turns)
         opened = windows.opened_before(turns.c.day).label("opened")
         early = select(*groups, opened, func.sum(turns.c.delta).label("delta"))
@@ -160,6 +160,18 @@ class Presence:
             .group_by(*keys)
             .cte("visit")
         )
+
+    @cached_property
+    def _net_turns(self) -> FromClause:
+        """Comings and goings up to the end, perhaps netted: group columns, day, delta."""
+        if self.q.cuts_by("item"):
+            return self.turns
+        q = self.q.summed
+        told = q.select(
+            self.windows.end,
+            lambda _: [q.rows.c.day.label("day"), q.rows.c.customer_delta.label("delta")],
+        )
+        return told.where(q.rows.c.customer_delta != 0).subquery("net_turn")
 
     @cached_property
     def turns(self) -> CTE:

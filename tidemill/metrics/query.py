@@ -30,7 +30,7 @@ from tidemill.errors import KnobNotSupported
 from tidemill.ledger import Measure
 from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound, Condition
-from tidemill.metrics.cube import Cube, Dimension, Scope, sql_name
+from tidemill.metrics.cube import Cube, Dimension, Rollup, Scope, sql_name
 from tidemill.metrics.rates import Valued, customer_levels, missing_for_customers, rates_in
 from tidemill.periods import Period, instants
 from tidemill.policy import Policy
@@ -79,6 +79,8 @@ class Query:
     today: date | None = None
     #: Whether the day of base rows is that of their `occurred_at`: indexes know instants.
     dated: bool = False
+    #: The roll-ups that are kept, of the cube's base rows.
+    rollups: tuple[Rollup, ...] = ()
 
     @property
     def base_currency(self) -> str:
@@ -130,6 +132,21 @@ class Query:
     def members(self) -> Members:
         """The customers of the question's segments, once for the whole statement."""
         return Members() if self.bound.members is None else self.bound.members(self)
+
+    @cached_property
+    def summed(self) -> Query:
+        """The same question of the sums of base rows, where some are kept that tell enough apart.
+
+        For what only adds up: its `rows` have a day, what the roll-up tells apart, and sums.
+        """
+        conditions = (each.dimension for each in self.bound.conditions)
+        used = {each.name for each in (*self.bound.dimensions, *conditions)}
+        if self.bound.members is not None:  # a segment is made of customers
+            return self
+        for each in self.rollups:
+            if each.of is self.rows and used <= set(each.dimensions):
+                return replace(self, rows=each.table)
+        return self
 
     @property
     def movements(self) -> FromClause:

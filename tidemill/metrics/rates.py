@@ -146,9 +146,14 @@ def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], 
     known = select(
         spanned.c.currency, spanned.c.day, spanned.c.wanted, in_force.label("factor")
     ).subquery("known")
-    # A flag and no number: of a flag the planner expects that half the rows have it, of a number
-    # next to none; and for these it would compare every day with every other.
-    return select(known.c.currency, known.c.day, known.c.factor).where(known.c.wanted).cte(name)
+    # Grouped, although each pair is there once: so the planner knows that it is, and that both tell
+    # it apart. Else it would join by currency alone, and compare every day with every other.
+    return (
+        select(known.c.currency, known.c.day, func.max(known.c.factor).label("factor"))
+        .where(known.c.wanted)
+        .group_by(known.c.currency, known.c.day)
+        .cte(name)
+    )
 
 
 def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:

@@ -176,25 +176,30 @@ class Retained:
     @cached_property
     def _opening(self) -> Part:
         """MRR at each opening as the metric `mrr` tells it."""
-        return self._cohort_opening if not self.q.carries_rates else self._opened(self.q.worth, "")
+        if not self.q.carries_rates:
+            return self._cohort_opening
+        return self._opened(self.q.summed.worth, "")
 
     @cached_property
     def _cohort_opening(self) -> Part:
         """MRR at each opening at that day's rates, whatever rates levels carry."""
-        rows = self.q.rows
+        rows = self.q.summed.rows
         return self._opened(Valued(rows, rows.c.currency, rows.c.amount_minor), "cohort_")
 
     def _opened(self, worth: Valued, prefix: str) -> Part:
-        """Levels at the openings: group columns, place, opening."""
-        q, windows = self.q, self.windows
-        moved = q.select(
+        """Levels at the openings: group columns, place, opening.
+
+        worth: of the rows of `Query.summed`.
+        """
+        q, windows, day = self.q, self.windows, worth.rows.c.day
+        moved = q.summed.select(
             windows.end,
             lambda _: [
                 worth.currency.label("native_currency"),
-                windows.opened_before(q.rows.c.day).label("opened"),
+                windows.opened_before(day).label("opened"),
                 worth.amount.label("moved"),
             ],
-        ).where(q.rows.c.day <= windows.openings[-1])
+        ).where(day <= windows.openings[-1])
         early = _summed(moved.subquery("early_move"), "moved").subquery("early_level")
         window, line = windows.cte, q.group_columns(early)
         keys = [*line, window.c.place, window.c.eve, early.c.native_currency]
@@ -234,7 +239,11 @@ class Retained:
         kept = [column for column in moved.c if column.name not in ("movement_type", "day")]
         net = _summed(select(*kept).subquery("kept_move"), "moved")
         netted = net.cte("cohort_net")
-        rate = rates_by_day(q.rates, netted, ("native_currency", "eve"), "cohort_rate")
+        # Of every currency that has rates: far fewer than the rows that would tell which are used.
+        each_eve = q.rates.join(self.windows.cte, literal(True))
+        pairs = select(q.rates.c.currency, self.windows.cte.c.eve).select_from(each_eve).distinct()
+        wanted = pairs.subquery("currency_and_eve")
+        rate = rates_by_day(q.rates, wanted, ("currency", "eve"), "cohort_rate")
         priced = _priced(netted, "eve", rate).subquery("priced_net")
         line = [*q.group_columns(priced), priced.c.place]
         change = whole_sum(priced.c.moved, priced.c.factor)
@@ -262,7 +271,8 @@ class Retained:
         """The movements of everybody in each window, at the rates of their days."""
         # By days first: windows may share them, and there are far fewer days than movements.
         days = self.windows.days
-        daily = _summed(self._each(self.q.moved, ()).subquery("move"), "moved").subquery("daily")
+        move = self._each(self.q.summed, self.q.summed.moved, ()).subquery("move")
+        daily = _summed(move, "moved").subquery("daily")
         placed = select(daily, days.c.place).join_from(daily, days, days.c.day == daily.c.day)
         return self._by_type(placed, "")
 
@@ -298,7 +308,7 @@ class Retained:
         Shape: as `_each`, then place, eve.
         """
         q, days, entrant = self.q, self.windows.days, self.presence.entrants
-        move = self._each(worth, ["customer_id"]).subquery("move")
+        move = self._each(q, worth, ["customer_id"]).subquery("move")
         came = and_(
             entrant.c.customer_id == move.c.customer_id,
             entrant.c.place == days.c.place,
@@ -308,13 +318,13 @@ class Retained:
         found = select(move, days.c.place, days.c.eve).select_from(placed)
         return found.where(entrant.c.customer_id.is_(None))
 
-    def _each(self, worth: Valued, along: Sequence[str]) -> Select[Any]:
-        """The rows of all windows' days.
+    def _each(self, q: Query, worth: Valued, along: Sequence[str]) -> Select[Any]:
+        """The rows of all windows' days, or sums of them.
 
         Shape: group columns, `along` (of the rows), native_currency, movement_type, day, moved.
         """
-        rows = self.q.rows.c
-        chosen = self.q.select(
+        rows = q.rows.c
+        chosen = q.select(
             self.windows.end,
             lambda _: [
                 *(rows[name].label(name) for name in along),

@@ -41,7 +41,13 @@ from tidemill.models.customers import (
     product,
     subscription,
 )
-from tidemill.models.facts import metric_mrr_movement, metric_trial, policy_in_use, segment
+from tidemill.models.facts import (
+    metric_mrr_daily,
+    metric_mrr_movement,
+    metric_trial,
+    policy_in_use,
+    segment,
+)
 from tidemill.models.inbox import delivery, vendor_object
 from tidemill.models.log import consumer_position, event_log, quarantine, source
 from tidemill.models.readings import reconciliation, sync_object, sync_run
@@ -63,6 +69,7 @@ __all__ = [
     "invoice_line",
     "invoice_version",
     "metadata",
+    "metric_mrr_daily",
     "metric_mrr_movement",
     "metric_trial",
     "payment",

@@ -10,9 +10,10 @@ from sqlalchemy import ClauseElement, Connection, FromClause, Table, delete
 from sqlalchemy.dialects import postgresql
 
 from tidemill.bus.staging import Analyze
-from tidemill.ledger.facts import Fact
+from tidemill.ledger.facts import Fact, tables_of
 from tidemill.relations import core_relations
 from tidemill.state.in_force import Books, in_force, note
+from tidemill.state.rollups import roll_up, rolling
 from tidemill.state.touched import TOUCHED, Reads, touch, touched
 
 __all__ = ["derive_all", "fill", "refresh"]
@@ -33,8 +34,9 @@ def refresh(
     if count:
         connection.execute(Analyze(touched))
         for fact in ours.facts:
-            connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(TOUCHED)))
-            connection.execute(_derivation(fact, ours, everyone=False))
+            with rolling(connection, fact):
+                connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(TOUCHED)))
+                connection.execute(_derivation(fact, ours, everyone=False))
     return count
 
 
@@ -44,8 +46,8 @@ def derive_all(connection: Connection, books: Books) -> None:
     In the caller's transaction, which must keep workers from applying anything meanwhile.
     """
     note(connection, books)
-    for fact in books.facts:
-        connection.execute(delete(fact.table))
+    for table in tables_of(books.facts):
+        connection.execute(delete(table))
     fill(connection, books)
 
 
@@ -53,6 +55,7 @@ def fill(connection: Connection, books: Books) -> None:
     """Derive the facts of all customers into tables that are empty."""
     for fact in books.facts:
         connection.execute(_derivation(fact, books, everyone=True))
+        roll_up(connection, fact)
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from tidemill.errors import InvalidPolicy, SchemaTooNew
 from tidemill.knobs import KNOBS, LEDGER_LAYERS
-from tidemill.ledger.facts import Fact
+from tidemill.ledger.facts import Fact, tables_of
 from tidemill.models import metric_mrr_movement, policy_in_use
 from tidemill.policy import POLICY_VERSION, Policy
 
@@ -51,7 +51,7 @@ class Books:
         """What decides the facts, as ``policy_in_use`` keeps it."""
         return self.policy.document() | {
             "base_currency": self.base_currency,
-            "facts": sorted(each.table.name for each in self.facts),
+            "facts": sorted(table.name for table in tables_of(self.facts)),
         }
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, column, func, select, table
 
 from tidemill.bus.staging import Analyze
+from tidemill.ledger.facts import tables_of
 from tidemill.models import (
     customer,
     invoice_line,
@@ -46,6 +47,6 @@ def keep_statistics(connection: Connection, books: Books, added: int) -> bool:
     if added < known:
         return False
     connection.execute(select(func.set_config("default_statistics_target", "100", True)))
-    for each in (*_TABLES, *(fact.table for fact in books.facts)):
+    for each in (*_TABLES, *tables_of(books.facts)):
         connection.execute(Analyze(each))
     return True

@@ -1,0 +1,130 @@
+"""Keeping roll-ups: sums of a fact's rows, changed by what a batch changes and by nothing else.
+
+What the touched customers add to each cell is added up before their rows are derived again, and
+after; the difference goes into the cells. So the cost follows the batch and not the books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Delete,
+    FromClause,
+    Insert,
+    Select,
+    Table,
+    and_,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
+from sqlalchemy.dialects import postgresql
+
+from tidemill.bus.staging import empty_staging, staging_table
+from tidemill.ledger.facts import Fact
+from tidemill.state.touched import TOUCHED
+
+__all__ = ["roll_up", "rolling", "sums_of"]
+
+
+def sums_of(table: Table, rows: FromClause) -> Select[Any]:
+    """What a roll-up should hold: its columns, summed over rows of its fact."""
+    keys, sums = _columns(table)
+    return select(*(rows.c[name] for name in keys), *(_sum(rows, each) for each in sums)).group_by(
+        *(rows.c[name] for name in keys)
+    )
+
+
+def roll_up(connection: Connection, fact: Fact) -> None:
+    """Fill the empty roll-ups of a fact from its table."""
+    for table in fact.rollups:
+        connection.execute(_inserted(table, sums_of(table, fact.table)))
+
+
+@contextmanager
+def rolling(connection: Connection, fact: Fact) -> Iterator[None]:
+    """Take over into the roll-ups of a fact what the block makes of the touched customers' rows."""
+    for table in fact.rollups:
+        empty_staging(connection, _staged(table))
+        connection.execute(_contribution(table, fact.table, sign=-1))
+    yield
+    for table in fact.rollups:
+        connection.execute(_contribution(table, fact.table, sign=1))
+        connection.execute(_addition(table))
+        connection.execute(_removal(table))
+
+
+@lru_cache(maxsize=16)
+def _contribution(table: Table, rows: Table, *, sign: int) -> Insert:
+    """What the rows of the touched customers are in the cells, or with the other sign."""
+    own = sums_of(table, rows).where(rows.c.customer_id.in_(TOUCHED)).subquery("own")
+    keys, sums = _columns(table)
+    values = [*(own.c[name] for name in keys), *(own.c[each.name] * sign for each in sums)]
+    return _inserted(_staged(table), select(*values))
+
+
+@lru_cache(maxsize=16)
+def _addition(table: Table) -> Insert:
+    """The differences into the cells.
+
+    In the order of their keys: of two workers that change the same cells one waits for the other,
+    and never each for each.
+    """
+    staged = _staged(table)
+    keys, sums = _columns(table)
+    totals = [func.sum(staged.c[each.name]) for each in sums]
+    own = [staged.c[name] for name in keys]
+    changed = (
+        select(*own, *(total.label(each.name) for total, each in zip(totals, sums, strict=True)))
+        .group_by(*own)
+        .having(or_(*(total != 0 for total in totals)))
+        .order_by(*own)
+    )
+    added = postgresql.insert(table).from_select([*keys, *(each.name for each in sums)], changed)
+    return added.on_conflict_do_update(
+        index_elements=list(keys),
+        set_={each.name: table.c[each.name] + added.excluded[each.name] for each in sums},
+    )
+
+
+@lru_cache(maxsize=16)
+def _removal(table: Table) -> Delete:
+    """The cells of which no row is left."""
+    staged = _staged(table)
+    same = and_(*(table.c[name] == staged.c[name] for name in _columns(table)[0]))
+    return delete(table).where(same, table.c.row_count == 0)
+
+
+@lru_cache(maxsize=16)
+def _staged(table: Table) -> Table:
+    columns = (Column(each.name, each.type) for each in table.columns)
+    return staging_table(f"staged_{table.name}", *columns)
+
+
+def _columns(table: Table) -> tuple[tuple[str, ...], tuple[Column[Any], ...]]:
+    """The names of a roll-up's keys, and the columns that are sums."""
+    keys = tuple(column.name for column in table.primary_key)
+    return keys, tuple(each for each in table.columns if each.name not in keys)
+
+
+def _sum(rows: FromClause, column: Column[Any]) -> ColumnElement[Any]:
+    if column.name == "row_count":
+        return func.count().label(column.name)
+    total = func.coalesce(func.sum(rows.c[column.name]), 0)
+    # Sums of whole numbers may be decimals in PostgreSQL.
+    return cast(total, column.type).label(column.name)
+
+
+def _inserted(table: Table, found: Select[Any]) -> Insert:
+    keys, sums = _columns(table)
+    return insert(table).from_select([*keys, *(each.name for each in sums)], found)
