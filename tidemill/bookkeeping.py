@@ -16,6 +16,7 @@ from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.errors import MigrationRefused
 from tidemill.ledger import Fact, derive, tables_of, trials
+from tidemill.metrics.payment_cube import PAYMENT_SUMS
 from tidemill.models import (
     consumer_position,
     delivery,
@@ -51,6 +52,7 @@ __all__ = [
 FACTS: Final = (
     Fact(metric_mrr_movement, derive, rollups=(metric_mrr_daily,)),
     Fact(metric_trial, trials),
+    PAYMENT_SUMS,
 )
 """Every table that is kept up to date, with its derivation."""
 

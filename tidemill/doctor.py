@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Select, Table, func, select, union_all
+from sqlalchemy import Connection, Select, func, select, union_all
 
 from tidemill import quarantine
 from tidemill.bus import PostgresBus
@@ -330,12 +330,7 @@ def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
         yield Finding("facts", "warning", said, hint)
         return
     different = connection.execute(_differences(books)).scalar_one()
-    wrong = [
-        table.name
-        for fact in books.facts
-        for table in fact.rollups
-        if connection.execute(_wrong_sums(table, fact.table)).scalar_one()
-    ]
+    wrong = _wrong_sums(connection, books)
     if different:
         yield Finding("facts", "wrong", f"{different:,} rows differ from a new derivation", hint)
     elif wrong:
@@ -352,9 +347,18 @@ def _differences(books: Books) -> Select[int]:
     return _only_in_one(select(*(metric_mrr_movement.c[name] for name in columns)), fresh)
 
 
-def _wrong_sums(rollup: Table, fact: Table) -> Select[int]:
-    """Counts the cells of a roll-up that are not the sums of a fact's rows, and those missing."""
-    return _only_in_one(select(rollup), sums_of(rollup, fact))
+def _wrong_sums(connection: Connection, books: Books) -> list[str]:
+    """The roll-ups that do not hold the sums of what they are of."""
+    relations = core_relations(base_currency=books.base_currency)
+    sums = {table: sums_of(table, each.table) for each in books.facts for table in each.rollups}
+    for each in books.facts:
+        if each.of_payments:
+            sums[each.table] = each.derive(relations, books.policy)
+    return [
+        table.name
+        for table, fresh in sums.items()
+        if connection.execute(_only_in_one(select(table), fresh)).scalar_one()
+    ]
 
 
 def _only_in_one(kept: Select[Any], fresh: Select[Any]) -> Select[int]:

@@ -31,6 +31,7 @@ from tidemill.state import (
     fill,
     keep_statistics,
     note,
+    refill_payments,
     refresh,
     subjects,
 )
@@ -136,8 +137,14 @@ def _facts_again(database: Database, bus: PostgresBus, books: Books) -> Mapping[
     with database.begin() as connection:
         bus.hold(connection, worker.CONSUMER)
         note(connection, books)
+        paid = False
         for rows in _meanwhile(connection, bus):
-            refresh(connection, rows, subjects(connection, rows).keys(), books)
+            about = subjects(connection, rows).keys()
+            refresh(connection, rows, about, books)
+            paid = paid or "payment" in about
+        if paid:
+            with aside.looking(connection):
+                refill_payments(connection, books)
         differed = aside.bring_over(connection, tables)
         _finish(connection, bus)
     return differed

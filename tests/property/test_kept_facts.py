@@ -27,6 +27,7 @@ from tidemill.database import Database
 from tidemill.engine.side_by_side import derive_side_by_side
 from tidemill.events import Event, parse_event
 from tidemill.ledger import derive
+from tidemill.metrics.payment_cube import PAYMENT_SUMS
 from tidemill.models import metric_mrr_movement
 from tidemill.policy import Policy
 from tidemill.presets import PRESETS
@@ -129,13 +130,14 @@ def differences(
         wanted = Counter(
             tuple(getattr(row, name) for name in names) for row in connection.execute(query)
         )
+        sums = {rollup: sums_of(rollup, fact.table) for fact in FACTS for rollup in fact.rollups}
+        sums[PAYMENT_SUMS.table] = PAYMENT_SUMS.derive(core_relations(base_currency=BASE), policy)
         wrong_sums = [
             f"{said} {tuple(row)} in {rollup.name}"
-            for fact in FACTS
-            for rollup in fact.rollups
+            for rollup, fresh in sums.items()
             for said, one, other in (
-                ("extra", select(rollup), sums_of(rollup, fact.table)),
-                ("missing", sums_of(rollup, fact.table), select(rollup)),
+                ("extra", select(rollup), fresh),
+                ("missing", fresh, select(rollup)),
             )
             for row in connection.execute(one.except_all(other))
         ]

@@ -6,7 +6,7 @@ database of one moment, so they cannot contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -197,7 +197,8 @@ class Asker:
         by_mrr = asked.bound.members is not None and (own is not None or measure != "mrr")
         return Query(
             rows=self._ledger(asked, relations, measure) if own is None else own,
-            rollups=self._rollups(asked),
+            rollups=asked.bound.cube.rollups if own is None else _rollups_of(asked),
+            kept=self._kept_tables(asked),
             ledger=self._ledger(asked, relations, "mrr") if by_mrr else None,
             relations=relations,
             policy=asked.policy,
@@ -234,25 +235,20 @@ class Asker:
             return fact.table
         return fact.derive(relations, asked.policy).cte("derived_row")
 
-    def _rollups(self, asked: Asked) -> tuple[Rollup, ...]:
-        """The roll-ups of kept facts that are kept as well."""
-        kept = kept_facts(self._kept)
-        return tuple(each for each in asked.bound.cube.rollups if each.table.name in kept)
-
-    @property
-    def _kept(self) -> Mapping[str, Any]:
-        """The document that says which facts are kept, under which policy."""
-        return self.notices.facts_policy or self.configured.document()
-
     def _is_kept(self, asked: Asked, fact: Fact) -> bool:
         """Whether the table of a fact holds what is asked: all of it, as known now, as defined."""
-        kept = self._kept
-        return (
+        return fact.table.name in self._kept_tables(asked)
+
+    def _kept_tables(self, asked: Asked) -> frozenset[str]:
+        """The tables that hold what is asked."""
+        kept = self.notices.facts_policy or self.configured.document()
+        if (
             asked.provider.keeps_facts
             and asked.known_at is None
-            and fact.table.name in kept_facts(kept)
             and same_ledger(asked.policy, self.base_currency, kept)
-        )
+        ):
+            return kept_facts(kept)
+        return frozenset()
 
 
 @contextmanager
@@ -263,6 +259,12 @@ def asking(
     with database.snapshot() as connection:
         notices = asked.provider.notices(connection, asked.known_at)
         yield Asker(connection, notices, base_currency, configured)
+
+
+def _rollups_of(asked: Asked) -> tuple[Rollup, ...]:
+    """What may be kept of the sums of a metric's own rows."""
+    own = asked.info.kind.rows
+    return () if own is None else own.rollups
 
 
 def require_honoured(info: MetricInfo, policy: Policy) -> None:

@@ -25,6 +25,8 @@ __all__ = ["Fact", "tables_of", "whole_companies"]
 class Fact:
     """A table and the derivation that fills it: `derive` gives exactly the table's columns.
 
+    of_payments: whether it is a roll-up itself: sums of the relation `payments`, kept by what the
+             payments of a batch change, and not customer by customer.
     rollups: tables of sums over its rows, kept in the same transaction. The primary key of each are
              columns of the fact; `row_count` counts its rows, and every other column is the sum of
              the fact's column of that name.
@@ -33,6 +35,7 @@ class Fact:
     table: Table
     derive: Callable[[Relations, Policy], Select[tuple[object, ...]]]
     rollups: tuple[Table, ...] = ()
+    of_payments: bool = False
 
     @property
     def tables(self) -> tuple[Table, ...]:

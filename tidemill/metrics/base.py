@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 from sqlalchemy import Select
 
 from tidemill.ledger import Fact, Measure
-from tidemill.metrics.cube import Cube
+from tidemill.metrics.cube import Cube, Rollup
 from tidemill.periods import GRAINS, Grain, Period, add_months, period_start
 from tidemill.policy import Policy
 from tidemill.relations import Relations
@@ -341,9 +341,12 @@ class Rows:
     """What makes base rows that are kept nowhere: a SELECT over relations, under a policy.
 
     The day of each row is that of its `occurred_at` in the policy's time zone.
+
+    rollups: what is kept of their sums.
     """
 
     make: Callable[[Relations, Policy], Select[Any]]
+    rollups: tuple[Rollup, ...] = ()
 
 
 class Metric:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
-from sqlalchemy import CTE, and_, func, select
+from sqlalchemy import CTE, FromClause, and_, func, select
 
 from tidemill.metrics.base import RateNeed
 from tidemill.metrics.payment_cube import NET_CASH, payment_rows
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day, whole_sum
 from tidemill.metrics.windows import Part, Windows
+from tidemill.models import metric_payment_daily
 from tidemill.periods import instants
 
 __all__ = ["TRANSACTIONS", "cash_rows", "net_cash"]
@@ -44,7 +45,7 @@ def cash_rows(q: Query, end: date, since: date | None = None) -> CTE:
 
 def net_cash(q: Query, windows: Windows) -> Part:
     """Net cash flow of every window, of all customers: place, net (base currency)."""
-    row, day = cash_rows(q, windows.end, windows.first_day), windows.days
+    row, day = _summed_rows(q, windows), windows.days
     daily = (
         select(row.c.day, row.c.native_currency, func.sum(row.c.amount).label("amount"))
         .group_by(row.c.day, row.c.native_currency)
@@ -62,3 +63,17 @@ def net_cash(q: Query, windows: Windows) -> Part:
     lacking = select(daily.c.native_currency, daily.c.day).select_from(priced)
     lost = lacking.where(daily.c.amount != 0, rate.c.factor.is_(None)).distinct()
     return Part(rows, (RateNeed(lost),))
+
+
+def _summed_rows(q: Query, windows: Windows) -> FromClause:
+    """What moved in the windows, or its kept sums: day, native_currency, amount."""
+    kept = metric_payment_daily
+    if kept.name not in q.kept:
+        return cash_rows(q, windows.end, windows.first_day)
+    columns = (
+        kept.c.day,
+        kept.c.currency.label("native_currency"),
+        kept.c.amount_minor.label("amount"),
+    )
+    moved = select(*columns).where(kept.c.kind.in_(NET_CASH), windows.within(kept.c.day))
+    return moved.subquery("cash_sum")

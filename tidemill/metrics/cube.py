@@ -195,10 +195,13 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Rollup:
-    """A table of sums over the rows of another, and the dimensions by which it tells them apart."""
+    """A table of sums over the rows of another, and the dimensions by which it tells them apart.
+
+    of: the other table; None for rows that are kept nowhere.
+    """
 
     table: Table
-    of: Table
+    of: Table | None
     dimensions: tuple[str, ...]
 
 

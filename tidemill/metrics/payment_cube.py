@@ -12,14 +12,18 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    func,
     literal,
     select,
     union_all,
 )
 
-from tidemill.metrics.cube import Cube, Dimension, Measure
+from tidemill.ledger import Fact
+from tidemill.metrics.base import Rows
+from tidemill.metrics.cube import Cube, Dimension, Measure, Rollup
 from tidemill.metrics.movement_cube import MOVEMENTS
 from tidemill.metrics.own_books import day_in, in_books
+from tidemill.models import metric_payment_daily
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 from tidemill.vocabulary import PaymentKind, PaymentMethod
@@ -32,8 +36,11 @@ __all__ = [
     "NET_CASH",
     "PAYMENT",
     "PAYMENTS",
+    "PAYMENT_ROWS",
+    "PAYMENT_SUMS",
     "REFUND",
     "payment_rows",
+    "payment_sums",
     "signed_amount",
 ]
 
@@ -108,6 +115,26 @@ def payment_rows(
     fees = rows(literal(FEE), -paid.c.fee).where(paid.c.fee != 0)
     return select(union_all(moved, fees).subquery("payment_row"))
 
+
+def payment_sums(relations: Relations, policy: Policy) -> Select[Any]:
+    """What payments add up to on each day, by source, currency and kind.
+
+    Shape: the columns of `models.metric_payment_daily`.
+    """
+    row = payment_rows(relations, policy).subquery("every_payment")
+    keys = (row.c.day, row.c.source_id, row.c.currency, row.c.kind)
+    amount, number = func.sum(row.c.amount_minor), func.count()
+    sums = (amount.label("amount_minor"), number.label("row_count"))
+    return select(*keys, *sums).group_by(*keys)
+
+
+PAYMENT_SUMS: Final = Fact(metric_payment_daily, payment_sums, of_payments=True)
+"""The sums of payments under the configured policy, kept in a table."""
+
+PAYMENT_ROWS: Final = Rows(
+    payment_rows, rollups=(Rollup(metric_payment_daily, None, ("source", "currency")),)
+)
+"""Every payment, and what is kept of their sums."""
 
 _SHARED: Final = ("source", "currency", "customer", "customer_name", "country")
 

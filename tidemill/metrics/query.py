@@ -79,8 +79,10 @@ class Query:
     today: date | None = None
     #: Whether the day of base rows is that of their `occurred_at`: indexes know instants.
     dated: bool = False
-    #: The roll-ups that are kept, of the cube's base rows.
+    #: What may be kept of the sums of base rows.
     rollups: tuple[Rollup, ...] = ()
+    #: Names of the tables that are kept as this question wants them.
+    kept: frozenset[str] = frozenset()
 
     @property
     def base_currency(self) -> str:
@@ -144,8 +146,9 @@ class Query:
         if self.bound.members is not None:  # a segment is made of customers
             return self
         for each in self.rollups:
-            if each.of is self.rows and used <= set(each.dimensions):
-                return replace(self, rows=each.table)
+            ours = each.table.name in self.kept and each.of in (None, self.rows)
+            if ours and used <= set(each.dimensions):
+                return replace(self, rows=each.table, dated=False)
         return self
 
     @property

@@ -99,7 +99,10 @@ def _sums(
     amounts: Mapping[str, tuple[str, ...]],
     counts: Mapping[str, tuple[str, ...]],
 ) -> Sums:
+    q = q.summed
     rows = q.rows.c
+    # A row, or a sum of so many.
+    number = rows.row_count if "row_count" in rows else literal(1)
     chosen = q.select(
         calendar.end,
         lambda _: [
@@ -108,16 +111,14 @@ def _sums(
             rows.day.label("on_day"),
             rows.kind.label("row_kind"),
             rows.amount_minor.label("native_minor"),
+            number.label("n"),
         ],
         since=calendar.start,
     )
     row = chosen.subquery("dated_row")
-    keys = [column for column in row.c if column.name != "native_minor"]
-    daily = (
-        select(*keys, func.sum(row.c.native_minor).label("native_minor"), func.count().label("n"))
-        .group_by(*keys)
-        .cte("daily_sum")
-    )
+    keys = [column for column in row.c if column.name not in ("native_minor", "n")]
+    sums = [func.sum(row.c[name]).label(name) for name in ("native_minor", "n")]
+    daily = select(*keys, *sums).group_by(*keys).cte("daily_sum")
     rate = rates_by_day(q.rates_of_days, daily, ("native_currency", "on_day"), "sum_rate")
     on_day = and_(rate.c.currency == daily.c.native_currency, rate.c.day == daily.c.on_day)
     # Nothing of any currency needs no rate.

@@ -44,6 +44,7 @@ from tidemill.models.customers import (
 from tidemill.models.facts import (
     metric_mrr_daily,
     metric_mrr_movement,
+    metric_payment_daily,
     metric_trial,
     policy_in_use,
     segment,
@@ -71,6 +72,7 @@ __all__ = [
     "metadata",
     "metric_mrr_daily",
     "metric_mrr_movement",
+    "metric_payment_daily",
     "metric_trial",
     "payment",
     "plan",

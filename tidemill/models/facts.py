@@ -22,6 +22,7 @@ from tidemill.models.base import Instant, metadata
 __all__ = [
     "metric_mrr_daily",
     "metric_mrr_movement",
+    "metric_payment_daily",
     "metric_trial",
     "policy_in_use",
     "segment",
@@ -82,6 +83,20 @@ metric_mrr_daily = Table(
     # Cells are added to again and again: with room beside them, without touching the index.
     postgresql_with={"fillfactor": "70"},
     comment="A roll-up of metric_mrr_movement: the sums of its rows.",
+)
+
+metric_payment_daily = Table(
+    "metric_payment_daily",
+    metadata,
+    Column("day", Date, nullable=False),  # in the policy's time zone
+    Column("source_id", Integer, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # payment, refund, dispute, fee, failure
+    Column("amount_minor", Numeric, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "source_id", "currency", "kind"),
+    postgresql_with={"fillfactor": "70"},
+    comment="A roll-up of payments: their sums.",
 )
 
 segment = Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidemill.state.apply import LOGGED, Applied, apply, subjects
-from tidemill.state.facts import derive_all, fill, refresh
+from tidemill.state.facts import derive_all, fill, refill_payments, refresh
 from tidemill.state.in_force import Books, note
 from tidemill.state.statistics import keep_statistics
 
@@ -16,6 +16,7 @@ __all__ = [
     "fill",
     "keep_statistics",
     "note",
+    "refill_payments",
     "refresh",
     "subjects",
 ]

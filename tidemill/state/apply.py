@@ -28,6 +28,7 @@ from tidemill.state.in_force import Books
 from tidemill.state.invoices import apply_allocations, apply_invoices, apply_payments
 from tidemill.state.keys import make_keys
 from tidemill.state.merges import apply_merges
+from tidemill.state.rollups import rolling_payments
 from tidemill.state.subscriptions import apply_subscriptions
 
 __all__ = ["LOGGED", "Applied", "apply", "subjects"]
@@ -111,9 +112,10 @@ def subjects(connection: Connection, rows: FromClause) -> dict[str, int]:
 
 def _write(connection: Connection, rows: FromClause, subjects: set[str], books: Books) -> int:
     make_keys(connection, rows)
-    for subject, write in _WRITERS.items():
-        if subject in subjects:
-            write(connection, rows)
+    with rolling_payments(connection, rows, subjects, books):
+        for subject, write in _WRITERS.items():
+            if subject in subjects:
+                write(connection, rows)
     return refresh(connection, rows, subjects, books) if books.facts else 0
 
 

@@ -16,7 +16,7 @@ from tidemill.state.in_force import Books, in_force, note
 from tidemill.state.rollups import roll_up, rolling
 from tidemill.state.touched import TOUCHED, Reads, touch, touched
 
-__all__ = ["derive_all", "fill", "refresh"]
+__all__ = ["derive_all", "fill", "refill_payments", "refresh"]
 
 
 def refresh(
@@ -29,11 +29,12 @@ def refresh(
     configured otherwise: all facts are always those of one policy.
     """
     ours = in_force(connection, books)
-    reads = frozenset[str]().union(*(_reads(fact, ours) for fact in ours.facts))
+    facts = [fact for fact in ours.facts if not fact.of_payments]
+    reads = frozenset[str]().union(*(_reads(fact, ours) for fact in facts))
     count = touch(connection, rows, subjects, ours, reads)
     if count:
         connection.execute(Analyze(touched))
-        for fact in ours.facts:
+        for fact in facts:
             with rolling(connection, fact):
                 connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(TOUCHED)))
                 connection.execute(_derivation(fact, ours, everyone=False))
@@ -56,6 +57,14 @@ def fill(connection: Connection, books: Books) -> None:
     for fact in books.facts:
         connection.execute(_derivation(fact, books, everyone=True))
         roll_up(connection, fact)
+
+
+def refill_payments(connection: Connection, books: Books) -> None:
+    """Make the sums of payments again, where nobody knows what a batch has changed in them."""
+    for fact in books.facts:
+        if fact.of_payments:
+            connection.execute(delete(fact.table))
+            connection.execute(_derivation(fact, books, everyone=True))
 
 
 @lru_cache(maxsize=64)

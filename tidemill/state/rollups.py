@@ -1,15 +1,18 @@
-"""Keeping roll-ups: sums of a fact's rows, changed by what a batch changes and by nothing else.
+"""Keeping roll-ups: sums of rows, changed by what a batch changes and by nothing else.
 
 What the touched customers add to each cell is added up before their rows are derived again, and
-after; the difference goes into the cells. So the cost follows the batch and not the books.
+after; the difference goes into the cells. So it is with the payments that a batch tells of, whose
+sums rest on the core table. The cost follows the batch and not the books.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -18,8 +21,10 @@ from sqlalchemy import (
     Delete,
     FromClause,
     Insert,
+    Integer,
     Select,
     Table,
+    Text,
     and_,
     cast,
     delete,
@@ -27,14 +32,18 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    tuple_,
 )
 from sqlalchemy.dialects import postgresql
 
-from tidemill.bus.staging import empty_staging, staging_table
+from tidemill.bus.staging import Analyze, empty_staging, staging_table
 from tidemill.ledger.facts import Fact
+from tidemill.relations import core_relations
+from tidemill.state.in_force import Books, in_force
+from tidemill.state.rows import about
 from tidemill.state.touched import TOUCHED
 
-__all__ = ["roll_up", "rolling", "sums_of"]
+__all__ = ["roll_up", "rolling", "rolling_payments", "sums_of"]
 
 
 def sums_of(table: Table, rows: FromClause) -> Select[Any]:
@@ -64,10 +73,61 @@ def rolling(connection: Connection, fact: Fact) -> Iterator[None]:
         connection.execute(_removal(table))
 
 
+@contextmanager
+def rolling_payments(
+    connection: Connection, rows: FromClause, subjects: AbstractSet[str], books: Books
+) -> Iterator[None]:
+    """Take over into sums of payments what the block makes of the payments of a batch.
+
+    rows, subjects: the batch, and what its events are about.
+    """
+    facts = [fact for fact in books.facts if fact.of_payments and "payment" in subjects]
+    if not facts:
+        yield
+        return
+    ours = in_force(connection, books)
+    empty_staging(connection, _named)
+    named = select(rows.c.source_id, rows.c.subject).where(about(rows, "payment")).distinct()
+    connection.execute(insert(_named).from_select(["source_id", "external_id"], named))
+    connection.execute(Analyze(_named))
+    for fact in facts:
+        empty_staging(connection, _staged(fact.table))
+        connection.execute(_payments(fact, ours, sign=-1))
+    yield
+    for fact in facts:
+        connection.execute(_payments(fact, ours, sign=1))
+        connection.execute(_addition(fact.table))
+        connection.execute(_removal(fact.table))
+
+
+_named: Final = staging_table(
+    "named_payment",
+    Column("source_id", Integer, nullable=False),
+    Column("external_id", Text, nullable=False),
+)
+"""The payments that a batch tells of."""
+
+
+@lru_cache(maxsize=16)
+def _payments(fact: Fact, books: Books, *, sign: int) -> Insert:
+    """What the named payments are in the cells, or with the other sign."""
+    relations = core_relations(base_currency=books.base_currency)
+    paid = relations.payments
+    is_named = tuple_(paid.c.source_id, paid.c.payment).in_(
+        select(_named.c.source_id, _named.c.external_id)
+    )
+    own = replace(relations, payments=select(paid).where(is_named).subquery("named_payment_row"))
+    return _signed(fact.table, fact.derive(own, books.policy), sign)
+
+
 @lru_cache(maxsize=16)
 def _contribution(table: Table, rows: Table, *, sign: int) -> Insert:
     """What the rows of the touched customers are in the cells, or with the other sign."""
-    own = sums_of(table, rows).where(rows.c.customer_id.in_(TOUCHED)).subquery("own")
+    return _signed(table, sums_of(table, rows).where(rows.c.customer_id.in_(TOUCHED)), sign)
+
+
+def _signed(table: Table, found: Select[Any], sign: int) -> Insert:
+    own = found.subquery("own")
     keys, sums = _columns(table)
     values = [*(own.c[name] for name in keys), *(own.c[each.name] * sign for each in sums)]
     return _inserted(_staged(table), select(*values))

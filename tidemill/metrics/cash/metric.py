@@ -11,7 +11,6 @@ from tidemill.metrics.base import (
     Day,
     Grain,
     Metric,
-    Rows,
     Table,
     day,
     instant,
@@ -27,9 +26,10 @@ from tidemill.metrics.payment_cube import (
     FEE,
     NET_CASH,
     PAYMENT,
+    PAYMENT_ROWS,
+    PAYMENT_SUMS,
     PAYMENTS,
     REFUND,
-    payment_rows,
 )
 from tidemill.metrics.query import Query
 from tidemill.metrics.sums import sum_table
@@ -57,7 +57,8 @@ class Cash(Metric):
     """What customers paid, less what went back to them, on the days it moved."""
 
     cube = PAYMENTS
-    rows = Rows(payment_rows)
+    rows = PAYMENT_ROWS
+    facts = (PAYMENT_SUMS,)
     listing = ("cash", "transactions")
 
     @question(*_COLUMNS, default=True)
