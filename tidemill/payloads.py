@@ -56,8 +56,10 @@ __all__ = [
     "Payload",
     "Payment",
     "Percent",
+    "Phase",
     "Plan",
     "Product",
+    "Schedule",
     "Sequence",
     "Subscription",
     "Whole",
@@ -245,6 +247,26 @@ class Subscription(Payload, frozen=True, omit_defaults=True, kw_only=True):
     confidence: Confidence = Confidence.OBSERVED
 
 
+class Phase(Payload, frozen=True, omit_defaults=True, kw_only=True):
+    """What a subscription is to be from an instant on, as far as that is planned."""
+
+    starts_at: Instant
+    items: Annotated[list[Item], Meta(max_length=10_000)]
+    discounts: Annotated[list[Discount], Meta(max_length=10_000)] = []
+
+
+class Schedule(Payload, frozen=True, omit_defaults=True, kw_only=True):
+    """``schedule.changed``: all that is planned for a subscription, in place of what was before.
+
+    ends_at: when it is to end; None when it is to go on as the last phase leaves it.
+    """
+
+    id: Identifier
+    subscription: Identifier
+    phases: Annotated[list[Phase], Meta(max_length=900)]
+    ends_at: Instant | None = None
+
+
 class InvoiceLine(Payload, frozen=True, omit_defaults=True, kw_only=True):
     """A line of an invoice."""
 
@@ -339,6 +361,7 @@ _FAMILIES: tuple[tuple[str, type[Payload], tuple[str, ...]], ...] = (
             "recovered", "paused", "resumed", "updated",
         ),
     ),
+    ("schedule", Schedule, ("changed",)),
     (
         "invoice",
         Invoice,

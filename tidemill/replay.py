@@ -30,6 +30,8 @@ MADE: Final[tuple[Table, ...]] = (
     models.subscription_version,
     models.version_item,
     models.version_discount,
+    models.schedule_version,
+    models.planned_phase,
     models.invoice_version,
     models.invoice_line,
     models.payment,

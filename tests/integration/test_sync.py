@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -392,3 +392,50 @@ def test_a_change_that_nothing_dates_is_told_by_a_later_run(database: Database) 
         assert not reconcile_stripe(into, client, Asked()).differences
     changed = NOW - timedelta(seconds=EVENTS_KEPT_S)
     assert changed.date() in _levels(database)[found["id"]]
+
+
+def test_what_is_planned_is_read(database: Database) -> None:
+    """A schedule read twice tells once; changed, it tells again; called off, it plans nothing."""
+    account = recent_account(EVENTS)
+    found = next(
+        each
+        for each in account.listed("subscription")
+        if each["status"] == "active" and len(each["items"]["data"]) == 1
+    )
+    (item,) = found["items"]["data"]
+    starts = int((NOW + timedelta(days=40)).timestamp())
+    planned = {
+        "id": "sub_sched_1", "object": "subscription_schedule", "created": EVENTS[-1]["created"],
+        "customer": found["customer"], "subscription": found["id"], "status": "active",
+        "end_behavior": "release", "livemode": True, "current_phase": None, "test_clock": None,
+        "phases": [
+            {
+                "start_date": start, "end_date": start + 86_400 * 30, "discounts": [],
+                "items": [{"price": item["price"]["id"], "quantity": item["quantity"] + more}],
+            }
+            for start, more in ((found["created"], 0), (starts, 4))
+        ],
+    }  # fmt: skip
+    account.put(planned)
+    with FakeStripe(account) as fake:
+        _sync(database, fake)
+        days = _levels(database)[found["id"]]
+        assert max(days) == datetime.fromtimestamp(starts, UTC).date()
+        before = _log_size(database)
+        _sync(database, fake, Asked(since=date(2025, 1, 1)))
+        assert _log_size(database) == before
+        planned["phases"][1]["start_date"] = starts + 86_400
+        account.put(planned)
+        _sync(database, fake, Asked(since=date(2025, 1, 1)))
+        assert _log_size(database) == before + 1
+        assert max(_levels(database)[found["id"]]) == datetime.fromtimestamp(starts, UTC).date() + (
+            timedelta(days=1)
+        )
+        account.put(planned | {"status": "released", "released_at": int(NOW.timestamp())})
+        _sync(database, fake, Asked(since=date(2025, 1, 1)))
+        assert max(_levels(database)[found["id"]]) < NOW.date()
+
+
+def _log_size(database: Database) -> int:
+    with database.connect() as connection:
+        return connection.execute(select(func.count()).select_from(models.event_log)).scalar_one()

@@ -60,6 +60,8 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "plan": {"id": "price_1", "currency": "eur", "interval": "month", "interval_count": 1,
              "unit_amount": "999.5", "pricing_model": "flat", "usage_type": "licensed"},
     "subscription": SUBSCRIPTION,
+    "schedule": {"id": "sched_1", "subscription": "sub_1", "ends_at": "2026-01-01T00:00:00Z",
+                 "phases": [{"starts_at": "2025-06-01T00:00:00Z", "items": SUBSCRIPTION["items"]}]},
     "invoice": {"id": "in_1", "status": "paid", "currency": "jpy", "subtotal": 100, "tax": -10,
                 "total": 90, "issued_at": "2025-04-01T00:00:00Z",
                 "lines": [{"id": "il_1", "kind": "subscription", "amount": -5, "quantity": "0.5"}]},
@@ -123,8 +125,8 @@ def test_every_type_of_the_contract_is_read(type: str) -> None:
 def test_the_types_are_those_of_the_contract() -> None:
     families = {name.split(".")[0] for name in EVENT_TYPES}
     assert families == {"customer", "product", "plan", "subscription", "invoice", "payment",
-                        "fx_rate", "expense", "attribute", "allocation"}  # fmt: skip
-    assert len(EVENT_TYPES) == 11 + 16 + 6 + 6 + 4
+                        "fx_rate", "expense", "attribute", "allocation", "schedule"}  # fmt: skip
+    assert len(EVENT_TYPES) == 11 + 16 + 1 + 6 + 6 + 4
     assert {name.split(".")[0] for name in CATALOGUE_TYPES} == {
         "product", "plan", "fx_rate", "expense", "attribute", "allocation",
     }  # fmt: skip

@@ -52,6 +52,7 @@ from tidemill.models.facts import (
 from tidemill.models.inbox import delivery, vendor_object
 from tidemill.models.log import consumer_position, event_log, quarantine, source
 from tidemill.models.readings import reconciliation, sync_object, sync_run
+from tidemill.models.schedules import planned_phase, schedule_version
 from tidemill.models.subscriptions import subscription_version, version_discount, version_item
 from tidemill.models.workers import worker
 
@@ -76,10 +77,12 @@ __all__ = [
     "metric_trial",
     "payment",
     "plan",
+    "planned_phase",
     "policy_in_use",
     "product",
     "quarantine",
     "reconciliation",
+    "schedule_version",
     "segment",
     "source",
     "subscription",

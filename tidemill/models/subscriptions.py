@@ -1,4 +1,8 @@
-"""The history of subscriptions: one row per event, append-only."""
+"""The history of subscriptions: one row per event, append-only; and what is planned for now.
+
+Versions to come (`state.schedules`) stand among the others under numbers below zero, which are not
+positions; they are replaced when more is known.
+"""
 
 from __future__ import annotations
 

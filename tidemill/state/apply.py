@@ -29,6 +29,7 @@ from tidemill.state.invoices import apply_allocations, apply_invoices, apply_pay
 from tidemill.state.keys import make_keys
 from tidemill.state.merges import apply_merges
 from tidemill.state.rollups import rolling_payments
+from tidemill.state.schedules import apply_schedules, look_ahead
 from tidemill.state.subscriptions import apply_subscriptions
 
 __all__ = ["LOGGED", "Applied", "apply", "subjects"]
@@ -50,6 +51,7 @@ _WRITERS: Final[dict[str, Callable[[Connection, FromClause], None]]] = {
     "plan": apply_plans,
     "fx_rate": apply_rates,
     "subscription": apply_subscriptions,
+    "schedule": apply_schedules,
     "invoice": apply_invoices,
     "payment": apply_payments,
     "allocation": apply_allocations,
@@ -116,6 +118,7 @@ def _write(connection: Connection, rows: FromClause, subjects: set[str], books: 
         for subject, write in _WRITERS.items():
             if subject in subjects:
                 write(connection, rows)
+    look_ahead(connection, rows, subjects)
     return refresh(connection, rows, subjects, books) if books.facts else 0
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Boolean,
+    ColumnElement,
     Connection,
     DateTime,
     FromClause,
@@ -36,7 +37,7 @@ from tidemill.models import (
 )
 from tidemill.state.rows import about, elements, fields
 
-__all__ = ["apply_subscriptions", "insert_new"]
+__all__ = ["apply_subscriptions", "discounts_in", "insert_new", "items_in"]
 
 _INSTANT: Final = DateTime(timezone=True)
 
@@ -66,8 +67,11 @@ _STATE: Final[dict[str, TypeEngine[Any]]] = {
 def apply_subscriptions(connection: Connection, rows: FromClause) -> None:
     """Add a version for every subscription event; one that is there already stays as it is."""
     connection.execute(insert_new(subscription_version, _versions(rows)))
-    connection.execute(insert_new(version_item, _items(rows)))
-    connection.execute(insert_new(version_discount, _discounts(rows)))
+    told = select(rows).where(about(rows, "subscription")).subquery("told")
+    connection.execute(insert_new(version_item, items_in(told, told.c.position, told.c.data)))
+    connection.execute(
+        insert_new(version_discount, discounts_in(told, told.c.position, told.c.data))
+    )
 
 
 def insert_new(table: Table, found: Select[Any]) -> Any:
@@ -111,8 +115,11 @@ def _versions(rows: FromClause) -> Select[Any]:
     )
 
 
-def _items(rows: FromClause) -> Select[Any]:
-    member = elements(rows.c.data, "items")
+def items_in(
+    rows: FromClause, number: ColumnElement[int], holder: ColumnElement[Any]
+) -> Select[Any]:
+    """The items in a JSON object `holder` of each row, as rows of `version_item` by `number`."""
+    member = elements(holder, "items")
     said = fields(
         member.c.value,
         id=Text(),
@@ -125,27 +132,26 @@ def _items(rows: FromClause) -> Select[Any]:
         interval_count=Integer(),
         usage_type=Text(),
     )
-    return (
-        select(
-            rows.c.position.label("version_id"),
-            member.c.ordinal,
-            said.c.id.label("item"),
-            said.c.plan,
-            said.c.product,
-            said.c.quantity,
-            said.c.unit_amount,
-            func.coalesce(said.c.tax_inclusive_amount, 0).label("tax_inclusive_amount"),
-            said.c.interval,
-            func.coalesce(said.c.interval_count, 1).label("interval_count"),
-            func.coalesce(said.c.usage_type, "licensed").label("usage_type"),
-        )
-        .select_from(rows.join(member, true()).join(said, true()))
-        .where(about(rows, "subscription"))
-    )
+    return select(
+        number.label("version_id"),
+        member.c.ordinal,
+        said.c.id.label("item"),
+        said.c.plan,
+        said.c.product,
+        said.c.quantity,
+        said.c.unit_amount,
+        func.coalesce(said.c.tax_inclusive_amount, 0).label("tax_inclusive_amount"),
+        said.c.interval,
+        func.coalesce(said.c.interval_count, 1).label("interval_count"),
+        func.coalesce(said.c.usage_type, "licensed").label("usage_type"),
+    ).select_from(rows.join(member, true()).join(said, true()))
 
 
-def _discounts(rows: FromClause) -> Select[Any]:
-    member = elements(rows.c.data, "discounts")
+def discounts_in(
+    rows: FromClause, number: ColumnElement[int], holder: ColumnElement[Any]
+) -> Select[Any]:
+    """The discounts in a JSON object `holder` of each row, as rows of `version_discount`."""
+    member = elements(holder, "discounts")
     said = fields(
         member.c.value,
         id=Text(),
@@ -157,13 +163,9 @@ def _discounts(rows: FromClause) -> Select[Any]:
         starts_at=_INSTANT,
         ends_at=_INSTANT,
     )
-    return (
-        select(
-            rows.c.position.label("version_id"),
-            member.c.ordinal,
-            said.c.id.label("discount"),
-            *(each for each in said.c if each.name != "id"),
-        )
-        .select_from(rows.join(member, true()).join(said, true()))
-        .where(about(rows, "subscription"))
-    )
+    return select(
+        number.label("version_id"),
+        member.c.ordinal,
+        said.c.id.label("discount"),
+        *(each for each in said.c if each.name != "id"),
+    ).select_from(rows.join(member, true()).join(said, true()))

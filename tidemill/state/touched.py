@@ -36,6 +36,7 @@ from tidemill.models import (
     invoice_line,
     invoice_version,
     payment,
+    schedule_version,
     subscription,
     subscription_version,
 )
@@ -91,13 +92,14 @@ def _named(
 ) -> list[Select[tuple[int]]]:
     """The customers that the events are about; of invoices and payments only where they matter."""
     kinds = {"subscription", "invoice", "payment"} if billed else {"subscription"}
+    planned = [_planned_for(rows)] if "schedule" in subjects else []
     if not kinds & subjects:
-        return []
+        return planned
     owner = and_(
         customer.c.source_id == rows.c.source_id, customer.c.external_id == rows.c.customer
     )
     changing = or_(*(about(rows, kind) for kind in sorted(kinds & subjects)))
-    found = [select(customer.c.id).join(rows, owner).where(changing).distinct()]
+    found = [*planned, select(customer.c.id).join(rows, owner).where(changing).distinct()]
     if "subscription" in subjects:
         named = and_(
             subscription.c.source_id == rows.c.source_id,
@@ -110,6 +112,24 @@ def _named(
             select(version.c.customer_id).where(version.c.subscription_id.in_(moved)).distinct()
         )
     return found
+
+
+def _planned_for(rows: FromClause) -> Select[tuple[int]]:
+    """Whose subscriptions the schedules of a batch are about."""
+    version, said = subscription_version, schedule_version
+    return (
+        select(version.c.customer_id)
+        .join(subscription, subscription.c.id == version.c.subscription_id)
+        .join(
+            said,
+            and_(
+                said.c.source_id == subscription.c.source_id,
+                said.c.subscription == subscription.c.external_id,
+            ),
+        )
+        .join(rows, rows.c.position == said.c.id)
+        .distinct()
+    )
 
 
 def _allocated(rows: FromClause) -> Select[tuple[int]]:

@@ -261,7 +261,8 @@ def observed_from(connection: Connection, run: Run) -> dict[str, int]:
 def last_versions(connection: Connection, run: Run) -> dict[str, int]:
     """Subscription → its latest version that the books had before a run, in Unix seconds."""
     version = subscription_version.c
-    earlier = version.id <= int(run.place["heard"])
+    # What is only planned has numbers below zero.
+    earlier = version.id.between(1, int(run.place["heard"]))
     return _moments(connection, run.source, func.max(version.occurred_at), earlier)
 
 

@@ -25,7 +25,8 @@ def latest_states(
     """
     version, named = subscription_version.c, subscription.c
     over = case((version.status == "canceled", 1), else_=0)
-    counts = [] if heard is None else [version.id <= heard]
+    # What is only planned has numbers below zero.
+    counts = [version.id > 0, *([] if heard is None else [version.id <= heard])]
     rows = connection.execute(
         select(named.external_id, cast(event_log.c.data, Text), version.id)
         .ext(distinct_on(named.external_id))

@@ -67,6 +67,8 @@ def tell(connection: Connection, run: Run, teller: Teller) -> Iterator[Item]:
     if run.whole:
         yield from _things(connection, run, teller)
         yield from _histories(connection, run, teller)
+        for found in runs.staged(connection, run, "subscription_schedule"):
+            yield from teller.plan(found)
         yield from _money(connection, run, teller)
     else:
         yield from _newcomers(connection, run, teller)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from tidemill.connectors.stripe.changes import Change, subscription_label
 from tidemill.connectors.stripe.invoices import read_invoice
 from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.parties import read_customer, read_plan, read_product
+from tidemill.connectors.stripe.schedules import read_schedule
 from tidemill.connectors.stripe.shapes import customer_key
 from tidemill.connectors.stripe.subscriptions import read_subscription
 from tidemill.payloads import Payload, Payment
@@ -42,6 +44,10 @@ class Draft:
     payload: Payload
     allocated: tuple[Allocated, ...] = ()
     """Which payments are for the invoice that it is about."""
+    beside: Draft | None = None
+    """What else the event says."""
+    at: datetime | None = None
+    """Since when it is so, if not since the event."""
 
 
 # A draft; which invoice a payment is for; why the event is of no interest; None after problems.
@@ -168,6 +174,17 @@ def _invoice_payment(found: Fields, _: Change, __: Fields, ___: Known) -> Outcom
     return read or (None if found.problems else _PAID_OTHERWISE)
 
 
+def _schedule(found: Fields, change: Change, _: Fields, known: Known) -> Outcome:
+    payer, planned = _payer(found), read_schedule(found, change, known)
+    if planned is None:
+        return None
+    beside = None
+    if planned.begins is not None:
+        since, state = planned.begins
+        beside = Draft("subscription.updated", payer, state, at=since)
+    return Draft("schedule.changed", payer, planned.schedule, beside=beside)
+
+
 def _customer(verb: str) -> Handler:
     def read(found: Fields, _: Change, __: Fields, ___: Known) -> Outcome:
         state = read_customer(found)
@@ -226,6 +243,10 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "refund.created": _refund,
     "refund.failed": _refund_fate,
     "refund.updated": _refund_fate,
+    **{
+        f"subscription_schedule.{verb}": _schedule
+        for verb in ("created", "updated", "released", "canceled", "completed", "aborted")
+    },
 }
 
 _REASONS: Final = {
@@ -248,15 +269,7 @@ _REASONS: Final = {
         ("credit_note.created", "credit_note.updated", "credit_note.voided"),
         "credit notes are not read yet; what is given back is told by its refund",
     ),
-    **dict.fromkeys(
-        (
-            *("subscription_schedule.created", "subscription_schedule.updated"),
-            *("subscription_schedule.released", "subscription_schedule.canceled"),
-            *("subscription_schedule.completed", "subscription_schedule.aborted"),
-            "subscription_schedule.expiring",
-        ),
-        "a plan for later; each phase that starts is told by the subscription",
-    ),
+    "subscription_schedule.expiring": "an announcement; the change has its own event",
 }
 
 EVENT_TYPES: Final = tuple(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +54,9 @@ _KINDS: Final = {
     "dispute": "charge.dispute.created",
     "credit_note": "credit_note.created",
 }
+# The instants at which a schedule changed, and what it says of the time to come.
+_TURNS: Final = ("created", "canceled_at", "completed_at", "released_at")
+_PLANNED: Final = ("status", "subscription", "end_behavior", "phases")
 # Events that show a subscription as it was before what they announce.
 _ANNOUNCEMENTS: Final = frozenset({"customer.subscription.trial_will_end"})
 
@@ -187,6 +191,19 @@ class Teller:
 
     def _wrapped(self, kind: str, key: str, at: int, raw: Json) -> Iterator[Item]:
         yield from self._items(wrapped(kind, f"api/{key}/{kind}/{at}", at, raw))
+
+    def plan(self, found: Staged) -> Iterator[Item]:
+        """What a schedule plans; told again when it has changed, at the last instant it names."""
+        raw = found.value()
+        phase = raw.get("current_phase")
+        instants = [_int(raw, name) for name in _TURNS]
+        instants.append(_int(phase, "start_date") if isinstance(phase, Mapping) else None)
+        at = max((each for each in instants if each is not None), default=None)
+        if at is not None:
+            said = blake2b(_ENCODER.encode([raw.get(name) for name in _PLANNED]), digest_size=8)
+            kind = "subscription_schedule.updated"
+            key = f"api/{found.id}/{kind}/{at}/{said.hexdigest()}"
+            yield from self._items(wrapped(kind, key, at, raw))
 
     def deleted_customer(self, key: str, at: int) -> Iterator[Item]:
         """A customer of whom Stripe only knows that it was deleted; not when."""

@@ -106,6 +106,8 @@ def _translate(event: Fields, setting: Setting) -> Translation:
     if isinstance(outcome, Allocated):
         return _joined([_allocation(outcome, envelope, source)])
     beside = [_allocation(each, envelope, source) for each in outcome.allocated]
+    if outcome.beside is not None:
+        beside.append(_sealed(outcome.beside, outcome.beside.at or change.at, envelope, source))
     return _joined([_sealed(outcome, change.at, envelope, source), *beside])
 
 

@@ -98,7 +98,7 @@ def test_thin_events_are_recognised() -> None:
         ("a.type.nobody.knows", "not about subscriptions"),
         ("customer.subscription.trial_will_end", "announcement"),
         ("customer.discount.created", "told by the subscription"),
-        ("subscription_schedule.updated", "a plan for later"),
+        ("subscription_schedule.expiring", "announcement"),
         ("credit_note.created", "credit notes are not read yet"),
         ("refund.updated", "under way, or has arrived"),
         ("charge.dispute.closed", "brought nothing back"),
