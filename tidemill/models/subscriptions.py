@@ -63,6 +63,14 @@ subscription_version = Table(
     Index(None, "subscription_id", "occurred_at", "sequence"),
 )
 
+# The few states that are told of beside MRR.
+Index(
+    "ix_subscription_version_beside",
+    subscription_version.c.status,
+    subscription_version.c.occurred_at,
+    postgresql_where=subscription_version.c.status.in_(("past_due", "trialing")),
+)
+
 version_item = Table(
     "version_item",
     metadata,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from typing import Final
 
-from sqlalchemy import FromClause, select
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import FromClause, exists, select, tuple_
 
 from tidemill.ledger import derive, whole_companies
 from tidemill.metrics.base import Table
@@ -17,6 +17,8 @@ from tidemill.policy import Policy
 from tidemill.vocabulary import SubscriptionStatus
 
 __all__ = ["at_risk", "trial_mrr"]
+
+_ORDER: Final = ("occurred_at", "sequence", "recorded_at", "event_id")
 
 
 def at_risk(q: Query, at: date) -> Table:
@@ -51,20 +53,24 @@ def _worth(q: Query, at: date, policy: Policy, status: SubscriptionStatus, name:
 
 def _in_status(q: Query, at: date, status: SubscriptionStatus) -> FromClause:
     """The subscriptions whose last state of the day says so: subscription_id, customer_id."""
-    version = q.relations.subscription_versions
-    over = version.c.occurred_at < instants(at, at, q.policy.tz).end_exclusive
-    ever = select(version.c.subscription_id).where(version.c.status == status.value, over)
-    last = (
-        select(version.c.subscription_id, version.c.customer_id, version.c.status)
-        .ext(distinct_on(version.c.subscription_id))
-        .where(version.c.subscription_id.in_(ever), over)
-        .order_by(
-            version.c.subscription_id,
-            version.c.occurred_at.desc(),
-            version.c.sequence.desc(),
-            version.c.recorded_at.desc(),
-            version.c.event_id.desc(),
-        )
-        .subquery("last_state")
+    version = q.relations.subscription_versions.alias("state")
+    later = q.relations.subscription_versions.alias("later_state")
+    over = instants(at, at, q.policy.tz).end_exclusive
+    follows = tuple_(*(later.c[name] for name in _ORDER)) > tuple_(
+        *(version.c[name] for name in _ORDER)
     )
-    return select(last).where(last.c.status == status.value).cte("in_status")
+    # Few states say so, and those that follow one are looked up: not every history is sorted.
+    overtaken = exists(
+        select(1)
+        .select_from(later)
+        .where(
+            later.c.subscription_id == version.c.subscription_id,
+            later.c.occurred_at < over,
+            follows,
+        )
+    )
+    columns = (version.c.subscription_id, version.c.customer_id)
+    found = select(*columns).where(
+        version.c.status == status.value, version.c.occurred_at < over, ~overtaken
+    )
+    return found.cte("in_status")
