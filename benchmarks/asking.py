@@ -58,12 +58,14 @@ class Plan:
 
     only:   ask nothing but the questions whose names begin like this.
     duckdb: also add up the same in DuckDB.
+    paid:   for how many months customers of a new book have paid, and costs were written down.
     """
 
     sizes: Sequence[int]
     repeat: int
     only: str = ""
     duckdb: bool = False
+    paid: int = 36
 
 
 def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Measurement]:
@@ -78,7 +80,7 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Me
         with connect(None, data_dir=data_dir) as database:
             if not filled.exists():
                 say(f"making up {size:,} customers")
-                _fill(database, size, Settings(data_dir=data_dir))
+                _fill(database, size, plan.paid, Settings(data_dir=data_dir))
                 filled.touch()
             # What a later Tidemill keeps beside it.
             settle(database, PostgresBus(database), books_of(Settings(data_dir=data_dir)))
@@ -93,10 +95,11 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Me
                 yield Measurement(f"growth: {name}", exponent(plan.sizes, values), "exponent")
 
 
-def _fill(database: Database, size: int, settings: Settings) -> None:
+def _fill(database: Database, size: int, paid: int, settings: Settings) -> None:
     history = History(size, _VERSIONS)
     write(database, history)
-    write_billing(database, history, _FIRST_DAY, months=36)
+    first = add_months(LAST_DAY + timedelta(days=1), -paid)
+    write_billing(database, history, first, months=paid)
     rebuild_facts(database, PostgresBus(database), books_of(settings))
     with database.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
@@ -188,8 +191,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--folder", type=Path, help="keep the books here, and ask them again")
     parser.add_argument("--only", default="", help="only questions that begin so: “mrr series”")
     parser.add_argument("--duckdb", action="store_true", help="and the same sums in DuckDB")
+    parser.add_argument("--paid", type=int, default=36, help="months of payments in a new book")
     given = parser.parse_args(arguments)
-    plan = Plan(sorted(given.customers), given.repeat, given.only, given.duckdb)
+    sizes = sorted(given.customers)
+    plan = Plan(sizes, given.repeat, given.only, given.duckdb, given.paid)
     console = Console(width=None if sys.stdout.isatty() else 120)
     begun = datetime.now(UTC)
     folder = tempfile.TemporaryDirectory(prefix="tidemill-bench-")

@@ -191,7 +191,6 @@ AGGREGATIONS: Final = (
         ) JOIN rate USING (currency, day)
         GROUP BY 1 ORDER BY 1
         """,
-        covered=False,
     ),
 )
 """What is measured beside DuckDB."""
