@@ -52,7 +52,7 @@ def test_waterfall_with_exchange_rates(t: tidemill.Tidemill) -> None:
     assert [step[1:] for step in steps if step[0] == "2025-03-01"] == [
         ("new", 0.0), ("expansion", 0.0), ("churn", -150.0), ("fx", -30.0), ("closing", 20.0),
     ]  # fmt: skip
-    assert trace.x[0][-1] == "2025-06-01 (not over)"
+    assert trace.x[0][-1] == "2025-06-01*"
     assert "-$150.00" in styled(answer).to_html()
 
 

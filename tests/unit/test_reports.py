@@ -177,7 +177,7 @@ def test_a_waterfall_that_does_not_close_is_not_drawn() -> None:
 def test_a_period_that_is_not_over_says_so() -> None:
     still = (5, 0, 0, 0, 0, 0, 0, 5)
     (trace,) = waterfall(still, still, still, complete=False).plot().data
-    assert trace.x[0][-1] == "2025-07-01 (not over)"
+    assert trace.x[0][-1] == "2025-07-01*"
     assert trace.x[0][0] == "2025-05-01"
 
 

@@ -22,6 +22,7 @@ FACETS_MAX: Final = 12
 
 # An amount stands alone in every text: two dollar signs in one would be read as a formula.
 HOVER: Final = "%{x}<br>%{customdata}"
+_NAMES_MAX: Final = 3
 PANEL_HEIGHT: Final = 320
 """Of one panel, in pixels."""
 
@@ -56,7 +57,9 @@ def stacked(titles: Sequence[str], *, shared: bool = False) -> go.Figure:
 def axis(columns: Sequence[Column]) -> dict[str, Any]:
     """The axis of figures of one unit: its title and how its ticks are written."""
     first = columns[0]
-    names = ", ".join(titled(each.name) for each in columns)
+    # More names than these are longer than the axis; the legend has them.
+    few_names = columns if len(columns) <= _NAMES_MAX else ()
+    names = ", ".join(titled(each.name) for each in few_names) or "amount"
     unit = f" ({first.currency})" if first.unit == "money" else ""
     ticks = {"tickformat": ".0%"} if first.share else {}
     return {"title": {"text": f"{names}{unit}"}, **ticks}
@@ -76,7 +79,7 @@ def finish(
     figure: go.Figure, result: Result, *, rows: int = 1, panel_height: int = PANEL_HEIGHT
 ) -> go.Figure:
     """Give a figure its head (what was asked, how, and when) and its size in pixels."""
-    said = [f"policy {result.policy.preset}", f"as of {utc_text(result.as_of)}"]
+    said = [f"policy {result.policy.preset}", f"as of {result.as_of:%Y-%m-%d %H:%M} UTC"]
     if result.known_at is not None:
         said.append(f"as known at {utc_text(result.known_at)}")
     said += [*result.filters, *result.segments]

@@ -44,7 +44,8 @@ def waterfall(result: Result) -> go.Figure:
     for panel, rows in enumerate(groups.values(), start=1):
         figure.add_trace(_trace(result, rows), row=panel, col=1)
         figure.update_yaxes(axis(money), row=panel, col=1)
-    figure.update_xaxes(type="multicategory")
+    # Every step has its name: left to itself, the axis would leave out every other one.
+    figure.update_xaxes(type="multicategory", dtick=1, tickangle=90, tickfont={"size": 9})
     figure.update_layout(showlegend=False)
     return finish(figure, result, rows=len(groups))
 
@@ -57,8 +58,7 @@ def _trace(result: Result, rows: Sequence[Row]) -> go.Waterfall:
     bars = [(rows[0], "opening")]
     bars += [(row, name) for row in rows for name in (*moved, "closing")]
     periods = [
-        f"{row['period']} (not over)" if row["period"] in open_ones else f"{row['period']}"
-        for row, _ in bars
+        f"{row['period']}*" if row["period"] in open_ones else f"{row['period']}" for row, _ in bars
     ]
     levels = {"opening", "closing"}
     return library().Waterfall(
