@@ -12,7 +12,6 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    false,
     func,
     literal,
     or_,
@@ -111,33 +110,31 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
     With `…_change`, each measure less what it was right before on the same line: all of it where
     there was nothing.
     """
-
-    def run(rows: FromClause) -> dict[str, Any]:
-        # By its place in the list, because numbers sort faster than names. Where an item moves to
-        # another place its two halves meet only where changes are summed.
-        return {
-            "partition_by": (rows.c.subscription_id, rows.c.ordinal),
-            "order_by": rows.c.seg_from,
-        }
-
+    # By its place in the list, because numbers sort faster than names. Where an item moves to
+    # another place its two halves meet only where changes are summed.
+    run: dict[str, Any] = {
+        "partition_by": (levels.c.subscription_id, levels.c.ordinal),
+        "order_by": levels.c.seg_from,
+    }
     # Compared as one row value: a window call for each column would take most of the time.
     line = [levels.c[name] for name in LINE if name not in _OF_SUBSCRIPTION]
-    last = func.lag(func.row(levels.c.seg_to, *line)).over(**run(levels))
-    goes_on = last.is_not_distinct_from(func.row(levels.c.seg_from, *line))
-    before = [func.lag(levels.c[_AT_END.get(name, name)]).over(**run(levels)) for name in measures]
+    begun, ended = func.row(levels.c.seg_from, *line), func.row(levels.c.seg_to, *line)
+    goes_on = func.lag(ended).over(**run).is_not_distinct_from(begun)
+    is_continued = func.lead(begun).over(**run).is_not_distinct_from(ended)
+    before = [func.lag(levels.c[_AT_END.get(name, name)]).over(**run) for name in measures]
     seen = select(
         levels,
         goes_on.label("goes_on"),
+        is_continued.label("is_continued"),
         *(each.label(f"{name}_before") for each, name in zip(before, measures, strict=True)),
     ).subquery("seen")
-    is_continued = func.coalesce(func.lead(seen.c.goes_on).over(**run(seen)), false())
     was = {name: seen.c[f"{name}_before"] for name in measures}
     is_other = or_(*(seen.c[name].is_distinct_from(was[name]) for name in measures))
     known = select(
         *(seen.c[column.name] for column in levels.c),
         *(_less(seen, name, was[name]).label(f"{name}_change") for name in measures),
         or_(~seen.c.goes_on, is_other).label("is_changed"),
-        and_(~is_continued, seen.c.seg_to < forever()).label("is_over"),
+        and_(~seen.c.is_continued, seen.c.seg_to < forever()).label("is_over"),
     ).subquery("known")
     return select(known).where(or_(known.c.is_changed, known.c.is_over)).cte("turn")
 

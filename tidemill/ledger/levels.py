@@ -144,7 +144,10 @@ def _measured(item: FromClause, policy: Policy, measure: Measure) -> ColumnEleme
         parts = item.c.interval_count * factor.denominator
         return cast(dividend(item.c.amount * (factor.numerator * months), policy) / parts, Numeric)
 
+    is_amount = and_(item.c.interval == "month", item.c.interval_count == 1)
     return case(
+        # Most are: divided by one they would be the same with twenty more digits.
+        *([(is_amount, item.c.amount)] if months == 1 else []),
         (item.c.interval == "month", times(Fraction(1))),
         (item.c.interval == "year", times(Fraction(1, 12))),
         (item.c.interval == "week", times(fraction(policy.weeks_per_month))),
