@@ -53,6 +53,7 @@ _EXPAND_COUPON: Final = ["data.applies_to", "data.currency_options"]
 _EVENT_GROUPS: Final = (
     *("product.*", "price.*", "plan.*", "coupon.*", "customer.*"),
     *("invoice.*", "invoice_payment.*", "charge.*", "refund.*", "credit_note.*"),
+    "subscription_schedule.*",
 )
 
 

@@ -99,7 +99,13 @@ def _way(kind: str, reader: Reader) -> Callable[[str], _Json | None] | None:
     going_back = next((path for each, path in _GOING_BACK.items() if kind.startswith(each)), None)
     if going_back is not None:
         return lambda key: reader.find(f"/v1/{going_back}/{key}", {"expand": ["charge"]})
-    paths = {"price": "prices", "product": "products", "customer": "customers", "charge": "charges"}
+    paths = {
+        "price": "prices",
+        "product": "products",
+        "customer": "customers",
+        "charge": "charges",
+        "subscription_schedule": "subscription_schedules",
+    }
     family = kind.partition(".")[0]
     if family == "price":
         return reader.price

@@ -44,6 +44,7 @@ _INVOICE_PLACES: Final = 10
 # What an object never comes back from, by the beginning of its events' types.
 _FINAL: Final = {
     "customer.subscription.": _TERMINAL,
+    "subscription_schedule.": frozenset({"canceled", "completed", "released"}),
     "invoice.": frozenset({"paid", "void"}),
 }
 # What a subscription is worth hangs on these. When two events of one second differ in nothing else,
@@ -51,6 +52,7 @@ _FINAL: Final = {
 _WORTH: Final = (
     *("status", "items", "plan", "quantity", "discount", "discounts", "currency"),
     *("cancel_at", "cancel_at_period_end", "ended_at", "pause_collection", "trial_end"),
+    *("phases", "end_behavior", "subscription"),
 )
 
 
@@ -69,6 +71,8 @@ def rank(kind: str, status: object) -> int:
             return _ENDED
         if verb == "updated" and status == "incomplete":
             return _BEFORE
+    if kind.startswith("subscription_schedule.") and is_final(kind, status):
+        return _ENDED
     return _verb_rank(verb)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
 
 from tests.support.stripe import event, fixture, subscription
+from tidemill.connectors.stripe.backfill import event_units
 from tidemill.connectors.stripe.connector import Stripe
+from tidemill.connectors.stripe.meanings import EVENT_TYPES
 from tidemill.connectors.stripe.order import chained, rank, ties
 
 
@@ -34,6 +37,19 @@ def test_ranks_of_subscription_events() -> None:
     ]
     ranks = [rank(f"customer.subscription.{verb}", status) for verb, status in lifecycle]
     assert ranks == sorted(set(ranks))
+
+
+@pytest.mark.parametrize("status", ["released", "canceled", "completed"])
+def test_a_schedule_is_over_after_all_that_its_second_says(status: str) -> None:
+    lifecycle = [("created", "active"), ("updated", "active"), (status, status)]
+    ranks = [rank(f"subscription_schedule.{verb}", shown) for verb, shown in lifecycle]
+    assert ranks == sorted(set(ranks))
+
+
+def test_every_type_of_event_that_is_read_is_asked_for() -> None:
+    asked = [str(each.params["type"]) for each in event_units(0)]
+    missing = [k for k in EVENT_TYPES if not any(fnmatchcase(k, each) for each in asked)]
+    assert missing == []
 
 
 def test_an_invoice_is_where_its_status_says_whatever_the_event() -> None:
