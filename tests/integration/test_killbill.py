@@ -262,6 +262,10 @@ def test_questions_beside_the_numbers(killbill: KillBillBook) -> None:
         assert [(row["plan"], row["product"], row["mrr"]) for row in by] == [
             ("basic-monthly", "Basic", 2200)
         ]
+        asked = books.mrr(at="2024-08-01")
+        with books.database.snapshot() as connection:
+            row = connection.exec_driver_sql(asked.sql.replace("%", "%%")).mappings().one()
+        assert row["mrr"] == asked.value == 2200
         told = books.compare("mrr", presets=["default", "chartmogul"], at="2024-03-20")
         assert [side.error for side in told.sides] == [None, None]
         assert [each.source for each in books.freshness()] == ["killbill"]
