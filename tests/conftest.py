@@ -8,6 +8,7 @@ a test gets a clone of it.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -29,6 +30,18 @@ settings.register_profile("tidemill", deadline=None, suppress_health_check=[Heal
 settings.load_profile("tidemill")
 
 TEMPLATE_LOCK = 7_355_608
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all that they import stay to the end: do not look through them again.
+
+    Statements are built of many small objects, so collections would come often, and each would go
+    through everything.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
 
 # Fast and forgetful: for servers whose data nobody needs after the run.
 TEST_SETTINGS = {
