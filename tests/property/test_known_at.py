@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -59,10 +60,15 @@ def _rows(database: Database, policy: Policy, known_at: datetime | None) -> Coun
             (
                 row.customer, row.subscription, row.day, row.occurred_at, row.type, row.amount,
                 row.currency, row.customer_delta, row.cause, names[row.event_position],
-                row.churn_reason, row.amount_base,
+                row.churn_reason, _rounded(row.amount_base),
             )
             for row in derived_rows(connection, policy, known_at=known_at)
         )  # fmt: skip
+
+
+def _rounded(amount: Decimal | None) -> Decimal | None:
+    """Without the last digits, in which the order of a sum of quotients shows."""
+    return None if amount is None else round(amount, 15)
 
 
 @settings(max_examples=examples(8))
