@@ -166,11 +166,12 @@ def attach(cluster: Path) -> Path | None:
     """
     began = time.monotonic()
     while (postmaster := read_postmaster(cluster)) is not None:
+        # First, because what a killed server leaves behind may hold its socket a moment longer.
+        if not is_alive(postmaster):
+            return None
         ready = postmaster.status == "ready"
         if ready and answers(postmaster.socket_dir):
             return postmaster.socket_dir
-        if not is_alive(postmaster):
-            return None
         if time.monotonic() > began + (_ANSWER_TIMEOUT_S if ready else _START_TIMEOUT_S):
             raise EmbeddedLockStale(cluster / "postmaster.pid", postmaster.pid)
         time.sleep(_POLL_S)
