@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Double, Select, cast, select
-from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from benchmarks.histories import BASE
+from tidemill.engine.sql import written
 from tidemill.fx import daily_rates
 from tidemill.metrics.payment_cube import payment_rows
 from tidemill.models import metric_mrr_movement
@@ -268,12 +268,10 @@ def _tables() -> Mapping[str, Select[Any]]:
 
 def _export(database: Database, rows: Select[Any], path: Path) -> None:
     """Write rows to a CSV file, whatever their number."""
-    # SQLAlchemy leaves its dialects without types.
-    dialect = PGDialect()  # type: ignore[no-untyped-call]
-    written = rows.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     with database.connect() as connection, path.open("wb") as file:
+        # The driver is psycopg; SQLAlchemy does not say so.
         driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
-        command = f"COPY ({written}) TO STDOUT (FORMAT CSV, HEADER)"
+        command = f"COPY ({written(rows)}) TO STDOUT (FORMAT CSV, HEADER)"
         with driver.cursor() as cursor, cursor.copy(command.encode()) as copy:
             for block in copy:
                 file.write(block)

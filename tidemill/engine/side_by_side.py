@@ -11,17 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import FromClause, Select, column, func, literal, select, union_all
-from sqlalchemy.dialects import postgresql
 
+from tidemill.engine.sql import written
 from tidemill.ledger import Measure, derive, halves
 from tidemill.models import metric_mrr_movement
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
 __all__ = ["derive_side_by_side"]
-
-# Of named parameters none is left, and no sign in a text is doubled for them.
-_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
 def derive_side_by_side(
@@ -43,8 +40,7 @@ def derive_side_by_side(
 
 def _rows(query: Select[Any], name: str) -> FromClause:
     """The rows of a query by way of the function, which takes it as a text."""
-    text = str(query.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
     names = query.selected_columns.keys()
     columns = [column(each, metric_mrr_movement.c[each].type) for each in names]
-    called = func.tidemill_rows(literal(text)).table_valued(*columns, name=name)
+    called = func.tidemill_rows(literal(written(query))).table_valued(*columns, name=name)
     return called.render_derived(name=name, with_types=True)
