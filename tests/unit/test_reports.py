@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from tidemill.errors import BooksDoNotClose, MissingExtra, NoChart
 from tidemill.metrics.base import Column, average, count, day, instant, money, ratio, text
 from tidemill.metrics.result import Result, Row
 from tidemill.policy import Policy
+from tidemill.reports.drawing import axis
 from tidemill.reports.palette import EARLIER, GAIN, LOSS, PALETTE, look
 from tidemill.reports.picking import chart_of
 
@@ -62,6 +63,22 @@ def waterfall(*rows: Sequence[int], **changed: Any) -> Result:
     amounts = [[date(2025, 5 + i, 1), *map(Decimal, row)] for i, row in enumerate(rows)]
     asked = {"question": "waterfall", "params": QUARTER}
     return result(WATERFALL, named(WATERFALL, *amounts), **(asked | changed))
+
+
+# --- heads and axes ---------------------------------------------------------------------------
+
+
+def test_the_head_says_when_in_utc() -> None:
+    asked_at = datetime(2025, 7, 10, 1, 30, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+    figure = reports.series(result((PERIOD, MRR), months(1), params=QUARTER, as_of=asked_at))
+    assert "as of 2025-07-09 19:45 UTC" in figure.layout.title.subtitle.text
+
+
+def test_an_axis_names_a_few_figures_and_of_many_only_the_unit() -> None:
+    many = [money(name).in_base("USD") for name in ("net", "payments", "refunds", "fees")]
+    assert axis(many[:2])["title"]["text"] == "net, payments (USD)"
+    assert axis(many)["title"]["text"] == "(USD)"
+    assert axis([count(name) for name in "abcd"])["title"]["text"] == ""
 
 
 # --- series -----------------------------------------------------------------------------------

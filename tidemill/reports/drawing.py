@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,11 +59,10 @@ def axis(columns: Sequence[Column]) -> dict[str, Any]:
     """The axis of figures of one unit: its title and how its ticks are written."""
     first = columns[0]
     # More names than these are longer than the axis; the legend has them.
-    few_names = columns if len(columns) <= _NAMES_MAX else ()
-    names = ", ".join(titled(each.name) for each in few_names) or "amount"
-    unit = f" ({first.currency})" if first.unit == "money" else ""
+    names = ", ".join(titled(each.name) for each in columns) if len(columns) <= _NAMES_MAX else ""
+    unit = f"({first.currency})" if first.unit == "money" else ""
     ticks = {"tickformat": ".0%"} if first.share else {}
-    return {"title": {"text": f"{names}{unit}"}, **ticks}
+    return {"title": {"text": f"{names} {unit}".strip()}, **ticks}
 
 
 def few(groups: Sequence[str], result: Result, most: int = FACETS_MAX) -> None:
@@ -79,7 +79,10 @@ def finish(
     figure: go.Figure, result: Result, *, rows: int = 1, panel_height: int = PANEL_HEIGHT
 ) -> go.Figure:
     """Give a figure its head (what was asked, how, and when) and its size in pixels."""
-    said = [f"policy {result.policy.preset}", f"as of {result.as_of:%Y-%m-%d %H:%M} UTC"]
+    said = [
+        f"policy {result.policy.preset}",
+        f"as of {result.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+    ]
     if result.known_at is not None:
         said.append(f"as known at {utc_text(result.known_at)}")
     said += [*result.filters, *result.segments]
