@@ -109,6 +109,30 @@ def test_what_is_called_off_does_not_come(database: Database, verb: str) -> None
     assert ledger(database) == [("04-01", "new", 1500)]
 
 
+def test_the_next_schedule_may_come_in_the_second_that_releases_the_first(
+    database: Database,
+) -> None:
+    off = schedule("released", "2026-04-20", FIRST, SECOND, status="released", subscription=None)
+    off["data"]["object"]["released_subscription"] = "sub_T"
+    following = schedule(
+        "created", "2026-04-20", FIRST, phase("2026-05-01", "2026-06-01", 2), id="sub_sched_U"
+    )
+    take_in(database, CREATED, PLANNED, off, following)
+    assert ledger(database) == [("04-01", "new", 1500), ("05-01", "expansion", 1500)]
+
+
+def test_a_schedule_may_go_over_to_another_subscription(database: Database) -> None:
+    policy = Policy.of("default")
+    other = seats("created", "2026-04-02", 1, id="sub_U", customer="cus_U")
+    keep(database, canonical([CREATED, other, PLANNED]), policy, [9])
+    moved = schedule("updated", "2026-04-20", FIRST, SECOND, subscription="sub_U", customer="cus_U")
+    keep(database, canonical([moved]), policy, [9])
+    assert differences(database, policy) == []
+    with database.connect() as connection:
+        rows = derived_rows(connection, policy)
+    assert {row.subscription for row in rows if row.day > date(2026, 4, 30)} == {"sub_U"}
+
+
 def test_another_plan_takes_the_place_of_the_first(database: Database) -> None:
     later = phase("2026-05-15", "2026-07-01", 2)
     take_in(database, CREATED, PLANNED, schedule("updated", "2026-04-20", FIRST, later))

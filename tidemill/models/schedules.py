@@ -20,8 +20,9 @@ schedule_version = Table(
     Column("sequence", Integer, nullable=False),
     Column("recorded_at", Instant, nullable=False),
     Column("livemode", Boolean, nullable=False),
+    Index(None, "source_id", "external_id"),
     Index(None, "source_id", "subscription"),
-    comment="What was planned for a subscription; the latest counts, and may name no phase.",
+    comment="What a schedule plans for a subscription; its latest word counts, or nothing.",
 )
 
 planned_phase = Table(

@@ -29,8 +29,8 @@ from sqlalchemy import (
     null,
     select,
     true,
+    tuple_,
 )
-from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill import models
 from tidemill.relations.scope import Scope
@@ -39,6 +39,7 @@ from tidemill.relations.shapes import COLUMNS
 __all__ = ["planned_events", "planned_versions"]
 
 _ENDED: Final = "canceled"
+_ORDER: Final = ("occurred_at", "sequence", "recorded_at", "event_id")
 
 
 def planned_versions(scope: Scope, among: Select[tuple[int]] | None = None) -> Select[Any]:
@@ -72,9 +73,19 @@ def planned_versions(scope: Scope, among: Select[tuple[int]] | None = None) -> S
 
 
 def _latest_plans(scope: Scope, among: Select[tuple[int]] | None) -> FromClause:
-    """The last word on what is planned for each subscription: subscription_id and its event."""
+    """The last word of each schedule: the subscription it is for now, and its event.
+
+    By schedule, not by subscription: one that is released and the next one may share a second.
+    """
     said, named, version = models.schedule_version, models.subscription, models.subscription_version
-    counts = [scope.known(said)]
+    later = said.alias("later_word")
+    overtaken = exists().where(
+        later.c.source_id == said.c.source_id,
+        later.c.external_id == said.c.external_id,
+        scope.known(later),
+        tuple_(*(later.c[name] for name in _ORDER)) > tuple_(*(said.c[name] for name in _ORDER)),
+    )
+    counts = [scope.known(said), ~overtaken]
     if among is not None:
         counts.append(named.c.id.in_(among))
     if scope.customers is not None:
@@ -85,17 +96,8 @@ def _latest_plans(scope: Scope, among: Select[tuple[int]] | None) -> FromClause:
     about = (named.c.source_id == said.c.source_id, named.c.external_id == said.c.subscription)
     return (
         select(named.c.id.label("subscription_id"), said.c.id, said.c.event_id, said.c.recorded_at)
-        .ext(distinct_on(said.c.source_id, said.c.subscription))
         .join(named, and_(*about))
         .where(*counts)
-        .order_by(
-            said.c.source_id,
-            said.c.subscription,
-            said.c.occurred_at.desc(),
-            said.c.sequence.desc(),
-            said.c.recorded_at.desc(),
-            said.c.event_id.desc(),
-        )
         .subquery("latest_plan")
     )
 

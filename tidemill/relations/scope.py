@@ -20,7 +20,7 @@ class Scope:
     known_at: datetime | None
     customers: Select[tuple[int]] | None
 
-    def known(self, table: Table) -> ColumnElement[bool]:
+    def known(self, table: FromClause) -> ColumnElement[bool]:
         """The rows of an append-only table that were known by then, whomever they are about."""
         conditions: list[ColumnElement[bool]] = [table.c.livemode]
         if self.known_at is not None:

@@ -32,7 +32,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "products": ("source_id", "product", "name"),
     "subscriptions": ("subscription_id", "external_id"),
     # What is behind versions and invoices: an event of the log, or a row of a billing system, which
-    # `type` and `id` name. `version_id` and `event_position` are positions.
+    # `type` and `id` name. `version_id` and `event_position` are positions; below zero where it is
+    # only planned.
     "events": ("position", "id", "source_id", "type", "occurred_at", "recorded_at"),
     # One row per event: the whole state of a subscription from `occurred_at` on.
     "subscription_versions": (

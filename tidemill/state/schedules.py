@@ -40,7 +40,7 @@ from tidemill.relations.scope import Scope
 from tidemill.state.rows import about, elements, fields
 from tidemill.state.subscriptions import discounts_in, insert_new, items_in
 
-__all__ = ["apply_schedules", "look_ahead"]
+__all__ = ["apply_schedules", "look_ahead", "planned_in"]
 
 _INSTANT: Final = DateTime(timezone=True)
 # The first of the two keys of the advisory lock on versions to come: "plan" in ASCII.
@@ -74,7 +74,7 @@ def look_ahead(connection: Connection, rows: FromClause, subjects: AbstractSet[s
     """
     if not subjects & {"subscription", "schedule"}:
         return
-    among = _planned(rows)
+    among = planned_in(rows)
     if connection.execute(select(func.count()).select_from(among.subquery())).scalar_one():
         connection.execute(select(func.pg_advisory_xact_lock(_PLANS_LOCK, 0)))
         version = subscription_version
@@ -83,17 +83,21 @@ def look_ahead(connection: Connection, rows: FromClause, subjects: AbstractSet[s
         connection.execute(insert_new(version, planned_versions(Scope(None, None), among)))
 
 
-def _planned(rows: FromClause) -> Select[tuple[int]]:
-    """The subscriptions of a batch of which a plan is known."""
+def planned_in(rows: FromClause) -> Select[tuple[int]]:
+    """The subscriptions of which a plan is known and that a batch, or a schedule in it, is about.
+
+    Also those that one of its schedules was for before.
+    """
     said, named = schedule_version, subscription
     about_it = (named.c.source_id == said.c.source_id, named.c.external_id == said.c.subscription)
     heard = exists().where(
         rows.c.source_id == said.c.source_id,
-        rows.c.subject == said.c.subscription,
-        about(rows, "subscription"),
+        or_(
+            and_(about(rows, "subscription"), rows.c.subject == said.c.subscription),
+            and_(about(rows, "schedule"), rows.c.subject == said.c.external_id),
+        ),
     )
-    new = said.c.id.in_(select(rows.c.position).where(about(rows, "schedule")))
-    return select(named.c.id).join(said, and_(*about_it)).where(or_(new, heard)).distinct()
+    return select(named.c.id).join(said, and_(*about_it)).where(heard).distinct()
 
 
 def _versions(told: FromClause) -> Select[Any]:

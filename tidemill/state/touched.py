@@ -36,7 +36,6 @@ from tidemill.models import (
     invoice_line,
     invoice_version,
     payment,
-    schedule_version,
     subscription,
     subscription_version,
 )
@@ -44,6 +43,7 @@ from tidemill.relations import core_relations
 from tidemill.state.in_force import Books
 from tidemill.state.merges import concerned
 from tidemill.state.rows import about
+from tidemill.state.schedules import planned_in
 
 __all__ = ["TOUCHED", "Reads", "touch", "touched"]
 
@@ -92,7 +92,11 @@ def _named(
 ) -> list[Select[tuple[int]]]:
     """The customers that the events are about; of invoices and payments only where they matter."""
     kinds = {"subscription", "invoice", "payment"} if billed else {"subscription"}
-    planned = [_planned_for(rows)] if "schedule" in subjects else []
+    version = subscription_version
+    planned = []
+    if "schedule" in subjects:
+        ahead = version.c.subscription_id.in_(planned_in(rows))
+        planned.append(select(version.c.customer_id).where(ahead).distinct())
     if not kinds & subjects:
         return planned
     owner = and_(
@@ -107,29 +111,10 @@ def _named(
         )
         moved = select(subscription.c.id).join(rows, named).where(about(rows, "subscription"))
         # All customers a subscription ever had: it leaves the one when it joins the other.
-        version = subscription_version
         found.append(
             select(version.c.customer_id).where(version.c.subscription_id.in_(moved)).distinct()
         )
     return found
-
-
-def _planned_for(rows: FromClause) -> Select[tuple[int]]:
-    """Whose subscriptions the schedules of a batch are about."""
-    version, said = subscription_version, schedule_version
-    return (
-        select(version.c.customer_id)
-        .join(subscription, subscription.c.id == version.c.subscription_id)
-        .join(
-            said,
-            and_(
-                said.c.source_id == subscription.c.source_id,
-                said.c.subscription == subscription.c.external_id,
-            ),
-        )
-        .join(rows, rows.c.position == said.c.id)
-        .distinct()
-    )
 
 
 def _allocated(rows: FromClause) -> Select[tuple[int]]:

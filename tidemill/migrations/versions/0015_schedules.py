@@ -25,14 +25,15 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("livemode", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule_version")),
-        comment="What was planned for a subscription; the latest counts, and may name no phase.",
+        comment="What a schedule plans for a subscription; its latest word counts, or nothing.",
     )
-    op.create_index(
-        op.f("ix_schedule_version_source_id_subscription"),
-        "schedule_version",
-        ["source_id", "subscription"],
-        unique=False,
-    )
+    for column in ("external_id", "subscription"):
+        op.create_index(
+            op.f(f"ix_schedule_version_source_id_{column}"),
+            "schedule_version",
+            ["source_id", column],
+            unique=False,
+        )
     op.create_table(
         "planned_phase",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
