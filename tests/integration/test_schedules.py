@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.property.test_kept_facts import differences, keep
 from tests.support.asking import settled
+from tests.support.kept import differences, keep
 from tests.support.ledger import Row, derived_rows
 from tests.support.stripe import event, fixture, subscription
 from tidemill.bus import PostgresBus

@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from tests.property.test_kept_facts import differences, keep
 from tests.support.books import FIRST_DAY, random_book
+from tests.support.kept import differences, keep
 from tests.support.ledger import derived_rows
 from tests.support.weight import first
 from tidemill.database import Database
