@@ -256,7 +256,7 @@ class Phase(Payload, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Schedule(Payload, frozen=True, omit_defaults=True, kw_only=True):
-    """``schedule.changed``: all that is planned for a subscription, in place of what was before.
+    """``schedule.changed``: all that a schedule plans for a subscription, in place of what it did.
 
     ends_at: when it is to end; None when it is to go on as the last phase leaves it.
     """
