@@ -30,7 +30,7 @@ from tidemill.models import (
 from tidemill.policy import Policy
 from tidemill.rebuilding import rebuild, rebuild_facts
 from tidemill.state import Books
-from tidemill.worker import CONSUMER, drain
+from tidemill.worker import CONSUMER, Drained, drain
 
 FACTS: Final = (Fact(metric_mrr_movement, derive),)
 BOOKS: Final = Books(FACTS)
@@ -216,6 +216,49 @@ def test_writers_and_readers_go_on_beside_it(
         _keep(alone, events[half:])
         with database.connect() as one, alone.connect() as other:
             assert exact_tables(one) == exact_tables(other)
+
+
+class Overtaken(PostgresBus):
+    """A bus to whose log somebody appends at each moment at which all of it had been read."""
+
+    def __init__(self, database: Database, late: list[Event]) -> None:
+        super().__init__(database)
+        self._other, self._late = PostgresBus(database), late
+
+    def deliver(self, connection: Connection, consumer: str, *args: Any, **how: Any) -> Any:
+        delivery = super().deliver(connection, consumer, *args, **how)
+        if delivery is None and self._late:
+            self._other.append([self._late.pop()])
+        return delivery
+
+
+def test_what_comes_at_the_last_moment_is_left_to_the_worker(
+    database: Database, new_database: NewDatabase
+) -> None:
+    """One event comes between the replay and the end, one after the log was read to its end."""
+    events = _book(9)
+    bus = _keep(database, events[:-2])
+    rebuild(database, Overtaken(database, events[:-3:-1]), BOOKS)
+    assert not _left_over(database)
+    with database.connect() as connection:
+        assert bus.pending(connection, CONSUMER) == 1
+    drain(bus, BOOKS)
+    with new_database() as alone:
+        _keep(alone, events)
+        with database.connect() as one, alone.connect() as other:
+            assert exact_tables(one) == exact_tables(other)
+
+
+def test_tables_of_half_a_log_do_not_replace_whole_ones(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = _keep(database, _book(10))
+    before = _tables(database)
+    monkeypatch.setattr(rebuilding, "_meanwhile", lambda *_: iter(()))
+    monkeypatch.setattr(rebuilding, "_replay", lambda *_: Drained())
+    with pytest.raises(AssertionError, match="half a log"):
+        rebuild(database, bus, BOOKS)
+    assert _tables(database) == before
 
 
 def test_facts_of_another_policy_are_those_it_derives(database: Database) -> None:

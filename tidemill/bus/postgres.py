@@ -33,6 +33,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     Uuid,
+    and_,
     cast,
     delete,
     exists,
@@ -191,6 +192,23 @@ class PostgresBus:
             )
             .values(position=reached.c.position)
         )
+
+    def is_as_far(self, connection: Connection, consumer: str, other: str) -> bool:
+        """Whether a reader has read all that another one has."""
+        mine, others = _position.alias("mine"), _position.alias("others")
+        lacking = (
+            select(others.c.partition)
+            .select_from(
+                others.outerjoin(
+                    mine, and_(mine.c.consumer == consumer, mine.c.partition == others.c.partition)
+                )
+            )
+            .where(
+                others.c.consumer == other,
+                others.c.position > func.coalesce(mine.c.position, 0),
+            )
+        )
+        return not connection.execute(select(exists(lacking))).scalar_one()
 
     def pending(self, connection: Connection, consumer: str) -> int:
         """How many events of the log a reader has not applied yet."""
