@@ -21,6 +21,7 @@ from tidemill.engine import MetricsEngine
 from tidemill.errors import MissingRate
 from tidemill.metrics.spec import QuerySpec
 from tidemill.policy import Policy
+from tidemill.segments.store import save_segment
 
 CASES: Final = [
     case
@@ -157,7 +158,9 @@ def test_money_without_a_rate_is_named(database: Database) -> None:
     assert engine.query("cash", start="2025-02-01", end="2025-02-28").rows[0]["net"] == Decimal(0)
 
 
-def subscribed(customer: str, day: int, status: str, price: int) -> dict[str, Any]:
+def subscribed(
+    customer: str, day: int, status: str, price: int, subscription: str = ""
+) -> dict[str, Any]:
     item = {"id": "si", "plan": "p", "quantity": 1, "unit_amount": str(price), "interval": "month"}
     return {
         "source": "stripe",
@@ -165,7 +168,7 @@ def subscribed(customer: str, day: int, status: str, price: int) -> dict[str, An
         "occurred_at": at(day).isoformat(),
         "customer": customer,
         "data": {
-            "id": f"sub_{customer}",
+            "id": subscription or f"sub_{customer}",
             "status": status,
             "currency": "usd",
             "started_at": at(1).isoformat(),
@@ -198,6 +201,33 @@ def test_mrr_at_risk_is_the_same_whatever_past_due_counts_for(
     spec = QuerySpec(["customer"])
     rows = engine.query("mrr", "at_risk", at="2025-01-15", policy=policy, spec=spec).rows
     assert {each["customer"]: each["at_risk"] for each in rows} == {"late": 2000, "back": 4000}
+
+
+@pytest.mark.parametrize("rule", ["active", "exclude"])
+def test_who_is_in_a_segment_is_decided_on_all_mrr_and_not_on_what_is_at_risk(
+    database: Database, rule: str
+) -> None:
+    engine = asked_of(
+        database,
+        [
+            subscribed("both", 1, "active", 2000),
+            subscribed("both", 1, "active", 3000, subscription="sub_other"),
+            subscribed("both", 10, "past_due", 3000, subscription="sub_other"),
+            subscribed("late", 1, "active", 4000),
+            subscribed("late", 10, "past_due", 4000),
+        ],
+    )
+    policy = Policy.of("default", {"past_due": rule})
+    large = {"field": "mrr", "operator": ">=", "value": 45 if rule == "active" else 15}
+    with database.begin() as connection:
+        save_segment(connection, "large", large, "")
+    spec = QuerySpec(segment="large")
+    asked = engine.query("mrr", "at_risk", at="2025-01-15", policy=policy, spec=spec)
+    assert asked.value == 3000
+    spec = QuerySpec(["mrr_band"])
+    rows = engine.query("mrr", "at_risk", at="2025-01-15", policy=policy, spec=spec).rows
+    # Its band is that of all it pays, with what is past due.
+    assert {each["mrr_band"]: each["at_risk"] for each in rows} == {"10-50": 4000, "50-100": 3000}
 
 
 def test_committed_mrr_knows_what_is_scheduled(database: Database) -> None:

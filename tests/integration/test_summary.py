@@ -32,16 +32,21 @@ def engine(new_database: NewDatabase) -> Iterator[MetricsEngine]:
 @pytest.mark.parametrize(
     "policy",
     first(
-        2,
+        3,
         (
             Policy.of(),
+            # What the statement for all of them cannot tell.
+            Policy.of(
+                "default",
+                {"window": "rolling_30d", "ltv_churn": "trailing:3", "past_due": "after:5"},
+            ),
             Policy.of("smsb"),
             Policy.of("baremetrics"),
             Policy.of("chartmogul"),
             Policy.of("default", {"nrr_window": "12m_cohort"}),
         ),
     ),
-    ids=lambda policy: f"{policy.preset} {policy.nrr_window}",
+    ids=lambda policy: f"{policy.preset} {policy.nrr_window} {policy.window}",
 )
 def test_each_headline_is_what_its_metric_answers(engine: MetricsEngine, policy: Policy) -> None:
     summary = engine.summary(AT, policy=policy)
@@ -80,12 +85,15 @@ def test_headlines_of_movements_take_two_statements(engine: MetricsEngine) -> No
 
     event.listen(engine.database.engine, "before_cursor_execute", note)
     try:
-        engine.summary(AT)
+        summary = engine.summary(AT)
     finally:
         event.remove(engine.database.engine, "before_cursor_execute", note)
-    shared = [each for each in statements if "metric_mrr_movement" in each]
-    others = {each.metric for each in HEADLINES if each.shared is None} & set(engine.catalogue())
-    assert len(shared) <= 2 + 3 * len(others)
+    shared = [each for each in statements if "metric_mrr_" in each]
+    assert len(shared) == 2
+    apart = {each.name for each in HEADLINES if each.shared is None}
+    assert apart == {"trial_conversion", "trial_mrr"}
+    # Those of three days each, and what to warn of.
+    assert len(statements) <= 2 + 3 * len(apart & {each.name for each in summary.headlines}) + 2
 
 
 def test_changes_are_of_a_month_and_of_a_year_and_have_no_rate_from_zero(

@@ -50,10 +50,10 @@ HEADLINES: Final = (
     Named("net_mrr_churn", "churn", "net_mrr", "net_mrr_churn", "net_mrr_churn"),
     Named("nrr", "retention", "nrr", "nrr", "nrr"),
     Named("grr", "retention", "grr", "grr", "grr"),
-    Named("ltv", "ltv", "simple", "ltv"),
+    Named("ltv", "ltv", "simple", "ltv", "ltv"),
     Named("trial_conversion", "trials", "rate", "rate"),
-    Named("net_cash_flow", "cash", "net", "net"),
-    Named("mrr_at_risk", "mrr", "at_risk", "at_risk"),
+    Named("net_cash_flow", "cash", "net", "net", "net_cash"),
+    Named("mrr_at_risk", "mrr", "at_risk", "at_risk", "at_risk"),
     Named("trial_mrr", "mrr", "trial", "trial_mrr"),
 )
 """Every headline in the order of the summary; those whose question is not there are left out."""
@@ -267,11 +267,20 @@ def _headline(
 def _is_shared(named: Named, policy: Policy) -> bool:
     """Whether the number is what `Headlines` tells: ARR of another basis is not.
 
-    Nor is the flow of a month, where rates look at other windows than months.
+    Nor is the flow of a month where rates look at other windows than months, nor what costs or
+    other months bear on, nor what is at risk where it is no part of MRR.
     """
-    if named.name == "arr":
-        return policy.arr_basis == "mrr_x12"
-    return named.name != "net_new_mrr" or policy.window == "calendar"
+    match named.name:
+        case "arr":
+            return policy.arr_basis == "mrr_x12"
+        case "net_new_mrr" | "net_cash_flow":
+            return policy.window == "calendar"
+        case "ltv":
+            return policy.ltv_churn == "current" and policy.ltv_numerator == "arpa"
+        case "mrr_at_risk":
+            return policy.past_due == "active"
+        case _:
+            return True
 
 
 def _of_shared(named: Named, asking: Asking, shared: _Shared) -> Headline:

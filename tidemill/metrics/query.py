@@ -151,6 +151,16 @@ class Query:
                 return replace(self, rows=each.table, dated=False)
         return self
 
+    def elsewhere(self, rows: FromClause, policy: Policy) -> Query:
+        """The same question of other rows, under a policy of the same exchange rates.
+
+        Who is in a segment is decided on the rows it was asked of. Both may be in one statement, so
+        they share what may be in it only once.
+        """
+        found = replace(self, rows=rows, policy=policy, rollups=())
+        vars(found).update(rates=self.rates, members=self.members)
+        return found
+
     @property
     def movements(self) -> FromClause:
         """The MRR movements that membership of segments is decided on."""
@@ -287,11 +297,10 @@ class Query:
         banded = "customer_levels" in self.cube.joins_for(
             (*self.bound.dimensions, *(each.dimension for each in self.bound.conditions))
         )
-        valued = self.carries_rates and "amount_base_minor" in self.rows.c
-        lacking = [self._without_carried_rate(behind.end)] if valued else []
+        eager = list(self.carried_needs(behind.end))
         if banded:
-            lacking.append(missing_for_customers(self.worth, self.rates, behind.end))
-        eager = [RateNeed(each, eager=True) for each in lacking]
+            missing = missing_for_customers(self.worth, self.rates, behind.end)
+            eager.append(RateNeed(missing, eager=True))
         return Table(
             columns=(*(each for each in dimensions if each.name not in taken), *declared),
             statement=statement,
@@ -301,6 +310,12 @@ class Query:
             warnings=tuple(warnings),
             checks=tuple(checks),
         )
+
+    def carried_needs(self, until: date) -> tuple[RateNeed, ...]:
+        """The rates that base rows should carry, where the policy has them carry any."""
+        if not self.carries_rates or "amount_base_minor" not in self.rows.c:
+            return ()
+        return (RateNeed(self._without_carried_rate(until), eager=True),)
 
     def _without_carried_rate(self, until: date) -> Select[Any]:
         """The movements that should carry a rate and have none: they would vanish from sums."""

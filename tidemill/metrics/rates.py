@@ -153,6 +153,8 @@ def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], 
         .where(known.c.wanted)
         .group_by(known.c.currency, known.c.day)
         .cte(name)
+        # Once, and not for every row that looks for its rate.
+        .prefix_with("MATERIALIZED")
     )
 
 

@@ -310,11 +310,13 @@ def rate_table(
     windows: Windows,
     rates: Iterable[tuple[str, Rate]],
     *,
+    more: tuple[Sequence[ColumnElement[Any]], Sequence[Part]] = ((), ()),
     behind: Behind | None = None,
     warnings: Sequence[str] = (),
 ) -> Table:
     """One row a group and window: the period where the question has it, then named rates.
 
+    more:   columns after them, and further parts that these are made of.
     behind: what the rates rest on, when that is not the days of the windows.
     """
     named = list(rates)
@@ -324,7 +326,9 @@ def rate_table(
         for name, rate in named
         for each in rate.columns(name, partial.rate(rate, windows.asked))
     ]
-    parts = [part for _, rate in named for part in rate.parts]
+    added, further = more
+    columns += added
+    parts = [*(part for _, rate in named for part in rate.parts), *further]
     said = (*partial.warnings(rate for _, rate in named), *warnings)
     return window_table(q, windows, columns, parts, behind=behind, warnings=said)
 

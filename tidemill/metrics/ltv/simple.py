@@ -40,7 +40,7 @@ from tidemill.metrics.shares import share_of
 from tidemill.metrics.windows import Part, Rate, Windows, whole_value, window_table
 from tidemill.periods import add_months, period_start
 
-__all__ = ["ChurnKind", "LifetimeValue", "margin_of", "simple_table"]
+__all__ = ["ChurnKind", "LifetimeValue", "lifetime_value", "margin_of", "simple_table"]
 
 ChurnKind = Literal["logo", "gross_mrr", "net_mrr"]
 """Which churn a lifetime is made of: of customers, of MRR, or of MRR less growth."""
@@ -89,7 +89,14 @@ class LifetimeValue:
     @property
     def value(self) -> ColumnElement[Any]:
         """The value of a customer; null where nothing is lost: a lifetime without an end."""
-        return self.arpa.value * self.margin.share / case((self.churn > 0, self.churn))
+        return lifetime_value(self.arpa.value, self.margin.share, self.churn)
+
+
+def lifetime_value(
+    arpa: ColumnElement[Any], margin: ColumnElement[Any], churn: ColumnElement[Any]
+) -> ColumnElement[Any]:
+    """ARPA times margin over churn; null where nothing is lost."""
+    return arpa * margin / case((churn > 0, churn))
 
 
 def margin_of(q: Query, margin: str) -> Decimal:
