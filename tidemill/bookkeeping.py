@@ -15,14 +15,13 @@ from sqlalchemy import Connection, delete, select
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.errors import MigrationRefused
-from tidemill.ledger import Fact, derive, tables_of, trials
+from tidemill.ledger import Fact, tables_of, trials
+from tidemill.metrics.movement_cube import MRR_MOVEMENTS
 from tidemill.metrics.payment_cube import PAYMENT_SUMS
 from tidemill.models import (
     consumer_position,
     delivery,
     metadata,
-    metric_mrr_daily,
-    metric_mrr_movement,
     metric_trial,
     policy_in_use,
     segment,
@@ -50,7 +49,7 @@ __all__ = [
 ]
 
 FACTS: Final = (
-    Fact(metric_mrr_movement, derive, rollups=(metric_mrr_daily,)),
+    MRR_MOVEMENTS,
     Fact(metric_trial, trials),
     PAYMENT_SUMS,
 )

@@ -350,7 +350,9 @@ def _differences(books: Books) -> Select[int]:
 def _wrong_sums(connection: Connection, books: Books) -> list[str]:
     """The roll-ups that do not hold the sums of what they are of."""
     relations = core_relations(base_currency=books.base_currency)
-    sums = {table: sums_of(table, each.table) for each in books.facts for table in each.rollups}
+    sums = {
+        rollup.table: sums_of(rollup, each.table) for each in books.facts for rollup in each.rollups
+    }
     for each in books.facts:
         if each.of_payments:
             sums[each.table] = each.derive(relations, books.policy)

@@ -55,7 +55,9 @@ def differences(
         wanted = Counter(
             tuple(getattr(row, name) for name in names) for row in connection.execute(query)
         )
-        sums = {rollup: sums_of(rollup, fact.table) for fact in FACTS for rollup in fact.rollups}
+        sums = {
+            rollup.table: sums_of(rollup, fact.table) for fact in FACTS for rollup in fact.rollups
+        }
         sums[PAYMENT_SUMS.table] = PAYMENT_SUMS.derive(core_relations(base_currency=BASE), policy)
         wrong_sums = [
             f"{said} {tuple(row)} in {rollup.name}"

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidemill.ledger.changes import changes, revalued
-from tidemill.ledger.facts import Fact, tables_of, whole_companies
+from tidemill.ledger.facts import Fact, RollUp, tables_of, whole_companies
 from tidemill.ledger.halves import halves
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Fact",
     "Measure",
+    "RollUp",
     "derive",
     "halves",
     "segment_levels",

@@ -18,7 +18,24 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["Fact", "tables_of", "whole_companies"]
+__all__ = ["Fact", "RollUp", "tables_of", "whole_companies"]
+
+
+@dataclass(frozen=True, slots=True)
+class RollUp:
+    """A table of sums over the rows of a fact, or over what `of` makes of them.
+
+    The primary key of the table are columns of these rows; `row_count` counts them, and every other
+    column is the sum of theirs of that name. What `of` makes of the rows of some customers must be
+    their part of what it makes of all.
+    """
+
+    table: Table
+    of: Callable[[FromClause], Select[tuple[object, ...]]] | None = None
+
+    def rows(self, of: FromClause) -> FromClause:
+        """What is summed, of rows of the fact."""
+        return of if self.of is None else self.of(of).subquery("summed_row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +44,18 @@ class Fact:
 
     of_payments: whether it is a roll-up itself: sums of the relation `payments`, kept by what the
              payments of a batch change, and not customer by customer.
-    rollups: tables of sums over its rows, kept in the same transaction. The primary key of each are
-             columns of the fact; `row_count` counts its rows, and every other column is the sum of
-             the fact's column of that name.
+    rollups: sums over its rows, kept in the same transaction.
     """
 
     table: Table
     derive: Callable[[Relations, Policy], Select[tuple[object, ...]]]
-    rollups: tuple[Table, ...] = ()
+    rollups: tuple[RollUp, ...] = ()
     of_payments: bool = False
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """Its table and its roll-ups."""
-        return (self.table, *self.rollups)
+        return (self.table, *(each.table for each in self.rollups))
 
 
 def tables_of(facts: Iterable[Fact]) -> tuple[Table, ...]:

@@ -9,16 +9,21 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Text, case, cast, func, literal
 
 from tidemill.errors import InvalidDay
-from tidemill.ledger import Fact, derive
+from tidemill.ledger import Fact, RollUp, derive
+from tidemill.ledger.months import monthly_changes
 from tidemill.metrics.cube import Cube, Dimension, Join, Measure, Rollup, Scope
-from tidemill.models import metric_mrr_daily, metric_mrr_movement
+from tidemill.models import metric_mrr_daily, metric_mrr_monthly, metric_mrr_movement
 from tidemill.money import exponent
 from tidemill.periods import parse_day, period_start
 from tidemill.vocabulary import Cause, ChurnReason, MovementType
 
 __all__ = ["BANDS", "CUSTOMERS", "MOVEMENTS", "MRR", "MRR_MOVEMENTS"]
 
-MRR_MOVEMENTS: Final = Fact(metric_mrr_movement, derive, rollups=(metric_mrr_daily,))
+MRR_MOVEMENTS: Final = Fact(
+    metric_mrr_movement,
+    derive,
+    rollups=(RollUp(metric_mrr_daily), RollUp(metric_mrr_monthly, monthly_changes)),
+)
 """The movements of the configured policy, kept in a table."""
 
 MRR: Final = Measure("mrr", "Monthly recurring revenue, native minor units.", "amount_minor")

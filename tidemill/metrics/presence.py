@@ -9,7 +9,7 @@ and comes and goes as its level there leaves zero and returns to it.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
@@ -26,16 +26,26 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
 )
 
 from tidemill.errors import KnobNotSupported
 from tidemill.knobs import parameter
+from tidemill.ledger.months import visit_columns
 from tidemill.metrics.levels import overlap, require_levels_tell
+from tidemill.metrics.months import kept_months, kept_places
 from tidemill.metrics.query import Query
 from tidemill.metrics.windows import Part, Rate, Windows
 from tidemill.vocabulary import MovementType
 
 __all__ = ["Presence"]
+
+# How `models.metric_mrr_monthly` names what each value of logo_numerator counts.
+_LOST: Final = {
+    "net_start_cohort": "lost_net",
+    "events_start_cohort": "lost_there",
+    "events_all": "lost_all",
+}
 
 
 class Presence:
@@ -125,36 +135,50 @@ class Presence:
         return Part(rows.cte("customers_there"))
 
     @cached_property
+    def kept(self) -> CTE | None:
+        """The windows whose sums are kept, see `months.kept_months`; None when none is."""
+        places = kept_places(self.q, self.windows)
+        return kept_months(self.windows, places) if places else None
+
+    @cached_property
+    def rest(self) -> Presence | None:
+        """The presence in the windows whose sums are not kept; None when all are."""
+        kept = kept_places(self.q, self.windows)
+        if not kept:
+            return self
+        left = frozenset(range(1, len(self.windows.spans) + 1)) - kept
+        return Presence(self.q, self.windows.of_places(left)) if left else None
+
+    @cached_property
     def _passing(self) -> Part:
         """Who came and left inside each window: group columns, place, lost, joined."""
-        found = self.visits
-        line = self.q.group_columns(found)
-        lost = func.sum(self.lost_of(found))
-        rows = select(
-            *line,
-            found.c.place,
-            cast(func.coalesce(lost, 0), BigInteger).label("lost"),
-            cast(func.sum(found.c.new_count), BigInteger).label("joined"),
-        ).group_by(*line, found.c.place)
+        passed = []
+        if self.kept is not None:
+            row, lost = self.kept, self.kept.c[_LOST[self.q.policy.logo_numerator]]
+            counts = (lost.label("lost"), row.c.joined)
+            passed.append(select(row.c.place, *counts).where(row.c.currency == ""))
+        if self.rest is not None:
+            passed.append(self._passed(self.rest.visits))
+        rows = passed[0] if len(passed) == 1 else union_all(*passed)
         return Part(rows.cte("customers_passing"))
+
+    def _passed(self, visit: FromClause) -> Select[Any]:
+        line = self.q.group_columns(visit)
+        lost = func.sum(self.lost_of(visit))
+        return select(
+            *line,
+            visit.c.place,
+            cast(func.coalesce(lost, 0), BigInteger).label("lost"),
+            cast(func.sum(visit.c.new_count), BigInteger).label("joined"),
+        ).group_by(*line, visit.c.place)
 
     @cached_property
     def visits(self) -> CTE:
         """What each customer did in a window: was_there, net, left_count, new_count."""
         turns, days = self.turns, self.windows.days
         keys = [*self.q.group_columns(turns), turns.c.customer_id, days.c.place]
-        came, left = turns.c.delta > 0, turns.c.delta < 0
-        first_came = func.min(turns.c.moment).filter(came)
-        first_left = func.min(turns.c.moment).filter(left)
         return (
-            select(
-                *keys,
-                # What nets to nothing was there before if it left before it came.
-                func.coalesce(first_left < first_came, first_came.is_(None)).label("was_there"),
-                func.sum(turns.c.delta).label("net"),
-                func.count().filter(left).label("left_count"),
-                func.count().filter(turns.c.is_new).label("new_count"),
-            )
+            select(*keys, *visit_columns(turns))
             .join_from(turns, days, days.c.day == turns.c.day)
             .where(self.windows.within(turns.c.day))
             .group_by(*keys)

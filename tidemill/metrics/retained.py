@@ -24,10 +24,12 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    union_all,
 )
 
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.metrics.base import RateNeed
+from tidemill.metrics.months import cohort_of_months
 from tidemill.metrics.presence import Presence
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import Valued, rates_by_day, whole_sum
@@ -43,11 +45,14 @@ _LOSSES = (MovementType.CONTRACTION, MovementType.CHURN)
 class Retained:
     """The MRR of a query's groups through its windows."""
 
-    def __init__(self, q: Query, windows: Windows) -> None:
-        """Prepare to look; nothing is built before it is asked for."""
+    def __init__(self, q: Query, windows: Windows, presence: Presence | None = None) -> None:
+        """Prepare to look; nothing is built before it is asked for.
+
+        presence: of the same windows, where there is one already.
+        """
         self.q = q
         self.windows = windows
-        self.presence = Presence(q, windows)
+        self.presence = presence or Presence(q, windows)
 
     def nrr(self) -> Rate:
         """Net revenue retention.
@@ -232,6 +237,19 @@ class Retained:
 
         Shape: group columns, place, change (net), shrinkage (of those who shrank, negative).
         """
+        months, rest = self.presence.kept, self.presence.rest
+        if months is None:
+            return self.cohort_of_rows
+        kept = cohort_of_months(self.q, months)
+        if rest is None:
+            return kept
+        looked = Retained(self.q, rest.windows, rest).cohort_of_rows
+        both = union_all(select(kept.rows), select(looked.rows)).cte("cohort_of_windows")
+        return Part(both, (*kept.needs, *looked.needs))
+
+    @cached_property
+    def cohort_of_rows(self) -> Part:
+        """By how much each cohort changed, looked up row by row; see `_cohort`."""
         q = self.q
         rows = q.rows.c
         native = Valued(q.rows, rows.currency, rows.amount_minor)

@@ -9,7 +9,7 @@ retention may look further back (the knob `nrr_window`): windows of its own come
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -36,7 +36,7 @@ from tidemill.metrics.base import Behind, Grain, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.query import Query
 from tidemill.metrics.years import months_to, nrr_windows
-from tidemill.periods import Period, next_period_start
+from tidemill.periods import Period, add_months, next_period_start
 
 __all__ = ["Part", "Rate", "Windows", "rate_table", "whole_value", "window_table"]
 
@@ -55,6 +55,8 @@ class Windows:
     further: tuple[tuple[date, date], ...] = ()
     #: What to say where there are any that one would not expect.
     further_said: str = ""
+    #: Whose days are looked at, by place; None for all.
+    places: frozenset[int] | None = None
 
     @classmethod
     def of(
@@ -79,15 +81,41 @@ class Windows:
         """The eves of all windows in the order of time; many may open on one."""
         return tuple(sorted((*self.eves, *(eve for eve, _ in self.further))))
 
+    @cached_property
+    def spans(self) -> tuple[tuple[date, date], ...]:
+        """Eve and last day of every window, in the order of their places."""
+        lasts = (period.end for period in self.calendar.periods)
+        return (*zip(self.eves, lasts, strict=True), *self.further)
+
+    @property
+    def _looked_at(self) -> list[tuple[date, date]]:
+        places = self.places or range(1, len(self.spans) + 1)
+        return [self.spans[place - 1] for place in places]
+
+    @property
+    def months(self) -> tuple[int, ...]:
+        """The places of the windows that are calendar months."""
+        return tuple(
+            place
+            for place, (eve, last) in enumerate(self.spans, start=1)
+            if (eve + _DAY).day == 1 and add_months(eve + _DAY, 1) == last + _DAY
+        )
+
+    def of_places(self, places: frozenset[int]) -> Windows:
+        """The same windows, of which only some have their days looked at."""
+        found = replace(self, places=places)
+        vars(found)["cte"] = self.cte  # a statement may need both
+        return found
+
     @property
     def first_day(self) -> date:
         """The first day that any window looks at."""
-        return self.openings[0] + _DAY
+        return min(eve for eve, _ in self._looked_at) + _DAY
 
     @property
     def end(self) -> date:
         """The last day of the last window."""
-        return self.calendar.end
+        return max(last for _, last in self._looked_at)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -111,16 +139,8 @@ class Windows:
         `opens` is its place by eve, beside which `opened_before` is to be held.
         """
         periods = self.calendar.periods
-        all_ = [
-            *zip(
-                (each.key for each in periods),
-                self.eves,
-                (each.end for each in periods),
-                strict=True,
-            ),
-            *((last, eve, last) for eve, last in self.further),
-        ]
-        lists = tuple(zip(*all_, strict=True))
+        keys = (*(each.key for each in periods), *(last for _, last in self.further))
+        lists = (keys, *zip(*self.spans, strict=True))
         listed = func.unnest(*(cast(literal(list(days), _DATES), _DATES) for days in lists))
         rows = listed.table_valued(
             column("key", Date),
@@ -149,7 +169,10 @@ class Windows:
         each = numbers.render_derived().lateral()
         day = cast(window.c.eve + each.c.number, Date).label("day")
         on_each = window.join(each, literal(True))
-        return select(window.c.place, window.c.eve, day).select_from(on_each).cte("window_day")
+        days = select(window.c.place, window.c.eve, day).select_from(on_each)
+        if self.places is None:
+            return days.cte("window_day")
+        return days.where(window.c.place.in_(sorted(self.places))).cte("day_of_some")
 
     @cached_property
     def chain(self) -> CTE:

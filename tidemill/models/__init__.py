@@ -43,6 +43,7 @@ from tidemill.models.customers import (
 )
 from tidemill.models.facts import (
     metric_mrr_daily,
+    metric_mrr_monthly,
     metric_mrr_movement,
     metric_payment_daily,
     metric_trial,
@@ -72,6 +73,7 @@ __all__ = [
     "invoice_version",
     "metadata",
     "metric_mrr_daily",
+    "metric_mrr_monthly",
     "metric_mrr_movement",
     "metric_payment_daily",
     "metric_trial",

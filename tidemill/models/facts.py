@@ -21,6 +21,7 @@ from tidemill.models.base import Instant, metadata
 
 __all__ = [
     "metric_mrr_daily",
+    "metric_mrr_monthly",
     "metric_mrr_movement",
     "metric_payment_daily",
     "metric_trial",
@@ -83,6 +84,28 @@ metric_mrr_daily = Table(
     # Cells are added to again and again: with room beside them, without touching the index.
     postgresql_with={"fillfactor": "70"},
     comment="A roll-up of metric_mrr_movement: the sums of its rows.",
+)
+
+metric_mrr_monthly = Table(
+    "metric_mrr_monthly",
+    metadata,
+    Column("month", Date, nullable=False),  # its first day, in the policy's time zone
+    Column("currency", Text, nullable=False),  # empty for who came and left
+    # 0 for all; of its own for one whose MRR changed in several currencies.
+    Column("customer_id", BigInteger, nullable=False),
+    # Of those who were there when the month began: what their MRR changed by, and the part of it
+    # of those who pay less at its end.
+    Column("change_minor", Numeric, nullable=False),
+    Column("shrinkage_minor", Numeric, nullable=False),
+    # Customers lost, as each value of the knob logo_numerator counts them, and new ones.
+    Column("lost_net", BigInteger, nullable=False),
+    Column("lost_there", BigInteger, nullable=False),
+    Column("lost_all", BigInteger, nullable=False),
+    Column("joined", BigInteger, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("month", "currency", "customer_id"),
+    postgresql_with={"fillfactor": "70"},
+    comment="A roll-up of metric_mrr_movement: what became of customers in each month.",
 )
 
 metric_payment_daily = Table(

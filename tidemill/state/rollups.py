@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from tidemill.bus.staging import Analyze, empty_staging, staging_table
-from tidemill.ledger.facts import Fact
+from tidemill.ledger.facts import Fact, RollUp
 from tidemill.relations import core_relations
 from tidemill.state.in_force import Books, in_force
 from tidemill.state.rows import about
@@ -46,9 +46,10 @@ from tidemill.state.touched import TOUCHED
 __all__ = ["roll_up", "rolling", "rolling_payments", "sums_of"]
 
 
-def sums_of(table: Table, rows: FromClause) -> Select[Any]:
+def sums_of(rollup: RollUp, rows: FromClause) -> Select[Any]:
     """What a roll-up should hold: its columns, summed over rows of its fact."""
-    keys, sums = _columns(table)
+    keys, sums = _columns(rollup.table)
+    rows = rollup.rows(rows)
     return select(*(rows.c[name] for name in keys), *(_sum(rows, each) for each in sums)).group_by(
         *(rows.c[name] for name in keys)
     )
@@ -56,21 +57,21 @@ def sums_of(table: Table, rows: FromClause) -> Select[Any]:
 
 def roll_up(connection: Connection, fact: Fact) -> None:
     """Fill the empty roll-ups of a fact from its table."""
-    for table in fact.rollups:
-        connection.execute(_inserted(table, sums_of(table, fact.table)))
+    for each in fact.rollups:
+        connection.execute(_inserted(each.table, sums_of(each, fact.table)))
 
 
 @contextmanager
 def rolling(connection: Connection, fact: Fact) -> Iterator[None]:
     """Take over into the roll-ups of a fact what the block makes of the touched customers' rows."""
-    for table in fact.rollups:
-        empty_staging(connection, _staged(table))
-        connection.execute(_contribution(table, fact.table, sign=-1))
+    for each in fact.rollups:
+        empty_staging(connection, _staged(each.table))
+        connection.execute(_contribution(each, fact.table, sign=-1))
     yield
-    for table in fact.rollups:
-        connection.execute(_contribution(table, fact.table, sign=1))
-        connection.execute(_addition(table))
-        connection.execute(_removal(table))
+    for each in fact.rollups:
+        connection.execute(_contribution(each, fact.table, sign=1))
+        connection.execute(_addition(each.table))
+        connection.execute(_removal(each.table))
 
 
 @contextmanager
@@ -121,9 +122,10 @@ def _payments(fact: Fact, books: Books, *, sign: int) -> Insert:
 
 
 @lru_cache(maxsize=16)
-def _contribution(table: Table, rows: Table, *, sign: int) -> Insert:
+def _contribution(rollup: RollUp, rows: Table, *, sign: int) -> Insert:
     """What the rows of the touched customers are in the cells, or with the other sign."""
-    return _signed(table, sums_of(table, rows).where(rows.c.customer_id.in_(TOUCHED)), sign)
+    theirs = select(rows).where(rows.c.customer_id.in_(TOUCHED)).subquery("touched_row")
+    return _signed(rollup.table, sums_of(rollup, theirs), sign)
 
 
 def _signed(table: Table, found: Select[Any], sign: int) -> Insert:
