@@ -84,9 +84,9 @@ def latest(instants: Select[Any], starts: Select[Any], name: str) -> FromClause:
     owner, at = other.c
     empty = [cast(null(), column.type) for column in [*one.c][2:]]
     marks = union_all(
-        select(one, cast(null(), at.type).label("start"), true().label("is_instant")).where(
-            one.c.subscription_id.in_(select(owner))
-        ),
+        select(
+            one, cast(null(), DateTime(timezone=True)).label("start"), true().label("is_instant")
+        ).where(one.c.subscription_id.in_(select(owner))),
         select(owner, at, *empty, at, false()),
     ).subquery(f"{name}_mark")
     last = func.max(marks.c.start).over(partition_by=marks.c.subscription_id, order_by=marks.c.at)
