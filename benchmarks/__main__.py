@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import asking, derive, live
+from benchmarks import derive, every, live
 from benchmarks.books import LAST_DAY, Size, Store, write_events
 from benchmarks.measure import Measurement, median_of, once, process
-from benchmarks.questions import QUESTIONS
 from benchmarks.report import RESULTS, save, show
+from benchmarks.usual import QUESTIONS
 from tidemill.engine import connect
 from tidemill.metrics.result import Result
 
@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["live"]:
         return live.main(arguments[1:])
     if arguments[:1] == ["questions"]:
-        return asking.main(arguments[1:])
+        return every.main(arguments[1:])
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--customers", type=int, default=500)
     parser.add_argument("--months", type=int, default=24)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks questions``: how long every question takes on books of several sizes."""
+"""``python -m benchmarks questions``: every question there is, on books of several sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The questions whose time is taken: what a dashboard and a person at a terminal ask for."""
+"""The usual questions, of the plain benchmark: what a dashboard and a person at a terminal ask."""
 
 from __future__ import annotations
 

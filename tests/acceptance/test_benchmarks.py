@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.duck import AGGREGATIONS
-from benchmarks.questions import QUESTIONS
+from benchmarks.usual import QUESTIONS
 from tidemill.engine import connect
 
 
