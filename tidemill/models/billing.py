@@ -113,6 +113,16 @@ Index(
     payment.c.occurred_at,
     postgresql_where=and_(payment.c.kind == "failed", payment.c.livemode, ~payment.c.superseded),
 )
+# The few that went back, or came again after that.
+Index(
+    "ix_payment_back",
+    payment.c.occurred_at,
+    postgresql_where=and_(
+        payment.c.kind.in_(("refunded", "refund_failed", "disputed", "dispute_won")),
+        payment.c.livemode,
+        ~payment.c.superseded,
+    ),
+)
 
 allocation = Table(
     "allocation",
