@@ -170,6 +170,8 @@ class Cohorts:
 
         Shape: group columns, cohort, key, moved and, if asked for, entered (came inside it).
         """
+        if self._told_by_month and not any_time:
+            return self._turned_by_month()
         presence = Presence(self.q, Windows(self.calendar, rolling=False))
         turn, member = presence.turns, self.member
         mine = and_(member.c.customer_id == turn.c.customer_id, self.q.same_group(member, turn))
@@ -202,6 +204,23 @@ class Cohorts:
             .group_by(*keys)
             .cte("cohort_turn")
         )
+
+    def _turned_by_month(self) -> CTE:
+        """As `_turned`, where rows say themselves which cohort they are of."""
+        q, rows = self.q, self.q.rows.c
+        cohort = self.calendar.key_of(rows.cohort_month)
+        told = q.select(
+            self.calendar.end,
+            lambda _: [
+                cohort.label("cohort"),
+                self._not_before(rows.day, cohort).label("key"),
+                rows.customer_delta.label("delta"),
+            ],
+        ).where(rows.customer_delta != 0, rows.cohort_month >= self.calendar.start)
+        row = told.subquery("cohort_turn_row")
+        keys = [*q.group_columns(row), row.c.cohort, row.c.key]
+        moved = func.sum(row.c.delta).label("moved")
+        return select(*keys, moved).group_by(*keys).cte("cohort_turn")
 
     def _not_before(
         self, day: ColumnElement[Any], cohort: ColumnElement[Any]
