@@ -144,7 +144,6 @@ AGGREGATIONS: Final = (
         "logo_churn_numerator",
         "SELECT count(*) FROM visit WHERE month = date_trunc('month', $end) AND net < 0",
         visits=True,
-        covered=False,
     ),
     Aggregation(
         "retention",
@@ -174,7 +173,6 @@ AGGREGATIONS: Final = (
         FROM valued GROUP BY 1 ORDER BY 1
         """,
         visits=True,
-        covered=False,
     ),
     Aggregation(
         "cash",
