@@ -58,7 +58,7 @@ class Explanation:
             "title": self.title,
             "formula": self.formula,
             "source": self.source,
-            "notes": self.definition.get("Notes", self.definition.get("Edge cases", "")),
+            "notes": self.definition.get("Edge cases", ""),
             "policy": {
                 "preset": self.policy.preset,
                 "set": dict(self.policy.overrides),
