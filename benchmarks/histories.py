@@ -236,7 +236,7 @@ def _items(version: FromClause) -> Select[Any]:
         )
 
     seats = 1 + (n + v // 2) % 5
-    return union_all(  # type: ignore[return-value]
+    return union_all(  # type: ignore[return-value]  # a union is read as a select
         item(0, seats, "licensed"),
         item(1, 1 + v // 3 % 3, "licensed").where(_each(10, n, 2)),
         item(2, literal(1), "metered").where(_each(20, n, 8)),
@@ -309,7 +309,7 @@ def _payments(version: FromClause) -> Select[Any]:
         ).where(version.c.v == 0)
 
     refunded = payment("refunded", _KEYS * 4 // 5).where(_each(50, version.c.n, 0))
-    return union_all(payment("succeeded", _KEYS * 3 // 4), refunded)  # type: ignore[return-value]
+    return union_all(payment("succeeded", _KEYS * 3 // 4), refunded)  # type: ignore[return-value]  # a union is read as a select
 
 
 def _charges(history: History, first: date, months: int) -> Select[Any]:
@@ -355,7 +355,7 @@ def _expenses(first: date, months: int) -> Select[Any]:
 def _rates() -> Select[Any]:
     """A rate a day and foreign currency, a little different every day."""
     day = _numbers(0, _DAYS + 60, "day_no")
-    return union_all(  # type: ignore[return-value]
+    return union_all(  # type: ignore[return-value]  # a union is read as a select
         *(
             select(
                 (day.c.n * 10 + place).label("id"),

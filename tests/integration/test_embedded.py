@@ -42,7 +42,7 @@ def server_at(data_dir: Path) -> EmbeddedServer:
 def run(server: EmbeddedServer, sql: str) -> object:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         cursor = connection.execute(sql.encode())
-        return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]
+        return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]  # a row was found
 
 
 def answer(server: EmbeddedServer) -> object:
@@ -130,7 +130,7 @@ def test_an_interrupted_start_leaves_no_server_behind(
     launch = cluster.launch
 
     def interrupted(*arguments: object) -> Path:
-        launch(*arguments)  # type: ignore[arg-type]
+        launch(*arguments)  # type: ignore[arg-type]  # as they were given
         raise KeyboardInterrupt
 
     monkeypatch.setattr(server, "launch", interrupted)

@@ -149,7 +149,7 @@ def test_workers_at_once_leave_the_facts_of_merged_customers_whole(
             try:
                 future.result(timeout=120)
             except DBAPIError as error:  # a deadlock's victim; `drain` would try again
-                assert getattr(error.orig, "sqlstate", "").startswith("40")  # noqa: PT017
+                assert getattr(error.orig, "sqlstate", "").startswith("40")  # noqa: PT017 - what fails is one of several at once
     ingest(database, PostgresBus(database), events, BOOKS)
     with new_database() as other:
         ingest(other, PostgresBus(other), events, BOOKS)

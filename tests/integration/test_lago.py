@@ -131,7 +131,7 @@ def never_started(b: LagoBook) -> None:
 
 def price_in_place(b: LagoBook) -> None:
     """The plan costs 49.00 today; the fees tell that it was 39.00 until April."""
-    c, pro = b.customer("c"), b.plan("pro", 4900, updated_at=datetime(2024, 3, 20))  # noqa: DTZ001
+    c, pro = b.customer("c"), b.plan("pro", 4900, updated_at=datetime(2024, 3, 20))  # noqa: DTZ001 - Lago has no zone
     s = b.subscription(c, pro, "s", "2024-01-01")
     for month, price in ((1, 3900), (2, 3900), (3, 3900), (4, 4900)):
         last = {1: 31, 2: 29, 3: 31, 4: 30}[month]
@@ -141,7 +141,7 @@ def price_in_place(b: LagoBook) -> None:
 
 def price_edited_since_the_last_fee(b: LagoBook) -> None:
     """It was raised on 20 March; the fee of March still told the old price."""
-    c, pro = b.customer("c"), b.plan("pro", 4900, updated_at=datetime(2024, 3, 20))  # noqa: DTZ001
+    c, pro = b.customer("c"), b.plan("pro", 4900, updated_at=datetime(2024, 3, 20))  # noqa: DTZ001 - Lago has no zone
     s = b.subscription(c, pro, "s", "2024-03-01")
     b.flat_fee(s, c, "2024-03-01T00:00:00Z", "2024-03-31T23:59:59.999Z", 3900)
 

@@ -404,7 +404,7 @@ def test_an_answer_reads_one_snapshot_and_writes_nothing(
     finally:
         event.remove(engine.database.engine, "after_cursor_execute", write_meanwhile)
     assert written
-    assert summary.headlines[0].value == summary.headlines[1].value / 12 == 10_000  # type: ignore[operator]
+    assert summary.headlines[0].value == summary.headlines[1].value / 12 == 10_000  # type: ignore[operator]  # no None
     assert engine.mrr.current(at="2025-06-30").value == 10_001
     with engine.database.snapshot() as connection, pytest.raises(sa.exc.InternalError):
         connection.execute(insert(models.source).values(name="x", kind="y"))

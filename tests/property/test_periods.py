@@ -31,7 +31,7 @@ zones = st.sampled_from(sorted(available_timezones()))
 days = st.dates(date(1995, 1, 3), date(2100, 12, 31))
 grains: st.SearchStrategy[Grain] = st.sampled_from(GRAINS)
 moments = st.datetimes(
-    datetime(1995, 1, 3), datetime(2100, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001
+    datetime(1995, 1, 3), datetime(2100, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001 - bounds, which take no zone
 )  # fmt: skip
 
 

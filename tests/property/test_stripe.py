@@ -101,7 +101,7 @@ def test_any_bytes_as_a_file(content: bytes) -> None:
 
 @given(st.permutations(fixture("events.subscription_story")["events"]), st.booleans())
 @settings(max_examples=30)
-def test_order_and_copies_change_nothing(events: list[Any], copies: bool) -> None:  # noqa: FBT001
+def test_order_and_copies_change_nothing(events: list[Any], copies: bool) -> None:  # noqa: FBT001 - drawn
     def sequences(raw: list[Any]) -> dict[str, int]:
         found = STRIPE.translate_many(raw, source="stripe")
         return {str(made.id): made.sequence for each in found for made in each.events}

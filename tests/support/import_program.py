@@ -31,8 +31,8 @@ BOOKS: Final = Books(facts=(Fact(metric_mrr_movement, derive),))
 
 def small_steps() -> None:
     """Make chunks and batches small."""
-    importing._CHUNK_EVENTS_MAX = 50  # type: ignore[misc]
-    importing._BACKLOG_MIN = 100  # type: ignore[misc]
+    importing._CHUNK_EVENTS_MAX = 50  # type: ignore[misc]  # Final elsewhere
+    importing._BACKLOG_MIN = 100  # type: ignore[misc]  # Final elsewhere
     worker.Pace.__init__.__defaults__ = (40, 1.0, 20, 40)
 
 

@@ -161,7 +161,7 @@ class LagoBook:
         if kind == "timestamp":
             return datetime(2024, 1, 1)  # noqa: DTZ001 - Lago's columns have no zone
         if kind == "date":
-            return datetime(2024, 1, 1).date()  # noqa: DTZ001
+            return datetime(2024, 1, 1).date()  # noqa: DTZ001 - only its day
         if kind == "jsonb":
             return {}
         if kind == "boolean":

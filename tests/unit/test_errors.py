@@ -92,7 +92,7 @@ def test_a_problem_is_a_json_object() -> None:
     ],
 )
 def test_errors_travel_between_processes(error: TidemillError) -> None:
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert type(copy) is type(error)
     assert str(copy) == str(error)
     assert vars(copy) == vars(error)

@@ -292,8 +292,8 @@ def test_every_required_key_is_missed(type: str) -> None:
 
 
 def _optional(kind: type) -> set[str]:
-    fields = kind.__struct_fields__  # type: ignore[attr-defined]
-    return set(fields[len(fields) - len(kind.__struct_defaults__) :])  # type: ignore[attr-defined]
+    fields = kind.__struct_fields__  # type: ignore[attr-defined]  # of msgspec
+    return set(fields[len(fields) - len(kind.__struct_defaults__) :])  # type: ignore[attr-defined]  # of msgspec
 
 
 @pytest.mark.parametrize("key", ["source", "type", "occurred_at", "customer", "data"])

@@ -47,7 +47,7 @@ class Sample(Metric):
     cube = MOVEMENTS
 
     @question(money("sample"), default=True)
-    def current(  # noqa: D417
+    def current(  # noqa: D417 - leaving one out is the case
         self,
         q: Any,
         name: str,

@@ -224,4 +224,4 @@ def test_what_is_no_instant_is_refused(text: str) -> None:
 
 def test_a_naive_datetime_is_no_instant() -> None:
     with pytest.raises(InvalidInstant):
-        parse_instant(datetime(2025, 6, 30))  # noqa: DTZ001
+        parse_instant(datetime(2025, 6, 30))  # noqa: DTZ001 - the case

@@ -238,7 +238,7 @@ def test_a_policy_cannot_be_made_around_the_checks() -> None:
     with pytest.raises(InvalidPolicy):
         Policy(preset="nobody")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Policy.of().netting = "month"  # type: ignore[misc]
+        Policy.of().netting = "month"  # type: ignore[misc]  # the case
 
 
 # --- what it says about itself -------------------------------------------------------------------

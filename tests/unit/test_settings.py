@@ -243,4 +243,4 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().base_currency = "EUR"  # type: ignore[misc]
+        load_settings().base_currency = "EUR"  # type: ignore[misc]  # the case

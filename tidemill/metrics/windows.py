@@ -89,8 +89,9 @@ class Windows:
 
     @property
     def _looked_at(self) -> list[tuple[date, date]]:
-        places = self.places or range(1, len(self.spans) + 1)
-        return [self.spans[place - 1] for place in places]
+        if self.places is None:
+            return [*self.spans]
+        return [self.spans[place - 1] for place in self.places]
 
     @property
     def months(self) -> tuple[int, ...]:

@@ -83,7 +83,7 @@ def test_four_requests_are_under_way_and_events_wait_for_all_of_them() -> None:
         # The fake answers one at a time; what counts is how many have come to its door.
         arrived = meeting()
         inner = fake.answer
-        fake.answer = lambda seen, secret: (arrived(seen), inner(seen, secret))[1]  # type: ignore[method-assign]
+        fake.answer = lambda seen, secret: (arrived(seen), inner(seen, secret))[1]  # type: ignore[method-assign]  # in its place
         windows = [each for each in units() if each.kind == "charge"][:IN_FLIGHT]
         assert len(list(read_units(reader, windows))) >= IN_FLIGHT
     with FakeStripe(account()) as fake, client(fake) as reader:

@@ -236,7 +236,7 @@ def test_a_scheduled_cancellation() -> None:
         (None, None),
     ],
 )
-def test_who_ended_it(reason: str | None, voluntary: bool | None) -> None:  # noqa: FBT001
+def test_who_ended_it(reason: str | None, voluntary: bool | None) -> None:  # noqa: FBT001 - a parameter of the case
     found = state(
         "deleted", status="canceled", ended_at=AT, cancellation_details={"reason": reason}
     )

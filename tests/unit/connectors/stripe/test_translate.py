@@ -63,7 +63,7 @@ def test_the_same_change_twice_is_two_events() -> None:
 
 
 @pytest.mark.parametrize("test_mode", [False, True])
-def test_test_mode_is_kept_apart_unless_it_is_the_books(test_mode: bool) -> None:  # noqa: FBT001
+def test_test_mode_is_kept_apart_unless_it_is_the_books(test_mode: bool) -> None:  # noqa: FBT001 - a parameter of the case
     live = event(UPDATED, subscription())
     test = {**live, "livemode": False}
     simulated = event(UPDATED, subscription(test_clock="clock_1"))
