@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, select
 
 from tidemill import models
+from tidemill.ledger.months import EVERYBODY
 
 __all__ = ["BELOW_THE_LOG", "Rows", "exact_tables", "named_tables", "undated_tables"]
 
@@ -85,7 +86,8 @@ def _names(connection: Connection) -> Mapping[str, dict[int, Any]]:
     )
     return {
         "source_id": sources,
-        "customer_id": customers,
+        # Sums over customers stand in the place of one.
+        "customer_id": {**customers, EVERYBODY: "everybody"},
         "subscription_id": subscriptions,
         "version_id": events,
         "event_position": events,
