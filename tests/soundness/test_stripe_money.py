@@ -131,7 +131,7 @@ def test_money_that_came_again_is_there_again(told: Told, version: str) -> None:
         money.charged("2026-01-10", 6_000, "in_1"),
         *money.linked("2026-01-10", 6_000, "in_1"),
         money.refunded("2026-01-20", 6_000, "in_1", "2026-01-10"),
-        money.refund_failed("2026-02-03", 6_000, "in_1", "2026-01-10"),
+        money.refund_failed("2026-02-03", 6_000, "in_1", "2026-01-10", "2026-01-20"),
         money.invoice("2026-02-10", 6_000, "in_2"),
         money.charged("2026-02-10", 6_000, "in_2"),
         *money.linked("2026-02-10", 6_000, "in_2"),
@@ -152,3 +152,31 @@ def test_money_that_came_again_is_there_again(told: Told, version: str) -> None:
         assert told.ask("ltv", "cohort", **cash).rows[0]["ltv"] == 11_000
         types = [each[1] for each in told.moved(refunds="as_if_unpaid")]
         assert types == ["new"], "what was not given back in the end was paid for"
+
+
+@SHAPES
+def test_a_refund_that_failed_is_given_again(told: Told, version: str) -> None:
+    """The money went back once: the failure lowered what the charge says is refunded of it."""
+    money = Money(version)
+    again = money.refunded("2026-02-10", 6_000, "in_1", "2026-01-10")
+    twin = {**again, "id": "evt_twin"}
+    events = [
+        subscribed(money, "2026-01-10"),
+        money.invoice("2026-01-10", 6_000, "in_1"),
+        money.charged("2026-01-10", 6_000, "in_1"),
+        *money.linked("2026-01-10", 6_000, "in_1"),
+        money.refunded("2026-01-20", 6_000, "in_1", "2026-01-10"),
+        money.refund_failed("2026-02-03", 6_000, "in_1", "2026-01-10", "2026-01-20"),
+        again,
+        twin,
+    ]
+    span = {"start": "2026-01-01", "end": "2026-02-28"}
+    for order in orders(events):
+        told = told.afresh()
+        settle(told.database, told.books)
+        arrive(told.database, order)
+        settle(told.database, told.books)
+        rows = told.ask("cash", "series", **span).rows
+        assert [row["refunds"] for row in rows] == [-6_000, 0]
+        assert [row["net"] for row in rows] == [0, 0]
+        assert told.ask("ltv", "cohort", **span).rows[0]["ltv"] == 0

@@ -118,7 +118,7 @@ class Money:
         """A refund of the charge of a day, as an object."""
         charge = self._charge(amount, invoice, charged)
         return {
-            "id": f"re_{charge['id']}",
+            "id": f"re_{charge['id']}_{when}",
             "object": "refund",
             "amount": amount,
             "charge": charge["id"],
@@ -129,9 +129,11 @@ class Money:
             "status": "succeeded",
         }
 
-    def refund_failed(self, when: str, amount: int, invoice: str, charged: str) -> _Json:
-        """The bank sends a refund of the charge of a day back."""
-        found = self.refund(when, amount, invoice, charged) | {"status": "failed"}
+    def refund_failed(
+        self, when: str, amount: int, invoice: str, charged: str, refunded: str
+    ) -> _Json:
+        """The bank sends back what was refunded on a day of the charge of another."""
+        found = self.refund(refunded, amount, invoice, charged) | {"status": "failed"}
         return self.event("charge.refund.updated" if self.old else "refund.failed", when, found)
 
     def disputed(self, when: str, amount: int, invoice: str, charged: str, **more: Any) -> _Json:

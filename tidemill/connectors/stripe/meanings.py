@@ -121,7 +121,7 @@ def _charge_refunded(found: Fields, change: Change, event: Fields, _: Known) -> 
     payer = customer_key(found)
     if payer is None and not found.problems:
         return _ONE_OFF
-    state = payments.read_charge_refund(found, change)
+    state = payments.read_charge_refund(found, change, event)
     return None if state is None else Draft("payment.refunded", payer or "", state)
 
 

@@ -121,7 +121,7 @@ def read_refund(refund: Fields) -> Payment | None:
     return Payment(id=key, amount=amount, currency=code, reference=payment_reference(refund))
 
 
-def read_charge_refund(charge: Fields, change: Change) -> Payment | None:
+def read_charge_refund(charge: Fields, change: Change, event: Fields) -> Payment | None:
     """Money given back, as the charge tells it: by how much more of it is refunded than before."""
     before = len(charge.problems)
     key, code = charge.needed("id"), currency(charge)
@@ -132,9 +132,12 @@ def read_charge_refund(charge: Fields, change: Change) -> Payment | None:
     if whole is None or len(charge.problems) > before:
         return None
     amount = int(minor(Decimal(whole - prior), code))
-    # Refunds of one charge are told apart by how much they bring the total to.
+    # Refunds of one charge are told apart by how much they bring the total to, and by the request
+    # that asked for them: one that failed lowers the total, and is then given again up to the same.
+    # Two events of one refund, which Stripe sends at times, share the request.
+    asked = event.reference("request") or f"{change.at:%Y%m%dT%H%M%SZ}"
     return Payment(
-        id=f"{key}/refunded/{whole}",
+        id=f"{key}/refunded/{whole}/{asked}",
         amount=amount,
         currency=code,
         invoice=charge.reference("invoice"),

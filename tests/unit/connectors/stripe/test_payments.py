@@ -112,6 +112,21 @@ def test_partial_refunds_are_differences_and_two_payments() -> None:
     assert first.events[0].subject != second.events[0].subject
 
 
+def test_a_refund_given_again_is_another_and_its_twin_is_not() -> None:
+    """Up to the same total: what was asked for once is one refund, whenever it is told."""
+
+    def told(request: Any, created: int) -> str:
+        said = {"created": created, "request": request, "previous": {"amount_refunded": 0}}
+        (made,) = only("charge.refunded", charge(), api_version=BASIL, **said).events
+        return made.subject
+
+    first = told({"id": "req_1", "idempotency_key": None}, 1_777_680_000)
+    assert told("req_1", 1_777_680_001) == first, "as versions before 2017-05-25 name it"
+    assert told({"id": "req_2"}, 1_777_680_000) != first
+    alone = told({"id": None}, 1_777_680_000)
+    assert told(None, 1_777_680_000) == alone != told(None, 1_777_766_400)
+
+
 def test_a_dispute_needs_to_know_whose_payment_it_was() -> None:
     found = fixture("dispute")
     (problem,) = only("charge.dispute.created", found).problems
