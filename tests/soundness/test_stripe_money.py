@@ -180,3 +180,70 @@ def test_a_refund_that_failed_is_given_again(told: Told, version: str) -> None:
         assert [row["refunds"] for row in rows] == [-6_000, 0]
         assert [row["net"] for row in rows] == [0, 0]
         assert told.ask("ltv", "cohort", **span).rows[0]["ltv"] == 0
+
+
+@SHAPES
+@pytest.mark.parametrize("way", ["while open", "refunded", "to the balance", "past Stripe"])
+def test_a_credit_note_takes_its_amount_once(told: Told, version: str, way: str) -> None:
+    """Two months at 60.00 less 15.00 bring in 105.00, whatever becomes of the 15.00; MRR stays."""
+    money = Money(version)
+    first, second = 6_000, 6_000
+    events = [subscribed(money, "2026-01-10")]
+    if way == "while open":
+        first = 4_500
+        events.append(money.credited("2026-01-11", 1_500, "in_1", pre_payment_amount=1_500))
+    elif way == "refunded":
+        back = money.refunded("2026-01-20", 1_500, "in_1", "2026-01-12")
+        given = {"refund": "re_1"} if money.old else {"refunds": [{"refund": "re_1"}]}
+        events += [back, money.credited("2026-01-20", 1_500, "in_1", **given)]
+    elif way == "to the balance":
+        second = 4_500
+        said = {"customer_balance_transaction": "cbtxn_1"}
+        events.append(money.credited("2026-01-20", 1_500, "in_1", **said))
+    else:
+        events.append(money.credited("2026-01-20", 1_500, "in_1", out_of_band_amount=1_500))
+    events += [
+        money.invoice("2026-01-12", 6_000, "in_1", amount_paid=first),
+        money.charged("2026-01-12", first, "in_1"),
+        *money.linked("2026-01-12", first, "in_1"),
+        money.invoice("2026-02-10", 6_000, "in_2", amount_paid=second),
+        money.charged("2026-02-10", second, "in_2"),
+        *money.linked("2026-02-10", second, "in_2"),
+    ]
+    span = {"start": "2026-01-01", "end": "2026-02-28"}
+    for order in orders(events):
+        told = told.afresh()
+        settle(told.database, told.books)
+        arrive(told.database, order)
+        settle(told.database, told.books)
+        assert told.ask("cash", "net", **span).value == 10_500, [each["id"] for each in order]
+        assert told.ask("ltv", "cohort", **span).rows[0]["ltv"] == 10_500
+        assert [each[1] for each in told.moved(refunds="as_if_unpaid")] == ["new"]
+
+
+@SHAPES
+def test_money_past_stripe_counts_both_ways(told: Told, version: str) -> None:
+    """An invoice paid by cheque, given back whole from the bank: nothing is left, and no MRR."""
+    money = Money(version)
+    back = money.credited("2026-02-01", 6_000, "in_1", out_of_band_amount=6_000)
+    events = [
+        subscribed(money, "2026-01-10"),
+        money.invoice("2026-01-12", 6_000, "in_1", **money.past_stripe(6_000)),
+        back,
+    ]
+    span = {"start": "2026-01-01", "end": "2026-02-28"}
+    for order in orders(events):
+        told = told.afresh()
+        told.hear_stripe(*order)
+        rows = told.ask("cash", "series", **span).rows
+        assert [(row["payments"], row["refunds"]) for row in rows] == [(6_000, 0), (0, -6_000)]
+        assert told.ask("ltv", "cohort", **span).rows[0]["ltv"] == 0
+        moved = [(day, kind) for day, kind, _ in told.moved(refunds="as_if_unpaid")]
+        assert moved == [
+            ("2026-01-10", "new"),
+            ("2026-01-12", "churn"),
+            ("2026-02-11", "reactivation"),
+        ]
+    voided = back["data"]["object"] | {"status": "void"}
+    told.hear_stripe(money.event("credit_note.voided", "2026-02-02", voided))
+    assert told.ask("cash", "net", **span).value == 6_000

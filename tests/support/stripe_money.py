@@ -43,7 +43,9 @@ class Money:
             "data": data,
         }
 
-    def invoice(self, when: str, amount: int, invoice: str, *, status: str = "paid") -> _Json:
+    def invoice(
+        self, when: str, amount: int, invoice: str, *, status: str = "paid", **more: Any
+    ) -> _Json:
         """``invoice.paid``, or ``invoice.finalized`` while it is open, for the month from then."""
         at = seconds(when)
         line = {
@@ -76,7 +78,29 @@ class Money:
             details = {"subscription": "sub_T"}
             found |= {"parent": {"type": "subscription_details", "subscription_details": details}}
         kind = "invoice.paid" if status == "paid" else "invoice.finalized"
-        return self.event(kind, when, found)
+        return self.event(kind, when, found | more)
+
+    def past_stripe(self, amount: int) -> _Json:
+        """What a paid invoice says when some of it came another way; all of it in the old shape."""
+        return {"paid_out_of_band": True} if self.old else {"amount_paid_off_stripe": amount}
+
+    def credited(self, when: str, amount: int, invoice: str, **more: Any) -> _Json:
+        """``credit_note.created`` for an invoice; what becomes of the amount is `more`."""
+        found: _Json = {
+            "id": f"cn_{invoice}_{when}",
+            "object": "credit_note",
+            "amount": amount,
+            "created": seconds(when),
+            "currency": "usd",
+            "customer": self.customer,
+            "customer_balance_transaction": None,
+            "invoice": invoice,
+            "out_of_band_amount": None,
+            "status": "issued",
+            "total": amount,
+        }
+        found["refund" if self.old else "refunds"] = None if self.old else []
+        return self.event("credit_note.created", when, found | more)
 
     def charged(self, when: str, amount: int, invoice: str, *, failure: str = "") -> _Json:
         """``charge.succeeded``, or ``charge.failed`` for a reason."""

@@ -104,6 +104,7 @@ def _way(kind: str, reader: Reader) -> Callable[[str], _Json | None] | None:
         "product": "products",
         "customer": "customers",
         "charge": "charges",
+        "credit_note": "credit_notes",
         "subscription_schedule": "subscription_schedules",
     }
     family = kind.partition(".")[0]

@@ -32,6 +32,7 @@ _REFUNDS_UNDONE: Final = frozenset({"failed", "canceled"})
 _ONE_OFF: Final = "a payment that belongs to no customer"
 _CONFIDENCES: Final = frozenset(Confidence)
 _PAID_OTHERWISE: Final = "it names no payment, or no invoice"
+_CREDITED: Final = "told by its refund, or by an invoice that is paid less"
 _NOT_RECURRING: Final = "a price that does not recur"
 
 
@@ -90,7 +91,13 @@ def _invoice(verb: str) -> Handler:
     def read(found: Fields, change: Change, _: Fields, known: Known) -> Outcome:
         payer, state = _payer(found), read_invoice(found, change.at, known)
         allocated = tuple(invoice_allocations(found, paid=verb == "paid"))
-        return None if state is None else Draft(f"invoice.{verb}", payer, state, allocated)
+        if state is None:
+            return None
+        money = payments.read_paid_otherwise(found) if verb == "paid" else None
+        beside = None
+        if money is not None:
+            beside = Draft("payment.succeeded", payer, money, at=state.paid_at)
+        return Draft(f"invoice.{verb}", payer, state, allocated, beside)
 
     return read
 
@@ -142,6 +149,16 @@ def _refund_fate(found: Fields, _: Change, event: Fields, known: Known) -> Outco
     if payments.refund_names_payer(event.text("api_version")) and customer_key(found) is None:
         return _ONE_OFF
     return _given("payment.refund_failed", payments.read_refund(found), found, known)
+
+
+def _credit_note(verb: str) -> Handler:
+    def read(found: Fields, _: Change, __: Fields, ___: Known) -> Outcome:
+        payer, state = _payer(found), payments.read_credit_note(found)
+        if state is None or state.amount:
+            return None if state is None else Draft(f"payment.{verb}", payer, state)
+        return _CREDITED
+
+    return read
 
 
 def _dispute(found: Fields, _: Change, __: Fields, known: Known) -> Outcome:
@@ -240,6 +257,8 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "charge.dispute.funds_reinstated": _money_back,
     "charge.dispute.closed": _dispute_closed,
     "charge.refund.updated": _refund_fate,
+    "credit_note.created": _credit_note("refunded"),
+    "credit_note.voided": _credit_note("refund_failed"),
     "refund.created": _refund,
     "refund.failed": _refund_fate,
     "refund.updated": _refund_fate,
@@ -265,10 +284,7 @@ _REASONS: Final = {
         "told by the subscriptions that use it",
     ),
     "charge.dispute.updated": "an answer to the bank; what money does has events of its own",
-    **dict.fromkeys(
-        ("credit_note.created", "credit_note.updated", "credit_note.voided"),
-        "credit notes are not read yet; what is given back is told by its refund",
-    ),
+    "credit_note.updated": "only what is written on it can change",
     "subscription_schedule.expiring": "an announcement; the change has its own event",
 }
 

@@ -1,8 +1,12 @@
-"""Money that moved, or failed to: charges, refunds and disputes.
+"""Money that moved, or failed to: charges, refunds and disputes, and what went past Stripe.
 
 The charge is the payment. An invoice's own `invoice.payment_failed` tells of the same money again
 and is ignored, so that nothing counts twice. Each attempt, refund and dispute has an id of its own;
 what belongs together shares the payment intent (`shapes.payment_reference`).
+
+Only the invoice knows of money that came another way, and only the credit note of what was given
+back another way. Whatever else a credit note does, others tell: its refunds, and invoices that are
+paid less.
 """
 
 from __future__ import annotations
@@ -24,7 +28,9 @@ __all__ = [
     "payer_of",
     "read_charge",
     "read_charge_refund",
+    "read_credit_note",
     "read_dispute",
+    "read_paid_otherwise",
     "read_refund",
     "refund_names_payer",
     "takes_no_money",
@@ -143,6 +149,39 @@ def read_charge_refund(charge: Fields, change: Change, event: Fields) -> Payment
         invoice=charge.reference("invoice"),
         reference=payment_reference(charge),
     )
+
+
+def read_paid_otherwise(invoice: Fields) -> Payment | None:
+    """What of a paid invoice came by cheque, bank or cash, past Stripe; None when nothing did.
+
+    Until 2025-03-31.basil all of it or nothing, and since 2026-03-25.dahlia as much as it says. The
+    versions in between do not tell.
+    """
+    before = len(invoice.problems)
+    key, code = invoice.needed("id"), currency(invoice)
+    amount = whole_amount(invoice, "amount_paid_off_stripe", code)
+    if amount is None and invoice.flag("paid_out_of_band"):
+        amount = whole_amount(invoice, "amount_paid", code)
+    if not amount or len(invoice.problems) > before:
+        return None
+    name = f"{key}/paid_otherwise"
+    return Payment(id=name, amount=amount, currency=code, invoice=key, method=PaymentMethod.OTHER)
+
+
+def read_credit_note(note: Fields) -> Payment | None:
+    """What a credit note gave back past Stripe, which may be nothing."""
+    before = len(note.problems)
+    key, code = note.needed("id"), currency(note)
+    amounts = [whole_amount(note, "out_of_band_amount", code)]
+    amounts += [
+        whole_amount(each, "amount_refunded", code)
+        for each in note.entries("refunds")
+        if each.text("type") == "payment_record_refund"
+    ]
+    invoice, amount = note.reference("invoice"), sum(each or 0 for each in amounts)
+    if len(note.problems) > before:
+        return None
+    return Payment(id=key, amount=amount, currency=code, invoice=invoice)
 
 
 def takes_no_money(dispute: Fields) -> bool:

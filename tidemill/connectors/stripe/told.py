@@ -182,7 +182,7 @@ class Teller:
         yield from self._wrapped(kind, found.id, at, raw)
 
     def undone(self, found: Staged) -> Iterator[Item]:
-        """What became of a refund or dispute in the end, if it came to nothing."""
+        """What became of a refund, dispute or credit note in the end, if it came to nothing."""
         raw = found.value()
         undone = _undone(found.kind, raw)
         if undone is not None:
@@ -343,12 +343,15 @@ def _event_of(kind: str, raw: Json) -> tuple[str | None, int | None]:
 
 
 def _undone(kind: str, raw: Json) -> tuple[str, int] | None:
-    """The event of a refund that failed or a dispute that brought money back, and its instant.
+    """The event by which money that had gone back came again, and its instant.
 
-    It is that of the balance transaction. Without one nothing says when it was; it is then as if
-    it had never been.
+    That of a refund or dispute is its balance transaction's. Where nothing says when it was it is
+    as if it had never gone.
     """
     created = _int(raw, "created")
+    if kind == "credit_note" and raw.get("status") == "void":
+        at = _int(raw, "voided_at") or created
+        return None if at is None else ("credit_note.voided", at)
     if kind == "refund" and raw.get("status") in {"failed", "canceled"}:
         entry = raw.get("failure_balance_transaction")
         at = _int(entry, "created") if isinstance(entry, Mapping) else None

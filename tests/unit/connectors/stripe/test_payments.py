@@ -127,6 +127,45 @@ def test_a_refund_given_again_is_another_and_its_twin_is_not() -> None:
     assert told(None, 1_777_680_000) == alone != told(None, 1_777_766_400)
 
 
+def test_a_credit_note_tells_what_went_back_past_stripe() -> None:
+    record = {"payment_record": "pr_1", "refund_group": "rg_1"}
+    refunds = [
+        {"type": "refund", "refund": "re_T", "amount_refunded": 500},
+        {"type": "payment_record_refund", "payment_record_refund": record, "amount_refunded": 300},
+    ]
+    note = {**fixture("credit_note"), "refunds": refunds, "out_of_band_amount": 200}
+    made = only("credit_note.created", note)
+    assert made.events[0].type == "payment.refunded"
+    assert data(made) == {"id": "cn_T", "amount": 500, "currency": "USD", "invoice": "in_T2"}
+    told = only("credit_note.created", {**note, "refunds": refunds[:1], "out_of_band_amount": 0})
+    assert told.ignored == "told by its refund, or by an invoice that is paid less"
+    voided = only("credit_note.voided", {**note, "status": "void"})
+    assert (voided.events[0].type, data(voided)) == ("payment.refund_failed", data(made))
+
+
+@pytest.mark.parametrize(
+    ("said", "amount"),
+    [
+        ({"paid_out_of_band": True}, 6_000),
+        ({"paid_out_of_band": False}, None),
+        ({"amount_paid_off_stripe": 2_000}, 2_000),
+        ({"amount_paid_off_stripe": 0, "paid_out_of_band": True}, None),
+        ({}, None),
+    ],
+)
+def test_an_invoice_tells_what_came_past_stripe(said: dict[str, Any], amount: int | None) -> None:
+    shown = {**fixture("invoice.new_shape"), "status": "paid", "amount_paid": 6_000, **said}
+    made = {each.type: each for each in only("invoice.paid", shown).events}
+    assert ("payment.succeeded" in made) is (amount is not None)
+    if amount is not None:
+        payment = msgspec.json.decode(made["payment.succeeded"].data)
+        assert payment["id"] == f"{shown['id']}/paid_otherwise"
+        assert (payment["amount"], payment["invoice"]) == (amount, shown["id"])
+        assert (payment["method"], payment["currency"]) == ("other", "USD")
+    again = only("invoice.updated", shown).events
+    assert not [each for each in again if each.type.startswith("payment.")]
+
+
 def test_a_dispute_needs_to_know_whose_payment_it_was() -> None:
     found = fixture("dispute")
     (problem,) = only("charge.dispute.created", found).problems

@@ -99,7 +99,7 @@ def test_thin_events_are_recognised() -> None:
         ("customer.subscription.trial_will_end", "announcement"),
         ("customer.discount.created", "told by the subscription"),
         ("subscription_schedule.expiring", "announcement"),
-        ("credit_note.created", "credit notes are not read yet"),
+        ("credit_note.updated", "only what is written on it can change"),
         ("refund.updated", "under way, or has arrived"),
         ("charge.dispute.closed", "brought nothing back"),
         ("charge.dispute.updated", "an answer to the bank"),
