@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import derive, every, live
+from benchmarks import derive, every, in_place, live
 from benchmarks.books import LAST_DAY, Size, Store, write_events
 from benchmarks.measure import Measurement, median_of, once, process
 from benchmarks.report import RESULTS, save, show
@@ -27,6 +27,13 @@ _TABLES = {
     "events": "event_log",
     "versions": "subscription_version",
     "movements": "metric_mrr_movement",
+}
+
+_OTHERS = {
+    "derive": derive.main,
+    "in-place": in_place.main,
+    "live": live.main,
+    "questions": every.main,
 }
 
 
@@ -104,12 +111,8 @@ def _processes(data_dir: Path, repeat: int, say: Callable[[str], None]) -> Itera
 
 def main(arguments: list[str]) -> int:
     """Measure, print a table, save the JSON; the exit code."""
-    if arguments[:1] == ["derive"]:
-        return derive.main(arguments[1:])
-    if arguments[:1] == ["live"]:
-        return live.main(arguments[1:])
-    if arguments[:1] == ["questions"]:
-        return every.main(arguments[1:])
+    if arguments and arguments[0] in _OTHERS:
+        return _OTHERS[arguments[0]](arguments[1:])
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--customers", type=int, default=500)
     parser.add_argument("--months", type=int, default=24)

@@ -77,3 +77,18 @@ def test_every_question_is_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     # Every one has an answer: a row that says why there is none measures nothing.
     assert all("worst" in detail for name, detail in measured.items() if name.startswith("ask"))
     assert saved.name in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_billing_databases_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["in-place", "--subscriptions", "60", "--months", "2", "--repeat", "1"]
+    assert main([*options, "--results", str(tmp_path)]) == 0
+    [saved] = tmp_path.glob("*.json")
+    measured = json.loads(saved.read_text(encoding="utf-8"))["measurements"]
+    assert [each["name"] for each in measured] == [
+        "killbill: mrr",
+        "killbill: waterfall of 36 months",
+        "lago: mrr",
+        "lago: waterfall of 36 months",
+    ]
+    assert saved.name in capsys.readouterr().out
