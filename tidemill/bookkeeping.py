@@ -18,6 +18,7 @@ from tidemill.errors import MigrationRefused
 from tidemill.ledger import Fact, tables_of, trials
 from tidemill.metrics.movement_cube import MRR_MOVEMENTS
 from tidemill.metrics.payment_cube import PAYMENT_SUMS
+from tidemill.metrics.payments.attempts import FAILURE_SUMS
 from tidemill.models import (
     consumer_position,
     delivery,
@@ -52,6 +53,7 @@ FACTS: Final = (
     MRR_MOVEMENTS,
     Fact(metric_trial, trials),
     PAYMENT_SUMS,
+    FAILURE_SUMS,
 )
 """Every table that is kept up to date, with its derivation."""
 

@@ -25,8 +25,10 @@ from tidemill.errors import RebuildRunning
 from tidemill.ledger import tables_of
 from tidemill.replay import MADE
 from tidemill.state import (
+    PAYMENT_SUBJECTS,
     Applied,
     Books,
+    Cells,
     apply,
     fill,
     keep_statistics,
@@ -139,8 +141,10 @@ def _facts_again(database: Database, bus: PostgresBus, books: Books) -> Mapping[
         paid = False
         for rows in _meanwhile(connection, bus):
             about = subjects(connection, rows).keys()
-            refresh(connection, rows, about, books)
-            paid = paid or "payment" in about
+            cells = Cells(connection)
+            refresh(cells, connection, rows, about, books)
+            cells.settle()
+            paid = paid or not PAYMENT_SUBJECTS.isdisjoint(about)
         if paid:
             with aside.looking(connection):
                 refill_payments(connection, books)

@@ -13,7 +13,6 @@ from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.events import Event
 from tidemill.ledger import derive
-from tidemill.metrics.payment_cube import PAYMENT_SUMS
 from tidemill.models import metric_mrr_movement
 from tidemill.policy import Policy
 from tidemill.relations import core_relations
@@ -58,7 +57,8 @@ def differences(
         sums = {
             rollup.table: sums_of(rollup, fact.table) for fact in FACTS for rollup in fact.rollups
         }
-        sums[PAYMENT_SUMS.table] = PAYMENT_SUMS.derive(core_relations(base_currency=BASE), policy)
+        relations = core_relations(base_currency=BASE)
+        sums |= {fact.table: fact.derive(relations, policy) for fact in FACTS if fact.of_payments}
         wrong_sums = [
             f"{said} {tuple(row)} in {rollup.name}"
             for rollup, fresh in sums.items()

@@ -24,7 +24,12 @@ from tidemill.metrics.base import (
 )
 from tidemill.metrics.catalogue import catalogue
 from tidemill.metrics.movement_cube import MOVEMENTS
-from tidemill.models import metric_mrr_movement, metric_payment_daily, metric_trial
+from tidemill.models import (
+    metric_failure_daily,
+    metric_mrr_movement,
+    metric_payment_daily,
+    metric_trial,
+)
 from tidemill.policy import KNOBS
 
 CATALOGUE = catalogue(METRICS)
@@ -136,7 +141,12 @@ def test_every_metric_has_one_default_question_and_a_definition() -> None:
         assert info.kind.facts or info.kind.rows
         assert set(info.kind.knobs) <= {knob.name for knob in KNOBS}
     tables = [fact.table for fact in FACTS]
-    assert tables == [metric_mrr_movement, metric_payment_daily, metric_trial]
+    assert tables == [
+        metric_mrr_movement,
+        metric_payment_daily,
+        metric_failure_daily,
+        metric_trial,
+    ]
     assert set(bookkeeping.FACTS) == set(FACTS), "what metrics stand on is not what the books keep"
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "payment_rows",
     "payment_sums",
     "signed_amount",
+    "summed_by_day",
 ]
 
 PAYMENT: Final = "payment"
@@ -121,7 +122,12 @@ def payment_sums(relations: Relations, policy: Policy) -> Select[Any]:
 
     Shape: the columns of `models.metric_payment_daily`.
     """
-    row = payment_rows(relations, policy).subquery("every_payment")
+    return summed_by_day(payment_rows(relations, policy))
+
+
+def summed_by_day(rows: Select[Any]) -> Select[Any]:
+    """Sums of rows in the shape of `payment_rows`: day, source, currency, kind, sum, number."""
+    row = rows.subquery("every_row")
     keys = (row.c.day, row.c.source_id, row.c.currency, row.c.kind)
     amount, number = func.sum(row.c.amount_minor), func.count()
     sums = (amount.label("amount_minor"), number.label("row_count"))

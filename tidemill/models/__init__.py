@@ -42,6 +42,7 @@ from tidemill.models.customers import (
     subscription,
 )
 from tidemill.models.facts import (
+    metric_failure_daily,
     metric_mrr_daily,
     metric_mrr_monthly,
     metric_mrr_movement,
@@ -72,6 +73,7 @@ __all__ = [
     "invoice_line",
     "invoice_version",
     "metadata",
+    "metric_failure_daily",
     "metric_mrr_daily",
     "metric_mrr_monthly",
     "metric_mrr_movement",

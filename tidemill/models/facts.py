@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tidemill.models.base import Instant, metadata
 
 __all__ = [
+    "metric_failure_daily",
     "metric_mrr_daily",
     "metric_mrr_monthly",
     "metric_mrr_movement",
@@ -120,6 +121,21 @@ metric_payment_daily = Table(
     PrimaryKeyConstraint("day", "source_id", "currency", "kind"),
     postgresql_with={"fillfactor": "70"},
     comment="A roll-up of payments: their sums.",
+)
+
+metric_failure_daily = Table(
+    "metric_failure_daily",
+    metadata,
+    Column("day", Date, nullable=False),  # in the policy's time zone
+    Column("source_id", Integer, nullable=False),
+    Column("currency", Text, nullable=False),
+    # failure: an attempt; and on the day of its first one failed, followed, recovered: what it was.
+    Column("kind", Text, nullable=False),
+    Column("amount_minor", Numeric, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "source_id", "currency", "kind"),
+    postgresql_with={"fillfactor": "70"},
+    comment="A roll-up of payments: the sums of what failed, and of what became of it.",
 )
 
 segment = Table(

@@ -30,16 +30,19 @@ def core_relations(
     base_currency: str,
     known_at: datetime | None = None,
     customers: Select[tuple[int]] | None = None,
+    payments: Select[tuple[int]] | None = None,
 ) -> Relations:
     """The relations as the core tables provide them.
 
     known_at:  only what had been recorded up to this instant (UTC); all when None.
     customers: restricts the history to these customer keys (one bigint column). To derive a merged
                company whole, name all its customers: `ledger.facts.whole_companies` does.
+    payments:  restricts the relation `payments` to these rows of the history (one bigint column).
+               To see what an invoice is owed, name all payments that may be of it.
     """
-    if known_at is None and customers is None:
+    if known_at is None and customers is None and payments is None:
         return _whole(base_currency)
-    return _made(base_currency, Scope(known_at, customers))
+    return _made(base_currency, Scope(known_at, customers, payments))
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import FromClause, Select, Table, and_, func, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, func, select, union_all
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.models import allocation, payment
@@ -47,12 +47,12 @@ def payment_rows(scope: Scope) -> FromClause:
 def _told(scope: Scope) -> Select[Any]:
     """Of each payment, refund and dispute what was said of it last."""
     if scope.known_at is None:
-        return select(payment).where(scope.history(payment), ~payment.c.superseded)
+        return select(payment).where(_in_scope(scope), ~payment.c.superseded)
     key = [payment.c[name] for name in ("source_id", "external_id", "kind", "attempt")]
     return (
         select(payment)
         .ext(distinct_on(*key))
-        .where(scope.history(payment))
+        .where(_in_scope(scope))
         .order_by(*key, *(payment.c[name].desc() for name in _LATER))
     )
 
@@ -63,14 +63,14 @@ def _invoices(scope: Scope) -> FromClause:
     Shape: source_id, reference, invoice; one row a source and reference.
     """
     allocated = scope.known(allocation)
-    if scope.customers is not None:
-        # It names no customer: those of whom a payment shares the reference.
-        sharing = select(payment.c.reference).where(scope.history(payment))
+    if scope.customers is not None or scope.payments is not None:
+        # It names neither customer nor payment: those of whom a payment shares the reference.
+        sharing = select(payment.c.reference).where(_in_scope(scope))
         allocated = and_(allocated, allocation.c.reference.in_(sharing))
     both = and_(payment.c.reference.is_not(None), payment.c.invoice.is_not(None))
     said = union_all(
         _naming(allocation).where(allocated),
-        _naming(payment).where(scope.history(payment), both),
+        _naming(payment).where(_in_scope(scope), both),
     ).subquery("naming")
     return (
         select(said.c.source_id, said.c.reference, said.c.invoice)
@@ -78,6 +78,12 @@ def _invoices(scope: Scope) -> FromClause:
         .order_by(said.c.source_id, said.c.reference, *(said.c[name].desc() for name in _LATER))
         .subquery("invoice_of_reference")
     )
+
+
+def _in_scope(scope: Scope) -> ColumnElement[bool]:
+    if scope.payments is None:
+        return scope.history(payment)
+    return and_(scope.history(payment), payment.c.id.in_(scope.payments))
 
 
 def _naming(table: Table) -> Select[Any]:

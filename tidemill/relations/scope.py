@@ -15,10 +15,14 @@ __all__ = ["Scope", "said"]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What part of the history to read: up to a knowledge date, and of which customers."""
+    """What part of the history to read: up to a knowledge date, and of which customers.
+
+    payments: of all payments only these rows; whatever else is read of them is read as always.
+    """
 
     known_at: datetime | None
     customers: Select[tuple[int]] | None
+    payments: Select[tuple[int]] | None = None
 
     def known(self, table: FromClause) -> ColumnElement[bool]:
         """The rows of an append-only table that were known by then, whomever they are about."""

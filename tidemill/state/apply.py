@@ -8,6 +8,7 @@ the same transaction, with what the database said; the others are applied as if 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,12 +24,13 @@ from tidemill.state.attributes import apply_attributes, apply_pins
 from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
 from tidemill.state.customers import apply_customers
 from tidemill.state.expenses import apply_expenses
-from tidemill.state.facts import refresh
-from tidemill.state.in_force import Books
+from tidemill.state.facts import refresh, tables_read
+from tidemill.state.in_force import Books, in_force
 from tidemill.state.invoices import apply_allocations, apply_invoices, apply_payments
 from tidemill.state.keys import make_keys
 from tidemill.state.merges import apply_merges
-from tidemill.state.rollups import rolling_payments
+from tidemill.state.payment_sums import PAYMENT_SUBJECTS, rolling_payments
+from tidemill.state.rollups import Cells
 from tidemill.state.schedules import apply_schedules, look_ahead
 from tidemill.state.subscriptions import apply_subscriptions
 
@@ -113,13 +115,32 @@ def subjects(connection: Connection, rows: FromClause) -> dict[str, int]:
 
 
 def _write(connection: Connection, rows: FromClause, subjects: set[str], books: Books) -> int:
+    """Write a batch into the tables; how many customers were derived again.
+
+    Sums change, and wait for other workers, at the end; and what tells of payments comes as late as
+    the policy lets it, because it keeps them waiting, too.
+    """
+    ours = in_force(connection, books) if books.facts else books
+    cells = Cells(connection)
     make_keys(connection, rows)
-    with rolling_payments(connection, rows, subjects, books):
-        for subject, write in _WRITERS.items():
-            if subject in subjects:
-                write(connection, rows)
+    _tell(connection, rows, subjects - PAYMENT_SUBJECTS)
     look_ahead(connection, rows, subjects)
-    return refresh(connection, rows, subjects, books) if books.facts else 0
+    read = not tables_read(ours).isdisjoint(PAYMENT_SUBJECTS)
+    customers = 0
+    if ours.facts and not read:
+        customers = refresh(cells, connection, rows, subjects, ours)
+    with rolling_payments(cells, connection, rows, subjects, ours):
+        _tell(connection, rows, subjects & PAYMENT_SUBJECTS)
+    if ours.facts and read:
+        customers = refresh(cells, connection, rows, subjects, ours)
+    cells.settle()
+    return customers
+
+
+def _tell(connection: Connection, rows: FromClause, subjects: AbstractSet[str]) -> None:
+    for subject, write in _WRITERS.items():
+        if subject in subjects:
+            write(connection, rows)
 
 
 def _middle(connection: Connection, rows: FromClause, events: int) -> int:
@@ -136,7 +157,9 @@ def _set_aside(connection: Connection, rows: FromClause, books: Books, problem: 
             make_keys(connection, rows)
             if books.facts:
                 # And whoever was merged into a customer never heard of is one company with it now.
-                refresh(connection, rows, frozenset(), books)
+                cells, ours = Cells(connection), in_force(connection, books)
+                refresh(cells, connection, rows, frozenset(), ours)
+                cells.settle()
     except DBAPIError as error:
         if refusal(error) is None:
             raise

@@ -12,33 +12,44 @@ from sqlalchemy.dialects import postgresql
 from tidemill.bus.staging import Analyze
 from tidemill.ledger.facts import Fact, tables_of
 from tidemill.relations import core_relations
-from tidemill.state.in_force import Books, in_force, note
-from tidemill.state.rollups import roll_up, rolling
+from tidemill.state.in_force import Books, note
+from tidemill.state.rollups import Cells, roll_up, rolling
 from tidemill.state.touched import TOUCHED, Reads, touch, touched
 
-__all__ = ["derive_all", "fill", "refill_payments", "refresh"]
+__all__ = ["derive_all", "fill", "refill_payments", "refresh", "tables_read"]
 
 
 def refresh(
-    connection: Connection, rows: FromClause, subjects: AbstractSet[str], books: Books
+    cells: Cells,
+    connection: Connection,
+    rows: FromClause,
+    subjects: AbstractSet[str],
+    books: Books,
 ) -> int:
     """Derive the facts again for the customers whose ledger the batch may have changed.
 
+    cells:    gather what that changes in sums.
     subjects: what the events are about, such as ``subscription``.
-    Returns how many customers they are. The policy is the one in force, also where the books were
-    configured otherwise: all facts are always those of one policy.
+    books:    under the policy in force, also where another one was configured: all facts are always
+              those of one policy.
+    Returns how many customers they are.
     """
-    ours = in_force(connection, books)
-    facts = [fact for fact in ours.facts if not fact.of_payments]
-    reads = frozenset[str]().union(*(_reads(fact, ours) for fact in facts))
-    count = touch(connection, rows, subjects, ours, reads)
+    count = touch(connection, rows, subjects, books, tables_read(books))
     if count:
         connection.execute(Analyze(touched))
-        for fact in facts:
-            with rolling(connection, fact):
-                connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(TOUCHED)))
-                connection.execute(_derivation(fact, ours, everyone=False))
+        for fact in books.facts:
+            if not fact.of_payments:
+                theirs = fact.table.c.customer_id.in_(TOUCHED)
+                with rolling(cells, fact):
+                    connection.execute(delete(fact.table).where(theirs))
+                    connection.execute(_derivation(fact, books, everyone=False))
     return count
+
+
+def tables_read(books: Books) -> Reads:
+    """The tables that the facts of customers are derived from."""
+    facts = (fact for fact in books.facts if not fact.of_payments)
+    return frozenset[str]().union(*(_reads(fact, books) for fact in facts))
 
 
 def derive_all(connection: Connection, books: Books) -> None:

@@ -3,16 +3,17 @@
 What the touched customers add to each cell is added up before their rows are derived again, and
 after; the difference goes into the cells. So it is with the payments that a batch tells of, whose
 sums rest on the core table. The cost follows the batch and not the books.
+
+Batches change the same cells, and whoever adds to one keeps others from it until it commits. So
+differences are gathered while a batch is at work, and added to the cells at its very end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -21,10 +22,8 @@ from sqlalchemy import (
     Delete,
     FromClause,
     Insert,
-    Integer,
     Select,
     Table,
-    Text,
     and_,
     cast,
     delete,
@@ -32,18 +31,37 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    tuple_,
 )
 from sqlalchemy.dialects import postgresql
 
-from tidemill.bus.staging import Analyze, empty_staging, staging_table
+from tidemill.bus.staging import empty_staging, staging_table
 from tidemill.ledger.facts import Fact, RollUp
-from tidemill.relations import core_relations
-from tidemill.state.in_force import Books, in_force
-from tidemill.state.rows import about
 from tidemill.state.touched import TOUCHED
 
-__all__ = ["roll_up", "rolling", "rolling_payments", "sums_of"]
+__all__ = ["Cells", "roll_up", "rolling", "signed", "sums_of"]
+
+
+class Cells:
+    """The cells of roll-ups that one batch changes."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Begin with no differences."""
+        self._connection = connection
+        self._gathered: dict[str, Table] = {}
+
+    def gather(self, table: Table, found: Insert) -> None:
+        """Keep a part of the differences for later; it comes from `signed`."""
+        if table.name not in self._gathered:
+            empty_staging(self._connection, _staged(table))
+            self._gathered[table.name] = table
+        self._connection.execute(found)
+
+    def settle(self) -> None:
+        """Add the differences to the cells; nothing may be gathered afterwards."""
+        # In one order everywhere: of two workers one waits for the other, and never each for each.
+        for _, table in sorted(self._gathered.items()):
+            self._connection.execute(_addition(table))
+            self._connection.execute(_removal(table))
 
 
 def sums_of(rollup: RollUp, rows: FromClause) -> Select[Any]:
@@ -62,73 +80,20 @@ def roll_up(connection: Connection, fact: Fact) -> None:
 
 
 @contextmanager
-def rolling(connection: Connection, fact: Fact) -> Iterator[None]:
-    """Take over into the roll-ups of a fact what the block makes of the touched customers' rows."""
+def rolling(cells: Cells, fact: Fact) -> Iterator[None]:
+    """Gather for the roll-ups of a fact what the block makes of the touched customers' rows."""
     for each in fact.rollups:
-        empty_staging(connection, _staged(each.table))
-        connection.execute(_contribution(each, fact.table, sign=-1))
+        cells.gather(each.table, _contribution(each, fact.table, sign=-1))
     yield
     for each in fact.rollups:
-        connection.execute(_contribution(each, fact.table, sign=1))
-        connection.execute(_addition(each.table))
-        connection.execute(_removal(each.table))
+        cells.gather(each.table, _contribution(each, fact.table, sign=1))
 
 
-@contextmanager
-def rolling_payments(
-    connection: Connection, rows: FromClause, subjects: AbstractSet[str], books: Books
-) -> Iterator[None]:
-    """Take over into sums of payments what the block makes of the payments of a batch.
+def signed(table: Table, found: Select[Any], sign: int) -> Insert:
+    """Keeps for `Cells` what rows add to a roll-up, or with the other sign.
 
-    rows, subjects: the batch, and what its events are about.
+    found: in the columns of the roll-up.
     """
-    facts = [fact for fact in books.facts if fact.of_payments and "payment" in subjects]
-    if not facts:
-        yield
-        return
-    ours = in_force(connection, books)
-    empty_staging(connection, _named)
-    named = select(rows.c.source_id, rows.c.subject).where(about(rows, "payment")).distinct()
-    connection.execute(insert(_named).from_select(["source_id", "external_id"], named))
-    connection.execute(Analyze(_named))
-    for fact in facts:
-        empty_staging(connection, _staged(fact.table))
-        connection.execute(_payments(fact, ours, sign=-1))
-    yield
-    for fact in facts:
-        connection.execute(_payments(fact, ours, sign=1))
-        connection.execute(_addition(fact.table))
-        connection.execute(_removal(fact.table))
-
-
-_named: Final = staging_table(
-    "named_payment",
-    Column("source_id", Integer, nullable=False),
-    Column("external_id", Text, nullable=False),
-)
-"""The payments that a batch tells of."""
-
-
-@lru_cache(maxsize=16)
-def _payments(fact: Fact, books: Books, *, sign: int) -> Insert:
-    """What the named payments are in the cells, or with the other sign."""
-    relations = core_relations(base_currency=books.base_currency)
-    paid = relations.payments
-    is_named = tuple_(paid.c.source_id, paid.c.payment).in_(
-        select(_named.c.source_id, _named.c.external_id)
-    )
-    own = replace(relations, payments=select(paid).where(is_named).subquery("named_payment_row"))
-    return _signed(fact.table, fact.derive(own, books.policy), sign)
-
-
-@lru_cache(maxsize=16)
-def _contribution(rollup: RollUp, rows: Table, *, sign: int) -> Insert:
-    """What the rows of the touched customers are in the cells, or with the other sign."""
-    theirs = select(rows).where(rows.c.customer_id.in_(TOUCHED)).subquery("touched_row")
-    return _signed(rollup.table, sums_of(rollup, theirs), sign)
-
-
-def _signed(table: Table, found: Select[Any], sign: int) -> Insert:
     own = found.subquery("own")
     keys, sums = _columns(table)
     values = [*(own.c[name] for name in keys), *(own.c[each.name] * sign for each in sums)]
@@ -136,12 +101,15 @@ def _signed(table: Table, found: Select[Any], sign: int) -> Insert:
 
 
 @lru_cache(maxsize=16)
-def _addition(table: Table) -> Insert:
-    """The differences into the cells.
+def _contribution(rollup: RollUp, rows: Table, *, sign: int) -> Insert:
+    """What the rows of the touched customers are in the cells, or with the other sign."""
+    theirs = select(rows).where(rows.c.customer_id.in_(TOUCHED)).subquery("touched_row")
+    return signed(rollup.table, sums_of(rollup, theirs), sign)
 
-    In the order of their keys: of two workers that change the same cells one waits for the other,
-    and never each for each.
-    """
+
+@lru_cache(maxsize=16)
+def _addition(table: Table) -> Insert:
+    """The differences into the cells, in the order of their keys."""
     staged = _staged(table)
     keys, sums = _columns(table)
     totals = [func.sum(staged.c[each.name]) for each in sums]

@@ -16,11 +16,24 @@ from sqlalchemy import (
     union_all,
 )
 
-from tidemill.metrics.payment_cube import FAILURE, PAYMENT, payment_rows
+from tidemill.ledger import Fact
+from tidemill.metrics.base import Rows
+from tidemill.metrics.cube import Rollup
+from tidemill.metrics.payment_cube import FAILURE, PAYMENT, payment_rows, summed_by_day
+from tidemill.models import metric_failure_daily
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
-__all__ = ["FAILED", "FAILURE", "FOLLOWED", "RECOVERED", "attempt_rows"]
+__all__ = [
+    "ATTEMPTS",
+    "FAILED",
+    "FAILURE",
+    "FAILURE_SUMS",
+    "FOLLOWED",
+    "RECOVERED",
+    "attempt_rows",
+    "failure_sums",
+]
 
 FAILED: Final = "failed"
 FOLLOWED: Final = "followed"
@@ -75,6 +88,23 @@ def attempt_rows(relations: Relations, policy: Policy) -> Select[Any]:
         rows(RECOVERED, first, failure.c.paid_later),
     ).subquery("attempt")
     return select(every)
+
+
+def failure_sums(relations: Relations, policy: Policy) -> Select[Any]:
+    """What failed attempts add up to on each day, by source, currency and kind.
+
+    Shape: the columns of `models.metric_failure_daily`.
+    """
+    return summed_by_day(attempt_rows(relations, policy))
+
+
+FAILURE_SUMS: Final = Fact(metric_failure_daily, failure_sums, of_payments=True)
+"""The sums of what failed under the configured policy, kept in a table."""
+
+ATTEMPTS: Final = Rows(
+    attempt_rows, rollups=(Rollup(metric_failure_daily, None, ("source", "currency")),)
+)
+"""Every failed attempt and what became of it, and what is kept of their sums."""
 
 
 def _owed(row: FromClause) -> ColumnElement[Any]:

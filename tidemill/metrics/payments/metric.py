@@ -11,7 +11,6 @@ from tidemill.metrics.base import (
     Day,
     Grain,
     Metric,
-    Rows,
     Table,
     count,
     day,
@@ -23,11 +22,12 @@ from tidemill.metrics.base import (
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.payment_cube import PAYMENTS
 from tidemill.metrics.payments.attempts import (
+    ATTEMPTS,
     FAILED,
     FAILURE,
+    FAILURE_SUMS,
     FOLLOWED,
     RECOVERED,
-    attempt_rows,
 )
 from tidemill.metrics.query import Query
 from tidemill.metrics.sums import sum_table
@@ -66,7 +66,8 @@ class Payments(Metric):
     """Payments that failed, and what became of them."""
 
     cube = PAYMENTS
-    rows = Rows(attempt_rows)
+    rows = ATTEMPTS
+    facts = (FAILURE_SUMS,)
     listing = ("cash", "transactions")
 
     @question(*_COLUMNS, default=True)
