@@ -17,7 +17,9 @@ from xml.etree import ElementTree as ET
 from sqlalchemy import DateTime, FromClause, Integer, Numeric, Text
 from sqlalchemy.types import TypeEngine
 
+from tidemill.connectors.killbill.accounts import USUAL_EXPONENT
 from tidemill.connectors.rows import relation_of
+from tidemill.money import EXPONENTS
 
 __all__ = [
     "CatalogError",
@@ -129,6 +131,10 @@ def _phase(node: ET.Element) -> Phase:
     return Phase(kind, *_PERIODS[period], told)
 
 
+def _minor(price: Decimal, currency: str | None) -> Decimal:
+    return price if currency is None else price.scaleb(EXPONENTS.get(currency, USUAL_EXPONENT))
+
+
 def _text(node: ET.Element, name: str) -> str:
     found = (node.findtext(name) or "").strip()
     if not found:
@@ -155,9 +161,10 @@ def _instant(said: str) -> datetime:
 def catalog_prices(versions: Iterable[CatalogVersion]) -> FromClause:
     """What a phase of a plan costs, by when the plan was chosen, over time.
 
-    Shape: plan, phase_type, product, currency (null: whatever it is), price (major units, of a
+    Shape: plan, phase_type, product, currency (null: whatever it is), price (minor units, of a
            period), interval, interval_count; chosen_from ≤ choice < chosen_until, and
-           valid_from ≤ time < valid_until, where null is no bound.
+           valid_from ≤ time < valid_until, where null is no bound; span: which of the plan's
+           bounds these are, from 1.
     """
     types: dict[str, type[TypeEngine[Any]] | TypeEngine[Any]] = {
         "plan": Text,
@@ -171,22 +178,25 @@ def catalog_prices(versions: Iterable[CatalogVersion]) -> FromClause:
         "chosen_until": DateTime(timezone=True),
         "valid_from": DateTime(timezone=True),
         "valid_until": DateTime(timezone=True),
+        "span": Integer,
     }
     ordered = sorted(versions, key=lambda each: each.effective_at)
     names = sorted({name for each in ordered for name in each.plans})
     rows = [
         (
-            *(name, phase.type, plan.product, currency, price),
-            *(phase.interval, phase.interval_count, *chosen, *valid),
+            *(name, phase.type, plan.product, currency, _minor(price, currency)),
+            *(phase.interval, phase.interval_count, *chosen, *valid, span),
         )
         for name in names
-        for chosen, valid, plan in _spans(
-            [(each.effective_at, each.plans[name]) for each in ordered if name in each.plans]
-        )
+        for span, (chosen, valid, plan) in enumerate(_spans(_dated(ordered, name)), start=1)
         for phase in plan.phases
         for currency, price in phase.prices or ((None, Decimal(0)),)
     ]
     return relation_of("killbill_catalog", types, rows)
+
+
+def _dated(versions: Sequence[CatalogVersion], name: str) -> list[tuple[datetime, CatalogPlan]]:
+    return [(each.effective_at, each.plans[name]) for each in versions if name in each.plans]
 
 
 _Bounds = tuple[datetime | None, datetime | None]

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Select,
     Text,
     cast,
-    distinct,
     false,
     func,
     literal,
@@ -22,15 +21,16 @@ from sqlalchemy import (
 )
 
 from tidemill.connectors.keys import instant
+from tidemill.connectors.killbill.accounts import own_accounts, subscriptions
 from tidemill.connectors.killbill.catalog import (
     CatalogError,
     CatalogVersion,
     catalog_prices,
     parse_catalog,
 )
-from tidemill.connectors.killbill.history import own_accounts, subscriptions, terms
 from tidemill.connectors.killbill.relations import killbill_relations
 from tidemill.connectors.killbill.tables import TABLES
+from tidemill.connectors.killbill.terms import unpriced
 from tidemill.connectors.schema import Schema, probe
 from tidemill.errors import SchemaNotUnderstood, TenantNotChosen
 from tidemill.problems import Problem
@@ -119,13 +119,11 @@ class KillBillReading:
         """Subscriptions whose price is in no catalogue here, and accounts without a currency."""
         own = own_accounts(self.schema, self.tenant)
         subscription = subscriptions(self.schema, own)
-        term = terms(self.schema, self.tenant, subscription, catalog_prices(self.catalog))
-        unpriced = "subscriptions whose plan has no price in the catalogue in the database"
+        of_plans = unpriced(self.schema, self.tenant, subscription, catalog_prices(self.catalog))
+        said = "subscriptions whose plan has no price in the catalogue in the database"
         no_currency = "subscriptions of accounts without a currency"
         return union_all(
-            select(
-                cast(literal(unpriced), Text), func.count(distinct(term.c.subscription_id))
-            ).where(~term.c.is_priced),
+            select(cast(literal(said), Text), of_plans.scalar_subquery()),
             select(cast(literal(no_currency), Text), func.count()).where(
                 subscription.c.currency.is_(None)
             ),

@@ -28,14 +28,10 @@ from sqlalchemy import (
 
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.keys import instant
+from tidemill.connectors.killbill.accounts import minor_units, own_accounts, subscriptions
 from tidemill.connectors.killbill.catalog import CatalogVersion, catalog_prices
-from tidemill.connectors.killbill.history import (
-    minor_units,
-    own_accounts,
-    subscriptions,
-    terms,
-    versions,
-)
+from tidemill.connectors.killbill.history import versions
+from tidemill.connectors.killbill.terms import terms
 from tidemill.connectors.rows import relation_of
 from tidemill.connectors.schema import Schema
 from tidemill.relations import Relations

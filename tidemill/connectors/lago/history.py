@@ -2,7 +2,7 @@
 
 A row of `subscriptions` is one plan period; rows of a customer with the same external_id are one
 subscription. Plans are changed in place, so what a period cost before is read from its flat fees,
-and only where the plan was edited after it was made: nothing else can have had another price.
+and only where the plan was edited while it ran: nothing else can have had another price.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal,
     or_,
@@ -67,7 +68,7 @@ def plan_codes(schema: Schema) -> FromClause:
     plan, parent = schema.table("plans"), schema.table("plans", "parent_plan")
     words = [(plan.c.interval == number, word) for number, (word, _) in INTERVALS.items()]
     counts = [(plan.c.interval == number, count) for number, (_, count) in INTERVALS.items()]
-    edited_at = plan.c.created_at + func.make_interval(0, 0, 0, 0, 0, 0, _MAKING)
+    made_at = plan.c.created_at + func.make_interval(0, 0, 0, 0, 0, 0, _MAKING)
     return (
         select(
             plan.c.id.label("plan_id"),
@@ -80,7 +81,7 @@ def plan_codes(schema: Schema) -> FromClause:
             cast(case(*counts), Integer).label("interval_count"),
             func.coalesce(plan.c.trial_period, 0).label("trial_days"),
             plan.c.pay_in_advance,
-            (plan.c.updated_at > edited_at).label("was_edited"),
+            case((plan.c.updated_at > made_at, plan.c.updated_at)).label("edited_at"),
         )
         .select_from(plan.outerjoin(parent, parent.c.id == plan.c.parent_id))
         .where(plan.c.amount_cents.is_not(None), plan.c.interval.in_(list(INTERVALS)))
@@ -138,7 +139,8 @@ def periods(schema: Schema, customers: CTE) -> CTE:
     next_ = _followers(dated)
     ended = func.least(dated.c.terminated_at, next_.c.next_began)
     gone, follows = dated.c.terminated_at, next_.c.next_began
-    # Pointed to an override of its plan while it ran.
+    # Its plan was edited while it ran, or it was pointed to an override of its plan.
+    is_edited = dated.c.edited_at > dated.c.began
     is_repointed = and_(dated.c.parent_id.is_not(None), dated.c.plan_made > dated.c.began)
     kept = ("currency", "interval", "interval_count", "pay_in_advance", "plan", "amount_cents")
     return (
@@ -154,7 +156,7 @@ def periods(schema: Schema, customers: CTE) -> CTE:
             instant(_paid_from(dated)).label("paid_from"),
             and_(gone.is_not(None), or_(follows.is_(None), gone < follows)).label("is_over"),
             case((ended.is_(None), instant(dated.c.ending_at))).label("cancel_at"),
-            or_(dated.c.was_edited, is_repointed).label("may_be_repriced"),
+            func.coalesce(or_(is_edited, is_repointed), false()).label("may_be_repriced"),
             dated.c.plan_id,
             dated.c.parent_id,
             *(dated.c[name] for name in kept),
