@@ -37,6 +37,12 @@ Level = Literal["ok", "warning", "wrong"]
 # More pairs of events that contradict each other are counted, not listed.
 _LISTED_MAX: Final = 5
 _UNRESOLVED_MAX: Final = 20
+_TO_BE_ASKED: Final = (
+    "Set STRIPE_API_KEY, so that it can be read; `tidemill quarantine replay` tries again."
+)
+_ASKED: Final = (
+    "Stripe's API was asked, which did not help; `tidemill quarantine replay` asks it again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +252,7 @@ def _inbox(connection: Connection) -> Iterator[Finding]:
             f"subscription {one.subscription}",
             "wrong",
             f"is unresolved, its latest state not counted: {one.reason}",
-            "Set STRIPE_API_KEY, so that it can be read; `tidemill quarantine replay` tries again.",
+            _ASKED if one.asked else _TO_BE_ASKED,
         )
     if len(unresolved) > _UNRESOLVED_MAX:
         more = len(unresolved) - _UNRESOLVED_MAX

@@ -37,6 +37,7 @@ from tidemill.sync import (
 from tidemill.testing.stripe import FakeStripe
 
 EVENTS = business(20, 8)
+CENTURY = 4_102_444_800  # 2100-01-01T00:00:00Z
 
 
 @pytest.fixture
@@ -134,6 +135,66 @@ def test_what_cannot_be_understood_stays_on_the_list(into: Into, fake: FakeStrip
     done = _reconcile(into, fake, fix=True)
     assert [each.field for each in done.left] == ["unresolved"]
     assert "tiers_mode" in done.left[0].theirs
+
+
+def _scheduled(fake: FakeStripe, quantity: int, **more: Any) -> dict[str, Any]:
+    """A schedule that nobody told of, for more seats of a running subscription in 2100."""
+    running, created = _running(fake), int(NOW.timestamp()) - 86_400
+    price = running["items"]["data"][0]["price"]["id"]
+    phases = [
+        {"start_date": start, "items": [{"price": price, "quantity": seats}], "discounts": []}
+        for start, seats in ((created, 1), (CENTURY, quantity))
+    ]
+    found = {
+        "id": "sub_sched_1",
+        "object": "subscription_schedule",
+        "created": created,
+        "customer": running["customer"],
+        "end_behavior": "release",
+        "livemode": True,
+        "status": "active",
+        "subscription": running["id"],
+        "phases": phases,
+    }
+    return found | more
+
+
+def test_a_plan_nobody_told_of_is_found_and_mended(into: Into, fake: FakeStripe) -> None:
+    def mended() -> list[tuple[str, str, str]]:
+        done = _reconcile(into, fake)
+        found = [(each.subscription, each.field, each.ours) for each in done.differences]
+        assert _reconcile(into, fake, fix=True).left == ()
+        assert not _reconcile(into, fake).differences
+        return found
+
+    fake.account.put(planned := _scheduled(fake, 3))
+    key = str(planned["subscription"])
+    assert mended() == [(key, "plan", "nothing")]
+    with into.database.connect() as connection:
+        phase = models.planned_phase.c
+        starts_at = connection.execute(select(phase.starts_at)).scalars().all()
+    assert starts_at == [datetime.fromtimestamp(CENTURY, UTC)]
+
+    fake.account.put(_scheduled(fake, 5))
+    ((_, field, ours),) = mended()
+    assert (field, ours.startswith(f"{key}: from 2100-01-01 00:00:00 3 × ")) == ("plan", True)
+
+    fake.account.put(_scheduled(fake, 5, status="released", released_subscription=key))
+    ((_, field, ours),) = mended()
+    assert (field, ours.startswith(f"{key}: from 2100-01-01 00:00:00 5 × ")) == ("plan", True)
+
+
+def test_a_subscription_that_is_to_begin_is_compared(into: Into, fake: FakeStripe) -> None:
+    later = _scheduled(fake, 3, status="not_started", subscription=None)
+    fake.account.put(later | {"phases": later["phases"][1:]})
+    fields = [each.field for each in _reconcile(into, fake).differences]
+    assert fields == ["missing"]
+    _reconcile(into, fake, fix=True)
+    assert not _reconcile(into, fake).differences
+    fake.account.put(later | {"phases": later["phases"][1:], "status": "canceled"})
+    assert {each.field for each in _reconcile(into, fake).differences} >= {"status", "items"}
+    _reconcile(into, fake, fix=True)
+    assert not _reconcile(into, fake).differences
 
 
 def test_the_nightly_comparison_is_due_once(into: Into, fake: FakeStripe) -> None:
@@ -237,7 +298,7 @@ def test_the_command_line(database: Database, tmp_path: Path, fake: FakeStripe) 
     refused = prompt.run("reconcile", "stripe")
     assert refused.returncode == 1
     assert key in refused.stdout
-    assert "1 corrections were applied" in prompt.text("reconcile", "stripe", "--fix")
+    assert "1 correction was applied" in prompt.text("reconcile", "stripe", "--fix")
     again = prompt.json("sync", "stripe")
     assert again["mode"] == "catch-up"
 

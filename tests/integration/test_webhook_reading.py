@@ -16,6 +16,7 @@ from tidemill.bookkeeping import FACTS
 from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.client import StripeClient
 from tidemill.database import Database
+from tidemill.doctor import check
 from tidemill.engine import MetricsEngine, Tidemill
 from tidemill.errors import ApiPermissionMissing
 from tidemill.inbox import mend, take_in, unsettled
@@ -71,6 +72,9 @@ def test_tiers_are_read(database: Database, fake: FakeStripe) -> None:
     assert settle(database, BOOKS).waiting == 1
     assert mended(database, None) == 0
     assert mrr(database).warnings
+    with database.connect() as connection:
+        ((found,), _) = unsettled(connection)
+    assert not found.asked
     with reading(fake) as client:
         assert mended(database, client) == 1
         assert (mrr(database).rows[0]["mrr"], mrr(database).warnings) == (27_000, ())
@@ -190,3 +194,8 @@ def test_a_key_without_a_permission_is_said_and_asked_once(
         assert len(fake.seen) == seen
     with database.connect() as connection:
         assert quarantine.waiting(connection) == 1
+        ((found,), _) = unsettled(connection)
+    assert found.asked
+    findings = check(database, PostgresBus(database), BOOKS)
+    (hint,) = (each.hint for each in findings if each.about == "subscription sub_T")
+    assert hint.startswith("Stripe's API was asked")

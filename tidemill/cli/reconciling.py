@@ -73,15 +73,19 @@ def _stripe(
 
 def _in_words(done: Reconciled) -> str:
     if not done.differences:
-        return f"The books agree with Stripe on all {done.subscriptions:,} subscriptions."
+        return (
+            f"The books agree with Stripe on all {done.subscriptions:,} subscriptions, and on what "
+            "is planned for them."
+        )
     differing = len({each.subscription for each in done.differences})
+    verb = "differs" if differing == 1 else "differ"
     rows = [
         (each.subscription, each.customer, each.field, each.ours, each.theirs)
         for each in done.differences[:_SHOWN_MAX]
     ]
     names = ("subscription", "customer", "about", "the books", "Stripe")
     lines = [
-        f"{differing:,} of {done.subscriptions:,} subscriptions differ.",
+        f"{differing:,} of {done.subscriptions:,} subscriptions {verb}.",
         "",
         as_table(names, rows),
     ]
@@ -90,7 +94,9 @@ def _in_words(done: Reconciled) -> str:
         lines.append(f"… and {hidden:,} more; --format json lists them.")
     if done.taken is not None:
         left = f" {len(done.left):,} are left; see why in the last column." if done.left else ""
-        lines += ["", f"{done.taken.applied:,} corrections were applied.{left}"]
+        applied = done.taken.applied
+        noun = "correction was" if applied == 1 else "corrections were"
+        lines += ["", f"{applied:,} {noun} applied.{left}"]
     else:
         lines += ["", "`tidemill reconcile stripe --fix` corrects the books."]
     return "\n".join(lines)

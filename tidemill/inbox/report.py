@@ -20,11 +20,15 @@ _SUBSCRIPTIONS: Final = "%customer.subscription.%"
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """A subscription whose latest state is not in the books, and why."""
+    """A subscription whose latest state is not in the books, and why.
+
+    asked: whether the vendor's API was asked about it already, which did not help.
+    """
 
     source: str
     subscription: str
     reason: str
+    asked: bool
 
 
 @dataclass(slots=True)
@@ -85,7 +89,8 @@ def unsettled_lists() -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     A question asks for it together with all else that is to be said beside its number.
     """
     waiting = _waiting().subquery()
-    names = func.jsonb_build_array(waiting.c.source, waiting.c.object, waiting.c.reason)
+    columns = ("source", "object", "reason", "asked")
+    names = func.jsonb_build_array(*(waiting.c[name] for name in columns))
     in_order = aggregate_order_by(names, waiting.c.source, waiting.c.object)
     doubt = doubtful().with_only_columns(delivery.c.object).order_by(None).distinct().subquery()
     return (
@@ -95,7 +100,7 @@ def unsettled_lists() -> tuple[ColumnElement[Any], ColumnElement[Any]]:
 
 
 def as_unsettled(
-    unresolved: Sequence[Sequence[str]] | None, doubts: Sequence[str] | None
+    unresolved: Sequence[Sequence[Any]] | None, doubts: Sequence[str] | None
 ) -> tuple[list[Unresolved], list[str]]:
     """The values of `unsettled_lists`; each is null where there is nothing to tell."""
     return [Unresolved(*each) for each in unresolved or ()], sorted(doubts or ())
@@ -115,7 +120,12 @@ def _waiting() -> Select[Any]:
         .subquery()
     )
     return (
-        select(delivery.c.source, delivery.c.object, delivery.c.reason)
+        select(
+            delivery.c.source,
+            delivery.c.object,
+            delivery.c.reason,
+            delivery.c.read_at.is_not(None).label("asked"),
+        )
         .outerjoin(
             latest,
             (latest.c.source == delivery.c.source)

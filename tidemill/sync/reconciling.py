@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -16,14 +17,16 @@ from tidemill.connectors.fields import Fields
 from tidemill.connectors.files.tables.stripe_exports import read_stripe_exports
 from tidemill.connectors.stripe.backfill import (
     EVENTS_KEPT_S,
+    Unit,
     basic_units,
     read_unit,
+    schedule_unit,
     staged,
     subscription_unit,
 )
 from tidemill.connectors.stripe.client import Json, StripeClient
 from tidemill.connectors.stripe.known import Known
-from tidemill.connectors.stripe.reconcile import Difference, compare
+from tidemill.connectors.stripe.reconcile import Difference, compare, compare_plans
 from tidemill.connectors.stripe.shapes import customer_key
 from tidemill.connectors.stripe.told import Teller, items_of, learn, slim, wrapped
 from tidemill.connectors.stripe.translate import Setting, translate
@@ -33,12 +36,16 @@ from tidemill.intake import Rejected
 from tidemill.models import reconciliation
 from tidemill.sync.reading import KIND, Asked, Into, alone
 from tidemill.sync.runs import last_position
-from tidemill.sync.states import latest_states
+from tidemill.sync.states import latest_plans, latest_states
 
 __all__ = ["Reconciled", "compare_export", "reconcile_stripe"]
 
+# A state or plan as the books have it, and its place in the log.
+_Ours = tuple[dict[str, Any], int]
+
 _KEPT_MAX: Final = 1_000
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +88,11 @@ def reconcile_stripe(
     fix: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Reconciled:
-    """Compare every subscription with the books, keep the outcome, and mend them if `fix`.
+    """Compare every subscription, and what is planned for it, with the books; mend them if `fix`.
 
     A correction is an event like any other: the whole state as Stripe shows it, dated by its end
-    where it has ended, and by the comparison where nothing tells when it changed.
+    where it has ended, and by the comparison where nothing tells when it changed. The outcome is
+    kept.
 
     Raises: as `sync_stripe`.
     """
@@ -167,36 +175,43 @@ class _Comparison:
                 for reading in read_unit(self._client, unit, None):
                     for each in reading.objects:
                         learn(self._known, each)
-        heard = self._last_position()
-        for reading in read_unit(self._client, subscription_unit(), None):
-            for each in reading.objects:
-                learn(self._known, each)
-            self.count += len(reading.objects)
-            objects = [each.value() for each in reading.objects]
+        for objects, keys, heard in self._pages(subscription_unit()):
+            self.count += len(objects)
             with self._into.database.connect() as connection:
-                ours = latest_states(
-                    connection, self._asked.source, [str(e["id"]) for e in objects]
-                )
+                ours = latest_states(connection, self._asked.source, keys)
             for raw in objects:
                 yield from self._of(raw, ours.get(str(raw["id"])), heard)
+        for objects, keys, heard in self._pages(schedule_unit()):
+            with self._into.database.connect() as connection:
+                plans = latest_plans(connection, self._asked.source, keys)
+                # A subscription that is to begin goes by the id of its schedule.
+                states = latest_states(connection, self._asked.source, keys)
+            for raw in objects:
+                key = str(raw["id"])
+                yield from self._of_schedule(raw, plans.get(key), states.get(key), heard)
+
+    def _pages(self, unit: Unit) -> Iterator[tuple[list[Json], list[str], int]]:
+        """The objects of a list, their ids, and the end of the log when they were asked for."""
+        heard = self._last_position()
+        for reading in read_unit(self._client, unit, None):
+            for each in reading.objects:
+                learn(self._known, each)
+            objects = [each.value() for each in reading.objects]
+            yield objects, [str(each["id"]) for each in objects], heard
             heard = self._last_position()
 
     def _last_position(self) -> int:
         with self._into.database.connect() as connection:
             return last_position(connection)
 
-    def _of(
-        self, raw: Json, ours: tuple[dict[str, Any], int] | None, heard: int
-    ) -> Iterator[Difference]:
+    def _of(self, raw: Json, ours: _Ours | None, heard: int) -> Iterator[Difference]:
         key, payer = str(raw["id"]), customer_key(Fields(raw)) or ""
-        event = self._told(raw)
-        items = list(items_of(event, translate(event, self._setting()), self._asked.source))
-        theirs = next((each for each in items if isinstance(each, Event)), None)
-        refused = next((each for each in items if isinstance(each, Rejected)), None)
-        if refused is not None:
-            problems = " ".join(map(str, refused.problems))
+        items = self._meaning(self._told(raw))
+        problems = _problems(items)
+        if problems is not None:
             yield Difference(key, payer, "unresolved", "known" if ours else "missing", problems)
             return
+        theirs = next((each for each in items if isinstance(each, Event)), None)
         if theirs is None:
             return
         said = _DECODER.decode(theirs.data)
@@ -213,21 +228,68 @@ class _Comparison:
             self.corrections += items
         yield from found
 
+    def _of_schedule(
+        self, raw: Json, plan: _Ours | None, state: _Ours | None, heard: int
+    ) -> Iterator[Difference]:
+        """What lies ahead by a schedule, and of the subscription that it is to begin."""
+        key, payer, at = str(raw["id"]), customer_key(Fields(raw)) or "", self._seconds()
+        event = wrapped("subscription_schedule.updated", _named(raw, at), at, raw)
+        items = self._meaning(event)
+        problems = _problems(items)
+        if problems is not None:
+            yield Difference(key, payer, "unresolved", "known" if plan else "missing", problems)
+            return
+        if any(ours is not None and ours[1] > heard for ours in (plan, state)):
+            return
+        found: list[Difference] = []
+        for each in items:
+            if not isinstance(each, Event):
+                continue
+            said = _DECODER.decode(each.data)
+            if each.type.startswith("schedule."):
+                found += compare_plans(plan and plan[0], said, customer=payer, now=self._at)
+            elif state is not None:
+                whole = compare(state[0], said, customer=payer, now=self._at)
+                # One that never began is over since somebody said so.
+                found += [one for one in whole if one.field != "ended_at"]
+            elif said["status"] != "canceled":
+                found.append(Difference(key, payer, "missing", "not in the books", "is to begin"))
+        if found:
+            self.corrections += items
+        yield from found
+
+    def _meaning(self, event: Json) -> list[Item]:
+        return list(items_of(event, translate(event, self._setting()), self._asked.source))
+
+    def _seconds(self) -> int:
+        return int(self._at.timestamp())
+
     def _setting(self) -> Setting:
         return Setting(self._asked.source, self._asked.test_mode, self._known)
 
     def _told(self, raw: Json) -> Json:
         """The event that would have told of the state as it is."""
-        ended, at = raw.get("ended_at"), int(self._at.timestamp())
+        ended, at = raw.get("ended_at"), self._seconds()
         kind, sure = "customer.subscription.updated", "inferred"
         if isinstance(ended, int) and raw.get("status") in {"canceled", "incomplete_expired"}:
             kind, at, sure = "customer.subscription.deleted", ended, "reconstructed"
-        event = wrapped(kind, f"reconcile/{raw['id']}/{at}", at, slim(raw))
+        event = wrapped(kind, _named(raw, at), at, slim(raw))
         return {**event, "confidence": sure}
 
     def _past(self, raw: Json) -> list[Item]:
         """A subscription the books do not know, with as much of its past as it tells itself."""
-        now = int(self._at.timestamp())
-        asked = self._asked
+        now, asked = self._seconds(), self._asked
         teller = Teller(asked.source, asked.test_mode, self._known, now - EVENTS_KEPT_S, now)
         return list(teller.histories(list(staged("subscription", [raw])), after={}))
+
+
+def _named(raw: Json, at: int) -> str:
+    """The id of the event that would have told of an object: the same for the same state only."""
+    state = blake2b(_ENCODER.encode(raw), digest_size=8).hexdigest()
+    return f"reconcile/{raw['id']}/{at}/{state}"
+
+
+def _problems(items: Sequence[Item]) -> str | None:
+    """What keeps an object from being understood; None when nothing does."""
+    refused = next((each for each in items if isinstance(each, Rejected)), None)
+    return None if refused is None else " ".join(map(str, refused.problems))

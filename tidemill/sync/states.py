@@ -1,4 +1,4 @@
-"""What the books have of subscriptions, to be compared with what was read."""
+"""What the books have of subscriptions and their schedules, to be compared with what was read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import msgspec
 from sqlalchemy import Connection, Text, case, cast, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from tidemill.models import event_log, source, subscription, subscription_version
+from tidemill.models import (
+    event_log,
+    schedule_version,
+    source,
+    subscription,
+    subscription_version,
+)
 
-__all__ = ["latest_states"]
+__all__ = ["latest_plans", "latest_states"]
 
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 
@@ -41,6 +47,28 @@ def latest_states(
             over.desc(),
             version.recorded_at.desc(),
             version.event_id.desc(),
+        )
+    )
+    return {row[0]: (_DECODER.decode(row[1]), row[2]) for row in rows}
+
+
+def latest_plans(
+    connection: Connection, name: str, keys: Sequence[str]
+) -> dict[str, tuple[dict[str, Any], int]]:
+    """The last word of each schedule (the payload of its event), and its place in the log."""
+    said = schedule_version.c
+    rows = connection.execute(
+        select(said.external_id, cast(event_log.c.data, Text), said.id)
+        .ext(distinct_on(said.external_id))
+        .join(source, source.c.id == said.source_id)
+        .join(event_log, event_log.c.position == said.id)
+        .where(source.c.name == name, said.external_id.in_(keys))
+        .order_by(
+            said.external_id,
+            said.occurred_at.desc(),
+            said.sequence.desc(),
+            said.recorded_at.desc(),
+            said.event_id.desc(),
         )
     )
     return {row[0]: (_DECODER.decode(row[1]), row[2]) for row in rows}

@@ -33,6 +33,7 @@ __all__ = [
     "event_units",
     "money_units",
     "read_unit",
+    "schedule_unit",
     "staged",
     "subscription_unit",
 ]
@@ -121,6 +122,11 @@ def basic_units() -> list[Unit]:
 def subscription_unit() -> Unit:
     """The list of all subscriptions as they are now."""
     return next(each for each in basic_units() if each.kind == "subscription")
+
+
+def schedule_unit() -> Unit:
+    """The list of all subscription schedules as they are now, also those that are over."""
+    return next(each for each in basic_units() if each.kind == "subscription_schedule")
 
 
 def money_units(first: int, last: int) -> list[Unit]:

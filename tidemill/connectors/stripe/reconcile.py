@@ -1,4 +1,4 @@
-"""Whether the books and Stripe agree about a subscription, in all that MRR depends on."""
+"""Whether the books and Stripe agree on what MRR depends on, now and in the time to come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-__all__ = ["Difference", "compare", "summary"]
+__all__ = ["Difference", "compare", "compare_plans", "planned", "summary"]
 
 _Payload = Mapping[str, Any]
 
@@ -19,8 +19,9 @@ _PLAIN: Final = ("status", "currency", "cancel_at_period_end", "cancel_at", "end
 class Difference:
     """Something the books have otherwise than the billing system.
 
-    field: what it is about: ``status``, ``items``, ``discounts``, …; ``missing`` when the books do
-           not know the subscription; ``unresolved`` when it cannot be translated.
+    field: what it is about: ``status``, ``items``, ``discounts``, …; ``plan`` when it is what a
+           schedule plans; ``missing`` when the books do not know the subscription; ``unresolved``
+           when it cannot be translated.
     ours, theirs: the two values, as people read them.
     """
 
@@ -46,6 +47,48 @@ def compare(ours: _Payload, theirs: _Payload, *, customer: str, now: datetime) -
         for name in one
         if one[name] != two[name]
     ]
+
+
+def compare_plans(
+    ours: _Payload | None, theirs: _Payload, *, customer: str, now: datetime
+) -> list[Difference]:
+    """The difference between two plans (payloads of ``schedule.changed``), if there is one.
+
+    ours: None when the books know no such plan, which is as if it planned nothing.
+    now:  only what lies ahead of it counts.
+    """
+    one, two = planned(ours or {}, now), planned(theirs, now)
+    if one == two:
+        return []
+    return [Difference(str(theirs.get("subscription")), customer, "plan", one, two)]
+
+
+def planned(payload: _Payload, now: datetime) -> str:
+    """What a schedule plans after an instant, as a text that is equal exactly when the facts are.
+
+    >>> phase = {
+    ...     "starts_at": "2026-03-01T00:00:00+00:00",
+    ...     "items": [{"plan": "p", "quantity": "2", "unit_amount": "15", "interval": "month"}],
+    ... }
+    >>> planned({"subscription": "sub_1", "phases": [phase]}, datetime(2026, 1, 1, tzinfo=UTC))
+    'sub_1: from 2026-03-01 00:00:00 2 × p at 15 a month'
+    """
+    steps = [
+        f"from {_plain('starts_at', phase['starts_at'])} {_phase(phase)}"
+        for phase in payload.get("phases") or ()
+        if _instant(phase["starts_at"]) > now
+    ]
+    ends_at = payload.get("ends_at")
+    if ends_at and _instant(ends_at) > now:
+        steps.append(f"the end on {_plain('ends_at', ends_at)}")
+    return f"{payload.get('subscription')}: {', then '.join(steps)}" if steps else "nothing"
+
+
+def _phase(phase: _Payload) -> str:
+    starts_at = _instant(phase["starts_at"])
+    off = ", ".join(sorted(_discounts(phase.get("discounts") or (), starts_at)))
+    items = ", ".join(sorted(map(_item, phase.get("items") or ()))) or "none"
+    return f"{items} less {off}" if off else items
 
 
 def summary(payload: _Payload, now: datetime) -> dict[str, str]:
