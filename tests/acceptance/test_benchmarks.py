@@ -39,6 +39,25 @@ def test_a_small_stream_is_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert saved.name in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_both_ways_from_stripe_are_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["stripe", "--rate", "50", "--seconds", "2", "--customers", "5"]
+    assert main([*options, "--results", str(tmp_path)]) == 0
+    [saved] = tmp_path.glob("*.json")
+    measured = json.loads(saved.read_text(encoding="utf-8"))["measurements"]
+    shares = [f"webhook p{share}" for share in (50, 95, 99)]
+    assert [each["name"] for each in measured] == [
+        *(f"{share}: {name}" for name in ("empty store", "store of 100") for share in shares),
+        "backfill: unlimited",
+        "backfill: 10 requests/s",
+        "backfill: 25 requests/s refused beyond",
+    ]
+    assert all(each["value"] > 0 for each in measured)
+    assert saved.name in capsys.readouterr().out
+
+
 def test_a_small_derivation_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["derive", "--subscriptions", "20", "80", "--long", "40", "--repeat", "1"]
     assert main([*options, "--results", str(tmp_path)]) == 0

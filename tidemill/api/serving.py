@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 from ipaddress import ip_address
+from typing import Final
 
 import uvicorn
 
@@ -15,6 +18,10 @@ from tidemill.errors import AddressUnavailable, AuthRequired
 from tidemill.settings import Settings
 
 __all__ = ["listen", "serve", "url_of"]
+
+
+_SWITCH_S: Final = 0.0005
+"""For how long one thread may keep the interpreter while others want it."""
 
 
 def listen(host: str, port: int, settings: Settings) -> socket.socket:
@@ -79,5 +86,12 @@ def serve(
 ) -> None:
     """Answer until a signal ends it."""
     app = create_app(tidemill, receiving=receiving, watched=watched)
+    # Whoever waits for an answer shares the interpreter with what takes deliveries in, and has to
+    # get it back several times for one answer.
+    sys.setswitchinterval(_SWITCH_S)
+    # What is there by now stays. Looking through all of it for garbage, which a busy server does
+    # every few seconds, would hold up whoever waits for an answer by a tenth of a second and more.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
