@@ -53,6 +53,6 @@ def derive(
     Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     made = steps(relations, policy, measure)
-    levels, revaluations = in_base(made.levels, relations, policy, (made.segments, made.renewals))
+    levels, revaluations = in_base(made.levels, relations, policy, (made.segments, made.renewing))
     steady = None if revaluations is None else revalued(revaluations)
     return named(changes(levels), steady, relations, policy)

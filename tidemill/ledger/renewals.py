@@ -1,16 +1,31 @@
 """The knob `fx = at_renewal`: a level keeps the rate of its last renewal, until the next one.
 
 Renewals follow from the billing period: it repeats by the interval of the subscription's first
-item. They end with the first one after the last published rate, because no later one could bring
-another. At a renewal nothing changes but the rate, so it cuts no segment: there are many times more
-renewals than changes, and no step before the levels has to carry them.
+item. They are numbered from the beginning of the version's period, which is 0, and end with the
+first one after the last published rate, because no later one could bring another. At a renewal
+nothing changes but the rate, so it cuts no segment: there are many times more renewals than
+changes, and they are made only where a level is worth something and lasts beyond one.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import CTE, Date, DateTime, Integer, and_, case, cast, func, or_, select, true
+from sqlalchemy import (
+    CTE,
+    Date,
+    DateTime,
+    Integer,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.fx import rate_day, rates_by_day
@@ -19,85 +34,63 @@ from tidemill.ledger.timers import Timer, after_intervals, timer
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import ColumnElement, FromClause, Select
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["in_base", "renewal_timers", "renewals"]
+__all__ = ["in_base", "renewal_timers", "renewing"]
 
 _INSTANT: Final = DateTime(timezone=True)
+_DAY_S: Final = 86_400
+# Before any renewal; where no rate was ever published none could bring one.
+_BEFORE_ALL: Final = datetime(1, 1, 2, tzinfo=UTC)
 
-# Fewer days than any such interval has, to find how many fit into a span.
-_DAYS: Final = {"year": 365, "month": 28, "week": 7}
 
+def renewing(relations: Relations, policy: Policy, versions: CTE) -> CTE | None:
+    """How versions in foreign currency renew; None when the policy does not ask.
 
-def renewals(relations: Relations, policy: Policy, versions: CTE) -> CTE | None:
-    """The renewals of versions in foreign currency; None when the policy does not ask for them.
-
-    Shape: version_id, valid_from, valid_to, at, until (of the renewal's rate; half-open), before
-           (the renewal before it). The last renewal before a version began is among them, because
-           its rate still holds.
+    Shape: version_id, valid_from, valid_to, anchor (renewal 0), interval and interval_count.
     """
     if policy.fx != "at_renewal":
         return None
-    item, rates = relations.version_items, relations.fx_rates
-    first = (
-        select(item.c.version_id, item.c.interval, item.c.interval_count)
-        .ext(distinct_on(item.c.version_id))
-        .order_by(item.c.version_id, item.c.ordinal)
-        .subquery("first_item")
-    )
-    anchor = func.coalesce(versions.c.current_period_start, versions.c.valid_from)
-    after_rates = select(
-        func.timezone("UTC", cast(func.max(rates.c.day) + 1, DateTime), type_=_INSTANT)
-    ).scalar_subquery()
-    # The first renewal after the last rate still takes that rate on.
-    end = func.least(versions.c.valid_to, after_rates)
-    days = case(_DAYS, value=first.c.interval, else_=1) * first.c.interval_count
-
-    def intervals(span: ColumnElement[Any]) -> ColumnElement[int]:
-        return cast(func.extract("day", span) / days, Integer)
-
-    # A period written down ahead of its time had others before it: they count down from it.
-    first_number = func.least(0, intervals(versions.c.valid_from - anchor) - 1)
-    number = (
-        func.generate_series(first_number, intervals(end - anchor) + 2)
-        .table_valued("number")
-        .render_derived()
-    )
-
-    def renewal(place: ColumnElement[int]) -> ColumnElement[datetime]:
-        return after_intervals(anchor, first.c.interval, first.c.interval_count * place)
-
-    at, until = renewal(number.c.number), renewal(number.c.number + 1)
-    return (
+    item = relations.version_items
+    foreign = (
         select(
             versions.c.version_id,
             versions.c.valid_from,
             versions.c.valid_to,
-            at.label("at"),
-            until.label("until"),
-            renewal(number.c.number - 1).label("before"),
+            func.coalesce(versions.c.current_period_start, versions.c.valid_from).label("anchor"),
         )
-        .select_from(versions)
-        .join(first, first.c.version_id == versions.c.version_id)
-        .join(number, true())
-        .where(
-            versions.c.currency != relations.base_currency,
-            until > versions.c.valid_from,
-            at < versions.c.valid_to,
-            renewal(number.c.number - 1) < after_rates,
-        )
-        .cte("renewal")
+        .where(versions.c.currency != relations.base_currency)
+        .subquery("foreign_version")
+    )
+    return (
+        select(foreign, item.c.interval, item.c.interval_count)
+        .ext(distinct_on(foreign.c.version_id))
+        .join(item, item.c.version_id == foreign.c.version_id)
+        .order_by(foreign.c.version_id, item.c.ordinal)
+        .cte("renewing")
     )
 
 
-def renewal_timers(renewed: CTE | None) -> list[Timer]:
+def renewal_timers(renews: CTE | None, relations: Relations) -> list[Timer]:
     """Every renewal as a boundary of its version; only a timeline shows them."""
-    return [] if renewed is None else [timer(renewed, renewed.c.at, Cause.REVALUED)]
+    if renews is None:
+        return []
+    last = _last(renews, renews.c.valid_to, relations)
+    number = _numbers(_number(renews, renews.c.valid_from) + 1, last)
+    spans = (
+        select(
+            renews.c.version_id,
+            renews.c.valid_from,
+            renews.c.valid_to,
+            _renewal(renews, number.c.number).label("at"),
+        )
+        .join(number, true())
+        .subquery("renewal")
+    )
+    return [timer(spans, spans.c.at, Cause.REVALUED)]
 
 
 def in_base(
@@ -105,18 +98,18 @@ def in_base(
 ) -> tuple[FromClause, Select[Any] | None]:
     """The levels in base currency, and the changes that renewals make while they last.
 
-    steps:   the segments of the levels, and the renewals.
+    steps:   the segments of the levels, and how their versions renew.
     Returns: the levels with amount_base_minor, their value at the rate of the last renewal before
              they begin, and ending_base_minor, at that of the last one before they end; then what
              `_revaluations` gives. Values are null where a rate is missing.
     Levels are unchanged, and there are no such changes, when the policy does not ask.
     """
-    segments, renewed = steps
-    if renewed is None:
+    segments, renews = steps
+    if renews is None:
         return levels, None
     rates = rates_by_day(relations.fx_rates, relations.base_currency)
     begun, ended = rates.alias("rate_begun"), rates.alias("rate_ended")
-    held = _renewals_held(segments, renewed)
+    held = _held(segments, renews, relations)
     of_segment = and_(
         held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
     )
@@ -139,33 +132,38 @@ def in_base(
         )
         .cte("valued_level")
     )
-    return valued, _revaluations(valued, rates, renewed, relations, policy)
+    return valued, _revaluations(valued, rates, held, relations, policy)
 
 
-def _renewals_held(segments: CTE, renewed: CTE) -> FromClause:
-    """version_id, seg_from, begun_at, ended_at: whose rates segments have at their two ends."""
-    at = renewed.c.at
-    overlap = and_(
-        renewed.c.version_id == segments.c.version_id,
-        renewed.c.until > segments.c.seg_from,
-        at < segments.c.seg_to,
-    )
-    return (
+def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
+    """Whose rates segments have at their two ends, where they are worth or keep something.
+
+    Shape: version_id, seg_from; begun and ended, the numbers of the last renewals before a segment
+           begins and ends, begun_at and ended_at, when they were; anchor, interval, interval_count.
+    """
+    begun, ended = _number(renews, segments.c.seg_from), _last(renews, segments.c.seg_to, relations)
+    numbered = (
         select(
-            segments.c.version_id,
             segments.c.seg_from,
-            func.max(at).filter(at <= segments.c.seg_from).label("begun_at"),
-            func.max(at).label("ended_at"),
+            *(renews.c[name] for name in ("version_id", "anchor", "interval", "interval_count")),
+            begun.label("begun"),
+            func.greatest(begun, ended).label("ended"),
         )
-        .join(renewed, overlap)
+        .join(renews, renews.c.version_id == segments.c.version_id)
         .where(or_(segments.c.counts, segments.c.present))
-        .group_by(segments.c.version_id, segments.c.seg_from)
-        .subquery("held")
+        # Numbers are asked for several times below, and take longer to find than to keep.
+        .offset(0)
+        .subquery("numbered")
     )
+    return select(
+        numbered,
+        _renewal(numbered, numbered.c.begun).label("begun_at"),
+        _renewal(numbered, numbered.c.ended).label("ended_at"),
+    ).cte("renewal_held")
 
 
 def _revaluations(
-    levels: CTE, rates: CTE, renewed: CTE, relations: Relations, policy: Policy
+    levels: CTE, rates: CTE, held: CTE, relations: Relations, policy: Policy
 ) -> Select[Any]:
     """The renewals inside a level that bring it another rate.
 
@@ -173,24 +171,25 @@ def _revaluations(
            amount_base_minor, the change.
     """
     after, before = rates.alias("rate_after"), rates.alias("rate_before")
-    inside = and_(
-        renewed.c.version_id == levels.c.version_id,
-        renewed.c.at > levels.c.seg_from,
-        renewed.c.at < levels.c.seg_to,
+    of_segment = and_(
+        held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
     )
+    number = _numbers(held.c.begun + 1, held.c.ended)
+    at, at_before = (_renewal(held, number.c.number - back) for back in (0, 1))
     change = func.coalesce(after.c.factor, 0) - func.coalesce(before.c.factor, 0)
     return (
         select(
             *(levels.c[name] for name in LINE),
-            renewed.c.at,
+            at.label("at"),
             levels.c.version_id,
             levels.c.reason,
             (levels.c.amount_minor * change).label("amount_base_minor"),
         )
         .select_from(
-            levels.join(renewed, inside)
-            .outerjoin(after, _rated(after, levels, renewed.c.at, relations, policy))
-            .outerjoin(before, _rated(before, levels, renewed.c.before, relations, policy))
+            levels.join(held, of_segment)
+            .join(number, true())
+            .outerjoin(after, _rated(after, levels, at, relations, policy))
+            .outerjoin(before, _rated(before, levels, at_before, relations, policy))
         )
         .where(
             levels.c.currency != relations.base_currency, levels.c.amount_minor != 0, change != 0
@@ -211,3 +210,49 @@ def _rated(
         rates.c.currency == levels.c.currency,
         rates.c.day == rate_day(relations.fx_rates, day),
     )
+
+
+def _numbers(first: ColumnElement[int], last: ColumnElement[int]) -> FromClause:
+    return func.generate_series(first, last).table_valued("number").render_derived()
+
+
+def _renewal(renews: FromClause, number: ColumnElement[int]) -> ColumnElement[datetime]:
+    """When the renewal of a number is due."""
+    return after_intervals(renews.c.anchor, renews.c.interval, renews.c.interval_count * number)
+
+
+def _number(
+    renews: FromClause, at: ColumnElement[datetime], *, before: bool = False
+) -> ColumnElement[int]:
+    """The number of the last renewal at an instant or before it; with `before`, before it only.
+
+    A period written down ahead of its time had others before it: they count down from it.
+    """
+    start, end = (func.timezone("UTC", each, type_=DateTime()) for each in (renews.c.anchor, at))
+
+    def part(name: str, of: ColumnElement[Any]) -> ColumnElement[float]:
+        return func.date_part(name, of)
+
+    # The calendar month of `at` has a renewal or follows one that is not after it.
+    months = (part("year", end) - part("year", start)) * 12 + part("month", end)
+    months -= part("month", start)
+    by_month = months / case((renews.c.interval == "year", 12), else_=1)
+    days = part("epoch", end - start) / _DAY_S
+    by_day = days / case((renews.c.interval == "week", 7), else_=1)
+    passed = case((renews.c.interval.in_(("year", "month")), by_month), else_=by_day)
+    latest = cast(func.floor(passed / renews.c.interval_count), Integer)
+    due = _renewal(renews, latest)
+    is_ahead = due >= at if before else due > at
+    return case((is_ahead, latest - 1), else_=latest)
+
+
+def _last(
+    renews: FromClause, end: ColumnElement[datetime], relations: Relations
+) -> ColumnElement[int]:
+    """The number of the last renewal before an instant that can bring a rate."""
+    rates = relations.fx_rates
+    day_after = func.timezone("UTC", cast(func.max(rates.c.day) + 1, DateTime), type_=_INSTANT)
+    after_rates = select(func.coalesce(day_after, literal(_BEFORE_ALL, _INSTANT))).scalar_subquery()
+    number = _number(renews, func.least(end, after_rates), before=True)
+    # The first renewal after the last rate still takes that rate on.
+    return case((_renewal(renews, number + 1) < end, number + 1), else_=number)

@@ -10,7 +10,7 @@ from sqlalchemy import CTE, FromClause, and_, func, select
 from tidemill.ledger.activation import activated
 from tidemill.ledger.discounts import counted_discounts
 from tidemill.ledger.levels import Measure, item_levels
-from tidemill.ledger.renewals import renewal_timers, renewals
+from tidemill.ledger.renewals import renewal_timers, renewing
 from tidemill.ledger.segments import segments
 from tidemill.ledger.usage import usage_spans, usage_timers
 from tidemill.ledger.versions import forever, versions_in_force
@@ -31,7 +31,7 @@ class Steps:
     versions: CTE
     segments: CTE
     levels: FromClause
-    renewals: CTE | None
+    renewing: CTE | None
 
 
 def steps(
@@ -45,11 +45,13 @@ def steps(
     versions = activated(relations, policy, versions_in_force(relations, policy))
     discounts = counted_discounts(relations, policy, versions)
     usage = usage_spans(relations, policy)
-    renewed = renewals(relations, policy, versions)
-    timers = usage_timers(usage, versions) + (renewal_timers(renewed) if explained else [])
+    renews = renewing(relations, policy, versions)
+    timers = usage_timers(usage, versions)
+    if explained:
+        timers += renewal_timers(renews, relations)
     pieces = segments(relations, policy, versions, discounts, timers, explained=explained)
     levels = item_levels(relations, policy, pieces, discounts, usage, measure)
-    return Steps(versions, pieces, levels, renewed)
+    return Steps(versions, pieces, levels, renews)
 
 
 def segment_levels(relations: Relations, policy: Policy) -> Select[tuple[object, ...]]:
