@@ -34,7 +34,7 @@
     │   └── SignatureRefused · BodyTooLarge · BodyNotJson   of deliveries to a webhook (Permanent)
     ├── VendorError                   a billing system's API cannot be read
     │   ├── ApiKeyMissing · ApiKeyRefused · ApiKeyWrongMode · ApiPermissionMissing
-    │   ├── ApiRequestRefused         (Permanent)
+    │   ├── ApiAccountRefused · ApiRequestRefused   (Permanent)
     │   └── ApiUnreachable · SyncUnderway (Transient)
     └── ConfigError                   Tidemill is set up, or placed, wrongly
         ├── InvalidSettings           several problems at once
@@ -151,6 +151,7 @@ from tidemill.errors.source import (
     TenantNotChosen,
 )
 from tidemill.errors.vendor import (
+    ApiAccountRefused,
     ApiKeyMissing,
     ApiKeyRefused,
     ApiKeyWrongMode,
@@ -164,6 +165,7 @@ from tidemill.problems import Issue, Problem, did_you_mean
 
 __all__ = [
     "AddressUnavailable",
+    "ApiAccountRefused",
     "ApiKeyMissing",
     "ApiKeyRefused",
     "ApiKeyWrongMode",

@@ -7,6 +7,7 @@ from tidemill.errors.ingest import IngestError
 from tidemill.errors.root import Permanent, TidemillError, Transient
 
 __all__ = [
+    "ApiAccountRefused",
     "ApiKeyMissing",
     "ApiKeyRefused",
     "ApiKeyWrongMode",
@@ -87,6 +88,22 @@ class ApiPermissionMissing(VendorError, ConfigError, Permanent):
             "it; what has been read so far is kept, so the same command goes on from there.",
             permission=permission,
             path=path,
+        )
+
+
+class ApiAccountRefused(VendorError, ConfigError, Permanent):
+    """The key does not open the connected account that is to be read."""
+
+    code = "api_account_refused"
+
+    def __init__(self, account: str, reason: str) -> None:
+        """Name the account, and show what the vendor said."""
+        super().__init__(
+            f"The API key does not open the account {account!r}: {reason.rstrip('.')}.",
+            hint="Compare the account with those in the platform's dashboard (Connect): it may "
+            "have another id, or have let go of the platform.",
+            account=account,
+            reason=reason,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tidemill.cli.stripe_accounts import client_for, key_for
-from tidemill.errors import ApiKeyMissing, ApiPermissionMissing
+from tidemill.errors import ApiAccountRefused, ApiKeyMissing
 from tidemill.settings import load_settings
 from tidemill.testing.stripe import FakeAccount, FakeStripe
 
@@ -56,6 +56,6 @@ def test_a_connected_account_is_named_in_every_request(monkeypatch: pytest.Monke
                 assert [each["id"] for each in client.listed("/v1/products")] == [product]
         with (
             client_for(load_settings(), "stripe:acct_2") as client,
-            pytest.raises(ApiPermissionMissing),
+            pytest.raises(ApiAccountRefused),
         ):
             client.get("/v1/products")

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from tidemill.errors import (
+    ApiAccountRefused,
     ApiKeyRefused,
     ApiKeyWrongMode,
     ApiPermissionMissing,
@@ -64,7 +65,7 @@ _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _SERVER_ERROR: Final = 500
-_REFUSED: Final = 400
+_NO_ACCOUNT: Final = "account_invalid"
 
 # Stripe names permissions of restricted keys like `rak_subscription_read`; people see other words.
 _RIGHT: Final = re.compile(r"'(?:rak_)?([a-z_]+)_(read|write)'")
@@ -156,6 +157,7 @@ class StripeClient:
         if account is not None:
             headers["Stripe-Account"] = account
         self.live = key_is_live(key)
+        self._account = account
         self._throttle = throttle or Throttle()
         self._dice = random.Random()  # noqa: S311 - jitter, not a secret
         self._http = httpx.Client(
@@ -192,7 +194,8 @@ class StripeClient:
 
         Tried again, with growing pauses and some chance in them, after failures of the network, of
         Stripe (5xx) and when it asks to slow down (429); what it says of when to come is kept to.
-        Raises: ApiKeyRefused, ApiPermissionMissing, ApiRequestRefused, ApiUnreachable.
+        Raises: ApiKeyRefused, ApiPermissionMissing, ApiAccountRefused, ApiRequestRefused,
+            ApiUnreachable.
         """
         query = httpx.QueryParams(list(_query(params or {})))
         reason = ""
@@ -312,6 +315,8 @@ class StripeClient:
         status, code = answer.status_code, str(problem.get("code") or "")
         if status == _UNAUTHORIZED:
             raise ApiKeyRefused(_without_key(said))
+        if status == _FORBIDDEN and self._account is not None and code == _NO_ACCOUNT:
+            raise ApiAccountRefused(self._account, _without_key(said))
         if status == _FORBIDDEN:
             raise ApiPermissionMissing(_permission(path, said), path)
         wish = answer.headers.get("Stripe-Should-Retry")

@@ -9,6 +9,7 @@ import pytest
 
 from tidemill.connectors.stripe.client import API_VERSION, StripeClient, Throttle
 from tidemill.errors import (
+    ApiAccountRefused,
     ApiKeyRefused,
     ApiKeyWrongMode,
     ApiPermissionMissing,
@@ -166,6 +167,13 @@ def test_a_missing_permission_is_named() -> None:
         client.get("/v1/charges")
     assert "'Charges and Refunds: Read (rak_charge_read)'" in str(error.value)
     assert error.value.context["path"] == "/v1/charges"
+
+
+def test_an_account_that_the_key_does_not_open_is_named() -> None:
+    with FakeStripe() as fake, StripeClient(KEY, base_url=fake.url, account="acct_9") as client:
+        with pytest.raises(ApiAccountRefused, match="does not open the account 'acct_9'"):
+            client.get("/v1/products")
+        assert len(fake.seen) == 1
 
 
 @pytest.mark.parametrize(("key", "test_mode"), [("sk_test_a", False), ("rk_live_a", True)])
