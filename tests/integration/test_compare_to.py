@@ -172,8 +172,17 @@ def test_both_fronts_compare(told: Told, tmp_path_factory: pytest.TempPathFactor
     prompt = Inside(tmp_path_factory.mktemp("prompt"), url.render_as_string(hide_password=False))
     flags = ("--start", "2025-03-01", "--end", "2025-03-31", "--compare-to", "previous")
     shown = prompt.text("mrr", "series", *flags)
-    assert "$150.00" in shown
-    assert "50.00 %" in shown
+    head, _, figure = (line.split() for line in shown.splitlines())
+    assert head == ["period", "period_compared", "value", "compared", "change"]
+    assert " ".join(figure) == "2025-03-01 2025-02-01 mrr $150.00 $100.00 $50.00 +50.0 %"
+    table = prompt.text("churn", "logo", *flags)
+    head, _, *rows = (line.split() for line in table.splitlines())
+    assert head == ["2025-03-01..2025-03-31", "2025-02-01..2025-02-28", "change"]
+    assert rows == [
+        ["logo", "churn", "0.00", "%", "0.00", "%", "+0.00", "pp"],
+        ["numerator", "0", "0"],
+        ["denominator", "1", "1"],
+    ]
     assert prompt.run("explain", "mrr", "series", *flags).returncode == 2
     with connect(prompt.url, read_only=True) as database:
         engine = MetricsEngine(database, base_currency="USD", policy=Policy.of())

@@ -90,6 +90,10 @@ def show(result: Result, how: Format, *, exact: bool = False) -> None:
 
 def result_table(result: Result) -> str:
     """An answer for people: its one value, or a table."""
+    if result.compared is not None:
+        from tidemill.cli.beside import beside_table  # which makes its table here
+
+        return beside_table(result)
     if len(result.columns) == 1 and len(result.rows) == 1:
         [[cell]] = result.cells()
         return cell or _UNDEFINED

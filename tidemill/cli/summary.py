@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import typer
 
+from tidemill.cli.beside import change_texts
 from tidemill.cli.errors import exit_code_of, written
 from tidemill.cli.generating import command_of, option
 from tidemill.cli.options import POLICY, TABLE_OR_JSON
@@ -76,11 +77,7 @@ def _row(headline: Headline) -> tuple[str, ...]:
         return shown(column, {"value": value})
 
     def change(change: Decimal | int | None, before: Decimal | int | None) -> tuple[str, str]:
-        """In the unit itself and in percent; a share's in points, as percent of percent mislead."""
-        if column.share:
-            return ("" if change is None else f"{100 * change:+.2f} pp"), ""
-        rate = change_rate(change, before)
-        return text(change), "" if rate is None else f"{100 * rate:+.1f} %"
+        return change_texts(column, change, change_rate(change, before))
 
     return (
         label,

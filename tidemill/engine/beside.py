@@ -176,13 +176,16 @@ def _said(
 def _undefined(
     columns: Sequence[Column], rows: Sequence[Row], about: Sequence[str]
 ) -> Iterator[str]:
-    for column in columns:
-        without = [row for row in rows if row[column.name] is None]
-        if column.undefined != _UNDEFINED or not without:
-            continue
-        where = ""
-        if len(rows) > 1 and about:
-            named = [" ".join(str(row[name]) for name in about) for row in without[:_NAMED_MAX]]
-            more = len(without) - _NAMED_MAX
-            where = f" for {', '.join(named)}" + (f" and {more} more" if more > 0 else "")
-        yield f"{column.name} is undefined{where}: {_UNDEFINED}."
+    """Why a change has no rate, said once for all figures: mostly they were zero together."""
+    rates = [each.name for each in columns if each.undefined == _UNDEFINED]
+    named = [name for name in rates if any(row[name] is None for row in rows)]
+    if not named:
+        return
+    where = ""
+    if len(rows) > 1 and about:
+        found = [" ".join(str(row[name]) for name in about)
+                 for row in rows if any(row[name] is None for name in named)]  # fmt: skip
+        more = len(found) - _NAMED_MAX
+        where = f" for {', '.join(found[:_NAMED_MAX])}" + (f" and {more} more" if more > 0 else "")
+    verb = "is" if len(named) == 1 else "are"
+    yield f"{', '.join(named)} {verb} undefined{where}: {_UNDEFINED}."
