@@ -12,6 +12,7 @@ from sqlalchemy import Date, DateTime, and_, case, cast, false, func, not_, or_,
 
 from tidemill.knobs import parameter
 from tidemill.ledger.activity import balanced, keeps_free, with_first_payment
+from tidemill.ledger.changes import in_order
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause
@@ -172,8 +173,7 @@ def _without_trace(judged: FromClause, changes: FromClause) -> FromClause:
     longer kept at its end. That one change must stay, on the spell's first row.
     """
     place = func.row_number().over(
-        partition_by=(judged.c.unit, judged.c.spell, judged.c.is_short),
-        order_by=(judged.c.occurred_at, judged.c.event_position, judged.c.item),
+        partition_by=(judged.c.unit, judged.c.spell, judged.c.is_short), order_by=in_order(judged)
     )
     first = select(judged, (place == 1).label("is_first")).subquery("spell_rows")
     erased = {

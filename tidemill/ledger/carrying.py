@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import CTE, Integer, Numeric, and_, case, cast, func, literal, select
 
 from tidemill.fx import rate_day, rates_by_day
+from tidemill.ledger.changes import in_order
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause
@@ -41,11 +42,11 @@ def carried(rows: FromClause, relations: Relations, policy: Policy) -> FromClaus
         moved.c.currency == rows.c.currency,
         moved.c.bucket == rows.c.bucket,
     )
-    # A bucket's change is shared out by amounts; its last row takes what division leaves over.
+    # A bucket's change is shared out by amounts; its first row takes what division leaves over.
     share = func.round(rows.c.amount_minor * moved.c.factor, _DIGITS)
     whole = (rows.c.unit, rows.c.currency, rows.c.bucket)
     rest = moved.c.moved - func.sum(share).over(partition_by=whole)
-    place = func.row_number().over(partition_by=whole, order_by=_stable(rows))
+    place = func.row_number().over(partition_by=whole, order_by=in_order(rows))
     amount = case(
         (rows.c.currency == relations.base_currency, rows.c.amount_minor),
         (place == 1, share + rest),
@@ -77,14 +78,6 @@ def swapped(changes: FromClause, relations: Relations, policy: Policy) -> FromCl
         .select_from(changes.outerjoin(rates, of_day))
         .subquery("swapped")
     )
-
-
-def _stable(rows: FromClause) -> list[ColumnElement[Any]]:
-    """An order of rows inside a bucket that does not depend on how they were found."""
-    return [
-        rows.c[name]
-        for name in ("item", "plan", "occurred_at", "product", "subscription_id", "event_position")
-    ]
 
 
 def _steps(rows: FromClause, relations: Relations) -> CTE:

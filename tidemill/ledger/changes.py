@@ -25,7 +25,7 @@ from tidemill.vocabulary import Cause
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause, Select
 
-__all__ = ["LINE", "changes", "revalued"]
+__all__ = ["LINE", "changes", "in_order", "revalued"]
 
 # What stays the same along one line of the ledger.
 LINE: Final = (
@@ -45,6 +45,15 @@ _OF_SUBSCRIPTION: Final = ("subscription_id", "source_id")
 _MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
 # What is measured at the end of a level, where that may be something else than at its beginning.
 _AT_END: Final = {"amount_base_minor": "ending_base_minor"}
+
+
+def in_order(rows: FromClause) -> list[ColumnElement[Any]]:
+    """An order of changes of lines that does not depend on how they were found.
+
+    Keys come last: they depend on the order in which events arrived, and that must not show.
+    """
+    said = [name for name in LINE if not name.endswith("_id")]
+    return [rows.c[name] for name in ("occurred_at", *said, "subscription_id", "event_position")]
 
 
 def changes(levels: FromClause) -> FromClause:

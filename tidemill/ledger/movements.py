@@ -37,7 +37,7 @@ from tidemill.ledger.buckets import (
     without_short_spells,
 )
 from tidemill.ledger.carrying import carried, swapped
-from tidemill.ledger.changes import LINE
+from tidemill.ledger.changes import LINE, in_order
 from tidemill.ledger.timers import within
 from tidemill.vocabulary import MovementType
 
@@ -270,12 +270,8 @@ def _returns(row: FromClause, policy: Policy) -> ColumnElement[bool]:
 
 def _customer_delta(row: FromClause) -> ColumnElement[int]:
     """+1 or -1 on the first row of a bucket in which the customer came or went, else 0."""
-    # Keys come last: they depend on the order in which events arrived, and that must not show.
-    said = [name for name in LINE if not name.endswith("_id")]
-    order = ("occurred_at", *said, "subscription_id", "event_position")
     place = func.row_number().over(
-        partition_by=(row.c.counted, row.c.counted_bucket),
-        order_by=[row.c[name] for name in order],
+        partition_by=(row.c.counted, row.c.counted_bucket), order_by=in_order(row)
     )
     return case(
         (place > 1, 0),
