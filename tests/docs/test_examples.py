@@ -13,10 +13,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import TEST_SETTINGS
+from tidemill.embedded import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/start/*.md"))]
@@ -94,13 +98,20 @@ def _place(folder: Path) -> Place:
     return Place(folder, environment)
 
 
+@contextmanager
+def _served(folder: Path) -> Iterator[Place]:
+    """A place whose server goes on between commands, so that not each of them starts its own."""
+    with EmbeddedServer(folder / "data", settings=TEST_SETTINGS):
+        yield _place(folder)
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Where a small demo business can be asked about."""
-    place = _place(tmp_path_factory.mktemp("demo"))
-    made = place.run("tidemill", "demo", "--customers", "30", "--months", "12", "--no-serve")
-    assert made.returncode == 0, made.stderr
-    return place
+    with _served(tmp_path_factory.mktemp("demo")) as place:
+        made = place.run("tidemill", "demo", "--customers", "30", "--months", "12", "--no-serve")
+        assert made.returncode == 0, made.stderr
+        yield place
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +122,12 @@ def somebody(demo: Place) -> str:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Where events are imported, and one line has been refused."""
-    place = _place(tmp_path_factory.mktemp("desk"))
-    bad = place.run("tidemill", "import", "events", "bad.jsonl")
-    assert bad.returncode == 1, bad.stderr
-    return place
+    with _served(tmp_path_factory.mktemp("desk")) as place:
+        bad = place.run("tidemill", "import", "events", "bad.jsonl")
+        assert bad.returncode == 1, bad.stderr
+        yield place
 
 
 @pytest.mark.parametrize("line", list(_examples("console")))

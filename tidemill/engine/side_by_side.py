@@ -8,6 +8,7 @@ statement, is (`tidemill_rows`, which the migrations create).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import FromClause, Select, column, func, literal, select, union_all
@@ -21,6 +22,8 @@ from tidemill.relations import Relations
 __all__ = ["derive_side_by_side"]
 
 
+# Writing a derivation out takes longer than asking a small book; each is some 200 kB of text.
+@lru_cache(maxsize=32)
 def derive_side_by_side(
     relations: Relations, policy: Policy, *, measure: Measure = "mrr"
 ) -> Select[Any]:
