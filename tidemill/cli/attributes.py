@@ -9,8 +9,9 @@ import typer
 
 from tidemill.attributes import AttributeInfo
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, note, printable, say
+from tidemill.cli.output import as_json, note, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table, printable
 from tidemill.engine import ATTRIBUTE_VALUES_MAX
 from tidemill.errors import InvalidQuery, Issue
 

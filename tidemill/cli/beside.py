@@ -10,7 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from tidemill.cli.output import as_table
+from tidemill.cli.tables import as_table
 from tidemill.metrics.base import Column
 from tidemill.metrics.result import Result, Row, shown
 

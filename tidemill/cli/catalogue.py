@@ -9,8 +9,9 @@ import typer
 
 from tidemill.cli.generating import dashed
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table
 from tidemill.errors import UnknownPolicy
 from tidemill.knobs import KNOBS
 from tidemill.metrics import METRICS

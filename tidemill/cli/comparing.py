@@ -11,9 +11,10 @@ import typer
 from tidemill.cli.errors import exit_code_of, written
 from tidemill.cli.generating import option
 from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY
-from tidemill.cli.output import as_csv, as_json, as_table, complain, note, say
+from tidemill.cli.output import as_csv, as_json, complain, note, say
 from tidemill.cli.reading import Resolved, engine_arguments, require_source, resolve_about
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table
 from tidemill.engine import CUSTOMERS_MAX, Comparison
 from tidemill.engine.comparison import Change, CustomerChanges, Pair, ToldMovement, Value
 from tidemill.metrics.base import Column

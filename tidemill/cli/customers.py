@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, printable, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table, printable
 from tidemill.companies import Named, merge, suggestions, unmerge
 
 __all__ = ["app"]

@@ -9,9 +9,10 @@ import typer
 
 from tidemill.cli.generating import option
 from tidemill.cli.options import CUTTING, POLICY, TABLE_OR_JSON
-from tidemill.cli.output import as_json, as_table, note, say
+from tidemill.cli.output import as_json, note, say
 from tidemill.cli.reading import Resolved, engine_arguments, require_source, resolve_about
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table
 from tidemill.engine import Restatement
 from tidemill.engine.restatement import Figure
 from tidemill.metrics.base import Column

@@ -6,8 +6,9 @@ import typer
 
 from tidemill.bookkeeping import books_of, bus_of
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, printable, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import printable
 from tidemill.doctor import Finding, check
 
 __all__ = ["app"]

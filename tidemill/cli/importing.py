@@ -12,9 +12,10 @@ import typer
 from tidemill.bookkeeping import DEMO, clear, source_kinds
 from tidemill.cli import importing_csv
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, complain, note, printable, say
+from tidemill.cli.output import as_json, complain, note, say
 from tidemill.cli.progress import counting
 from tidemill.cli.session import Desk, session_of
+from tidemill.cli.tables import printable
 from tidemill.connectors.base import Item
 from tidemill.connectors.files import read_events, read_stripe_events
 from tidemill.errors import UnreadableFile

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.output import as_table
+from tidemill.cli.tables import as_table
 from tidemill.connectors.files.tables import TABLES
 from tidemill.events import Event
 from tidemill.periods import parse_instant

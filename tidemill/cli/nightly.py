@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidemill.cli.output import complain, note, printable
+from tidemill.cli.output import complain, note
 from tidemill.cli.session import Session
 from tidemill.cli.stripe_accounts import client_for, key_for
+from tidemill.cli.tables import printable
 from tidemill.errors import SyncUnderway, TidemillError
 from tidemill.sync import Asked, Into, due, reconcile_stripe
 from tidemill.sync.runs import takes_test_mode

@@ -9,13 +9,14 @@ import csv
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 import typer
 
+from tidemill.cli.beside import beside_table
+from tidemill.cli.tables import as_table, printable
 from tidemill.metrics.base import Column
 from tidemill.metrics.result import Result, Row, json_value
 from tidemill.money import round_minor, to_major
@@ -24,10 +25,8 @@ __all__ = [
     "Format",
     "as_csv",
     "as_json",
-    "as_table",
     "complain",
     "note",
-    "printable",
     "result_table",
     "say",
     "show",
@@ -37,10 +36,6 @@ Format = Literal["table", "json", "csv"]
 
 _NUMBERS: Final = frozenset({"money", "ratio", "count"})
 _UNDEFINED: Final = "undefined"
-# What could move a terminal's cursor, colour it or break a row in two.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# Tables are as wide as they need to be, like those of psql: folded cells cannot be read or piped.
-_WIDTH: Final = 10_000
 # As the shell counts a program that a closed pipe has ended: 128 and the number of the signal.
 _PIPE_CLOSED: Final = 141
 
@@ -91,8 +86,6 @@ def show(result: Result, how: Format, *, exact: bool = False) -> None:
 def result_table(result: Result) -> str:
     """An answer for people: its one value, or a table."""
     if result.compared is not None:
-        from tidemill.cli.beside import beside_table  # which makes its table here
-
         return beside_table(result)
     if len(result.columns) == 1 and len(result.rows) == 1:
         [[cell]] = result.cells()
@@ -123,34 +116,3 @@ def _plain(column: Column, row: Row, *, exact: bool) -> Any:
         return json_value(value, column.unit)
     currency = column.currency or row[str(column.currency_column)]
     return f"{to_major(round_minor(value), currency):f}"
-
-
-def as_table(
-    names: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[bool] = ()
-) -> str:
-    """Rows for people, below their column names; `right` says which columns align to the right."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    sides = [*right, *[False] * (len(names) - len(right))]
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for name, is_right in zip(names, sides, strict=True):
-        made.add_column(Text(name), justify="right" if is_right else "left", no_wrap=True)
-    for row in rows:
-        # Text, not markup: a plan may be called "[red]".
-        made.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console(width=_WIDTH, file=io.StringIO(), force_terminal=sys.stdout.isatty())
-    with console.capture() as captured:
-        console.print(made)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def printable(text: str) -> str:
-    r"""The text with control characters as escapes, so that data cannot drive the terminal.
-
-    >>> printable("a\x1b[2J")
-    'a\\x1b[2J'
-    """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

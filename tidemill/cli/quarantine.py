@@ -11,8 +11,9 @@ import typer
 
 from tidemill import quarantine
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, printable, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import Desk, Session, session_of
+from tidemill.cli.tables import as_table, printable
 from tidemill.cli.working import readers_of
 from tidemill.connectors.base import Item
 from tidemill.connectors.files import read_again

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table
 from tidemill.connectors.files.rates import RATES_SOURCE, read_rates
 from tidemill.doctor import Rates, rates
 from tidemill.ingest import ingest

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 import typer
 
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
 from tidemill.cli.stripe_accounts import client_for
+from tidemill.cli.tables import as_table
 from tidemill.sync import Asked, Into, Reconciled, compare_export, reconcile_stripe
 
 __all__ = ["app"]

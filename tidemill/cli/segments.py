@@ -8,8 +8,9 @@ import msgspec
 import typer
 
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, printable, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table, printable
 from tidemill.connectors.files.lines import opened
 from tidemill.errors import InvalidSegment, Problem
 from tidemill.metrics.result import utc_text

@@ -13,8 +13,9 @@ from tidemill.api.receiving import Receiving
 from tidemill.api.serving import listen, serve, url_of
 from tidemill.bookkeeping import bus_of
 from tidemill.bus import PostgresBus
-from tidemill.cli.output import complain, printable, say
+from tidemill.cli.output import complain, say
 from tidemill.cli.session import Session, session_of
+from tidemill.cli.tables import printable
 from tidemill.cli.working import work_behind
 from tidemill.database import Database
 from tidemill.engine import Tidemill

@@ -9,8 +9,9 @@ import typer
 
 from tidemill.api.webhooks import PATH
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, printable, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table, printable
 from tidemill.sources import Connected, connect_source, overview, webhook_help
 
 __all__ = ["app"]

@@ -12,8 +12,9 @@ from tidemill.cli.beside import change_texts
 from tidemill.cli.errors import exit_code_of, written
 from tidemill.cli.generating import command_of, option
 from tidemill.cli.options import POLICY, TABLE_OR_JSON
-from tidemill.cli.output import as_json, as_table, complain, note, result_table, say
+from tidemill.cli.output import as_json, complain, note, result_table, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table
 from tidemill.engine import Headline, Summary
 from tidemill.metrics.earlier import change_rate
 from tidemill.metrics.result import shown

@@ -12,9 +12,10 @@ import typer
 
 from tidemill.bookkeeping import DEMO, clear, source_kinds
 from tidemill.cli.options import Printed
-from tidemill.cli.output import as_json, as_table, note, say
+from tidemill.cli.output import as_json, note, say
 from tidemill.cli.session import Desk, session_of
 from tidemill.cli.stripe_accounts import client_for
+from tidemill.cli.tables import as_table
 from tidemill.connectors.stripe.history import UNKNOWN
 from tidemill.periods import parse_day
 from tidemill.sync import Asked, Into, Progress, Synced, count_only, sync_stripe

@@ -10,8 +10,9 @@ import typer
 
 from tidemill.cli.generating import Option, command_of, option
 from tidemill.cli.options import POLICY, TABLE_OR_JSON
-from tidemill.cli.output import as_json, as_table, say
+from tidemill.cli.output import as_json, say
 from tidemill.cli.session import session_of
+from tidemill.cli.tables import as_table
 from tidemill.engine.timeline import Discount, Item, Life, Segment, Timeline, Version
 from tidemill.metrics.result import json_value, utc_text
 from tidemill.money import format_money

@@ -8,9 +8,10 @@ from typing import Self
 
 from tidemill.bookkeeping import bus_of
 from tidemill.bus import PostgresBus
-from tidemill.cli.output import complain, printable
+from tidemill.cli.output import complain
 from tidemill.cli.session import Session
 from tidemill.cli.stripe_accounts import client_for, key_for
+from tidemill.cli.tables import printable
 from tidemill.connectors.stripe.accounts import account_source
 from tidemill.connectors.stripe.completing import Reader
 from tidemill.database import Database

@@ -22,8 +22,8 @@ from tidemill.relations import Relations
 __all__ = ["derive_side_by_side"]
 
 
-# Writing a derivation out takes longer than asking a small book; each is some 200 kB of text.
-@lru_cache(maxsize=32)
+# Writing a derivation out takes longer than asking a small book; each may hold 2 MB of memory.
+@lru_cache(maxsize=8)
 def derive_side_by_side(
     relations: Relations, policy: Policy, *, measure: Measure = "mrr"
 ) -> Select[Any]:

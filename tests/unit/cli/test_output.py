@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from tidemill.cli.output import as_csv, as_table, printable, result_table
+from tidemill.cli.output import as_csv, result_table
+from tidemill.cli.tables import as_table, printable
 from tidemill.metrics.base import Column, count, day, instant, money, ratio, text
 from tidemill.metrics.result import Result
 from tidemill.policy import Policy
