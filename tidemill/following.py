@@ -55,7 +55,7 @@ def follow(
     """
     run = Applier(bus, books, partitions=SHARE)
     delay = _BACKOFF_S
-    with _ending_in_time(run, stop):
+    with bus.ahead(), _ending_in_time(run, stop):
         while not stop.is_set():
             try:
                 if heart is not None and heart.due:

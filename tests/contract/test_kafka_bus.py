@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from tests.contract.bus_contract import Broken, BusContract, read, story, strangers, subjects
 from tests.support.broker import Broker, Unavailable, broker
@@ -161,17 +161,77 @@ def test_what_cannot_be_written_is_read_again(
     bus.close()
 
 
+def test_messages_are_moved_while_others_are_applied(database: Database, bus: KafkaBus) -> None:
+    logged = select(func.count()).select_from(models.event_log)
+    with bus.ahead(), database.connect() as watching:
+        bus.append(story("a", 2))
+        _until(lambda: _found(watching, logged) == 2)
+        with bus.claim("reader", 100) as delivery:
+            assert delivery is not None
+            bus.append(story("b", 3))
+            _until(lambda: _found(watching, logged) == 5)
+            assert subjects(delivery) == [("a", 0), ("a", 1)]
+        assert read(bus) == [("b", 0), ("b", 1), ("b", 2)]
+    bus.append(story("c", 1))
+    assert read(bus) == [("c", 0)], "without the thread, a claim moves what it gives"
+
+
+def test_what_goes_wrong_ahead_is_told_to_the_next_claim(
+    running: Broker, topic: str, database: Database
+) -> None:
+    failing = True
+
+    def set_aside(*given: Any) -> None:
+        quarantine.set_aside(*given)
+        if failing:
+            raise Broken
+
+    bus = KafkaBus(database, running.servers, set_aside, topic=topic)
+    bus.append(story("a", 2))
+
+    found: list[tuple[str, int]] = []
+
+    def fails() -> bool:
+        try:
+            found.extend(read(bus))
+        except Broken:
+            return True
+        return False
+
+    with bus.ahead():
+        _until(fails)
+        _until(fails)
+        assert not found
+        failing = False
+        _until(lambda: not fails() and bool(found))
+        assert found == [("a", 0), ("a", 1)]
+    bus.close()
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+
+
+def _found(watching: Connection, query: Select[int]) -> int:
+    count = watching.execute(query).scalar_one()
+    watching.rollback()
+    return count
+
+
 def test_messages_are_held_in_bounds(
     database: Database, bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many wait, and however large they are."""
     bus.append(story("a", 9))
-    monkeypatch.setattr("tidemill.bus.kafka.bus._READ", 2)
-    monkeypatch.setattr("tidemill.bus.kafka.bus._HELD_BYTES_MAX", 1)
+    monkeypatch.setattr("tidemill.bus.kafka.messages._READ", 2)
+    monkeypatch.setattr("tidemill.bus.kafka.messages._HELD_BYTES_MAX", 1)
     with bus.claim("reader", 100) as delivery:
         assert delivery is not None
         assert delivery.count <= 2
-    monkeypatch.setattr("tidemill.bus.kafka.bus._HELD_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr("tidemill.bus.kafka.messages._HELD_BYTES_MAX", 1_000_000)
     assert len(read(bus)) + delivery.count == 9
 
 
@@ -222,13 +282,11 @@ def test_workers_come_and_go_and_every_event_has_its_effect_once(
 
 
 def _wait_until_applied(database: Database, bus: KafkaBus) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def applied() -> bool:
         with database.connect() as connection:
-            if not bus.pending(connection, "reader"):
-                return
-        assert time.monotonic() < deadline, "not everything was read"
-        time.sleep(0.1)
+            return not bus.pending(connection, "reader")
+
+    _until(applied)
 
 
 def test_a_topic_that_forgot_messages_is_refused_until_somebody_accepts_it(

@@ -112,6 +112,14 @@ class Bus(Protocol):
         """
         ...
 
+    def ahead(self) -> AbstractContextManager[None]:
+        """Until the block ends, events are brought to where `claim` reads while others are applied.
+
+        For a reader that goes on and on: a `claim` that does not wait then gives what was brought,
+        and raises what keeps more from coming.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of what the bus holds beside the database, such as a place among its readers."""
         ...

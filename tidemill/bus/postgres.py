@@ -17,7 +17,7 @@ of a little into each: what is derived per touched customer is then derived once
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, Final
 
@@ -125,6 +125,10 @@ class PostgresBus:
         self._introduce(consumer)
         with self._database.begin() as connection:
             yield self.deliver(connection, consumer, limit, partitions=partitions, wait=wait)
+
+    def ahead(self) -> AbstractContextManager[None]:
+        """Nothing has to be brought: what was appended is here."""
+        return nullcontext()
 
     def deliver(
         self,

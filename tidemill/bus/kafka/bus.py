@@ -32,7 +32,16 @@ from sqlalchemy import BigInteger, Connection, SmallInteger, cast, func, select,
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from tidemill import models
-from tidemill.bus.kafka.messages import Incoming, Outgoing, event_of, incoming, outgoing, rejected
+from tidemill.bus.kafka.ahead import Ahead
+from tidemill.bus.kafka.messages import (
+    Incoming,
+    Outgoing,
+    event_of,
+    incoming,
+    outgoing,
+    rejected,
+    waiting,
+)
 from tidemill.bus.kafka.sending import Sender
 from tidemill.bus.kafka.topics import TOPIC, as_error, client_settings, dead_letters, ends_of
 from tidemill.bus.log import PARTITIONS, Appended, Delivery, Refused
@@ -45,12 +54,11 @@ from tidemill.intake import Rejected
 __all__ = ["KafkaBus"]
 
 _position = models.consumer_position
-# How long one look for messages waits when there are none.
+# How long to wait before a broker is asked again.
 _POLL_S: Final = 0.2
 _ANSWER_S: Final = 15.0
-# What is read at once, and how many bytes of messages are held at most, but for the last of them.
-_READ: Final = 1_000
-_HELD_BYTES_MAX: Final = 33_554_432
+# How many are moved at once by a thread that does nothing else.
+_AHEAD: Final = 10_000
 # How long a new reader waits for its share of the partitions.
 _JOINING_S: Final = 15.0
 
@@ -106,6 +114,7 @@ class KafkaBus(PostgresBus):
         # The next offset to be read of each partition that ever was ours.
         self._next: dict[int, int] = {}
         self._reading = Lock()
+        self._mover: Ahead | None = None
 
     def append(
         self,
@@ -136,6 +145,8 @@ class KafkaBus(PostgresBus):
         self._introduce(self._offsets)
         if wait:
             self._move_all(limit)
+        elif self._mover is not None:
+            self._mover.raise_trouble()
         else:
             self._move(limit)
         with super().claim(consumer, limit, partitions=partitions, wait=wait) as delivery:
@@ -145,6 +156,16 @@ class KafkaBus(PostgresBus):
             last = _last_quarantined(delivery.connection)
             yield delivery
             self._mirror(delivery.connection, last)
+
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Messages are moved in a thread of its own until the block ends. See `Bus.ahead`."""
+        mover = self._mover = Ahead(self._move_ahead)
+        try:
+            with mover:
+                yield
+        finally:
+            self._mover = None
 
     def pending(self, connection: Connection, consumer: str) -> int:
         """How many events a reader has not applied yet: those in the log, and those to be moved."""
@@ -196,9 +217,15 @@ class KafkaBus(PostgresBus):
         with self._reading:
             self._move_some(self._poll(limit))
 
+    def _move_ahead(self) -> None:
+        self._introduce(self._offsets)
+        with self._reading:
+            self._move_some(self._sound(waiting(self._connected(), _AHEAD)))
+
     def _move_some(self, messages: Sequence[Incoming]) -> None:
         if not messages:
             return
+        self._next |= {each.partition: each.offset + 1 for each in messages}
         try:
             with self._database.begin() as connection:
                 last = _last_quarantined(connection)
@@ -249,11 +276,9 @@ class KafkaBus(PostgresBus):
         consumer = self._connected()
         deadline = time.monotonic() + _JOINING_S
         while True:
-            found = self._sound(_read(consumer, limit))
+            found = self._sound(waiting(consumer, limit))
             if found or self._caught_up(consumer) or time.monotonic() > deadline:
-                break
-        self._next |= {each.partition: each.offset + 1 for each in found}
-        return found
+                return found
 
     def _sound(self, read: Sequence[Message]) -> list[Incoming]:
         """The messages; raises what went wrong instead of one, or while partitions came to us."""
@@ -369,20 +394,6 @@ class KafkaBus(PostgresBus):
             .where(_position.c.consumer == self._offsets, _position.c.partition == to.c.partition)
             .values(position=to.c.position)
         )
-
-
-def _read(consumer: Consumer, limit: int) -> list[Message]:
-    """The messages that are there, at most `limit`; waits a moment for the first of them."""
-    found: list[Message] = []
-    size = 0
-    while len(found) < limit and size < _HELD_BYTES_MAX:
-        wanted = min(_READ, limit - len(found))
-        more: list[Message] = consumer.consume(wanted, 0 if found else _POLL_S)
-        found += more
-        size += sum(len(each.value() or b"") for each in more)
-        if len(more) < wanted:
-            break
-    return found
 
 
 def _last_quarantined(connection: Connection) -> int:
