@@ -18,12 +18,12 @@ from tidemill.database import Database, SchemaState, schema_state
 from tidemill.fx import daily_rates
 from tidemill.heartbeat import heard
 from tidemill.inbox.report import report, unsettled
-from tidemill.ledger import derive
+from tidemill.ledger import derive, tables_of
 from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.monitoring import lag_s
 from tidemill.relations import core_relations
 from tidemill.state import Books
-from tidemill.state.in_force import differing_knobs, kept_document
+from tidemill.state.in_force import differing_knobs, kept_document, kept_facts
 from tidemill.state.rollups import sums_of
 from tidemill.sync.reconciliations import latest
 from tidemill.unknown_words import unknown_words
@@ -333,6 +333,11 @@ def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
         return
     if differing := differing_knobs(books.policy, books.base_currency, kept):
         said = f"are kept under another policy than configured: {', '.join(differing)}"
+        yield Finding("facts", "warning", said, hint)
+        return
+    if unfilled := {table.name for table in tables_of(books.facts)} - kept_facts(kept):
+        said = f"of an earlier version: {', '.join(sorted(unfilled))} not filled yet"
+        hint = "A worker fills it, or `tidemill rebuild`; until then, questions are derived."
         yield Finding("facts", "warning", said, hint)
         return
     different = connection.execute(_differences(books)).scalar_one()

@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from datetime import date
 
+import psycopg
+
 from tests.support.cli import Inside
 from tests.support.known_book import EVENTS, as_lines, subscription
 from tidemill.demo import generate
@@ -157,6 +159,23 @@ def test_a_change_of_policy_reaches_the_facts(cli: Inside) -> None:
     assert [row["day"] for row in moved.json(*movements)["rows"]] == ["2025-01-16"]
     assert "equal a new derivation" in moved.text("doctor")
     assert [row["day"] for row in cli.json(*movements)["rows"]] == ["2025-01-15"]
+
+
+def test_what_a_later_version_keeps_besides_is_filled_by_a_worker(cli: Inside) -> None:
+    """A migration brings an empty table; what is in force does not name it yet."""
+    cli.text("import", "events", "-", stdin=as_lines())
+    with psycopg.connect(cli.url) as earlier:
+        earlier.execute("TRUNCATE metric_mrr_monthly")
+        earlier.execute(
+            """UPDATE policy_in_use SET document
+               = jsonb_set(document, '{facts}', (document->'facts') - 'metric_mrr_monthly'::text)"""
+        )
+    asked = ("churn", "series", "--start", "2025-01-01", "--end", "2025-03-31")
+    derived = cli.json(*asked)["rows"]
+    assert "metric_mrr_monthly not filled yet" in cli.text("doctor")
+    cli.text("worker", "--once")
+    assert "equal a new derivation" in cli.text("doctor")
+    assert cli.json(*asked)["rows"] == derived
 
 
 def test_contradicting_events_are_shown_by_the_doctor(cli: Inside) -> None:

@@ -14,7 +14,7 @@ from tidemill.cli.tables import as_table
 from tidemill.metrics.base import Column
 from tidemill.metrics.result import Result, Row, shown
 
-__all__ = ["beside_table", "change_texts"]
+__all__ = ["beside_table", "change_text", "change_texts"]
 
 _SIDES: Final = ("_numerator", "_denominator")
 _ENDS: Final = ("_compared", "_change", "_change_rate")
@@ -35,14 +35,19 @@ def beside_table(result: Result) -> str:
     return as_table(names, rows, right=[*[False] * (len(about) + 1), *[True] * 4])
 
 
+def change_text(column: Column, change: Decimal | int | None) -> str:
+    """A change in its own unit; of a share in points, as percent of percent mislead."""
+    if column.share:
+        return "" if change is None else f"{100 * change:+.2f} pp"
+    return shown(replace(column, name="change"), {"change": change})
+
+
 def change_texts(
     column: Column, change: Decimal | int | None, rate: Decimal | None
 ) -> tuple[str, str]:
-    """A change in its unit and in percent; a share's in points: percent of percent mislead."""
-    if column.share:
-        return ("" if change is None else f"{100 * change:+.2f} pp"), ""
-    text = shown(replace(column, name="change"), {"change": change})
-    return text, "" if rate is None else f"{100 * rate:+.1f} %"
+    """A change in its own unit, and in percent where it is not of a share."""
+    in_percent = "" if rate is None or column.share else f"{100 * rate:+.1f} %"
+    return change_text(column, change), in_percent
 
 
 def _figures(columns: Sequence[Column]) -> Iterator[Column]:

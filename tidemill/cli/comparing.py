@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import typer
 
+from tidemill.cli.beside import change_text
 from tidemill.cli.errors import exit_code_of, written
 from tidemill.cli.generating import option
 from tidemill.cli.options import CUTTING, EXACT, FORMAT, POLICY
@@ -182,11 +183,11 @@ def _knob_table(changes: Sequence[Change], pair: Pair) -> str:
                 for name in ("value", "other")
             )
             told = (
-                _amount(each.column, amount) if amount else ""
+                _change(each.column, amount) if amount else ""
                 for each, amount in zip(changes, amounts, strict=True)
             )
             rows.append([knobs, before, after, *told])
-    rows.append(["all", "", "", *(_amount(each.column, each.difference) for each in changes)])
+    rows.append(["all", "", "", *(_change(each.column, each.difference) for each in changes)])
     names = ["knob", pair.baseline, pair.other, *(each.column.name for each in changes)]
     return as_table(names, rows, right=(False, False, False, *(True for _ in changes)))
 
@@ -205,8 +206,8 @@ def _changes_table(keys: Sequence[Column], changes: Sequence[Change], pair: Pair
                 *_key_cells(keys, change),
                 column.name,
                 *(_amount(column, each) for each in (change.baseline, change.other)),
-                _amount(column, change.difference),
-                *(_amount(column, parts[knob].amount) if knob in parts else "" for knob in knobs),
+                _change(column, change.difference),
+                *(_change(column, parts[knob].amount) if knob in parts else "" for knob in knobs),
             ]
         )
     names = [
@@ -255,7 +256,7 @@ def _customers(comparison: Comparison, pair: Pair, found: CustomerChanges) -> It
                 *_key_cells(keys, change),
                 change.column.name,
                 *(_amount(change.column, value) for value in (change.baseline, change.other)),
-                _amount(change.column, change.difference),
+                _change(change.column, change.difference),
             ]
         )
     names = ["customer", *(each.name for each in keys), "figure", pair.baseline, pair.other]
@@ -267,7 +268,7 @@ def _customers(comparison: Comparison, pair: Pair, found: CustomerChanges) -> It
         parts.append(as_table([*names, "difference"], rows, right=right))
     hidden = found.count - len(found.listed)
     if hidden:
-        rest = "" if keys else f", {_amount(found.figure, found.others)} in all"
+        rest = "" if keys else f", {_change(found.figure, found.others)} in all"
         parts.append(f"and {hidden:,} more{rest}; --limit lists them.")
     yield "\n".join(parts)
     yield from _movements(pair, found)
@@ -316,6 +317,10 @@ def _key_cells(keys: Sequence[Column], change: Change) -> list[str]:
 def _amount(column: Column, value: Value) -> str:
     named = replace(column, name="value")
     return _UNDEFINED if value is None else shown(named, {"value": value})
+
+
+def _change(column: Column, value: Value) -> str:
+    return change_text(column, value) or _UNDEFINED
 
 
 def _told(column: Column, row: Row) -> str:

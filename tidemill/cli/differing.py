@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import typer
 
+from tidemill.cli.beside import change_text
 from tidemill.cli.generating import option
 from tidemill.cli.options import CUTTING, POLICY, TABLE_OR_JSON
 from tidemill.cli.output import as_json, note, say
@@ -80,7 +81,8 @@ def _figures(figures: tuple[Figure, ...]) -> str:
         (
             *(str("" if value is None else value) for value in each.key.values()),
             each.column.name,
-            *(_value(each.column, value) for value in (each.before, each.after, each.change)),
+            *(_value(each.column, value) for value in (each.before, each.after)),
+            change_text(each.column, each.change),
         )
         for each in figures
     ]
