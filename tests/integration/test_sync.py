@@ -174,6 +174,35 @@ def test_money_that_came_again_is_told_with_its_day(database: Database) -> None:
     ]
 
 
+def test_money_past_stripe_is_told_by_invoices_and_credit_notes(database: Database) -> None:
+    """Paid by cheque; a part given back from the bank; another credit note was voided."""
+    money = Money(NEW)
+    said = {"discounts": [], **money.past_stripe(6_000)}
+    invoice = money.invoice("2026-02-10", 6_000, "in_1", **said)
+    given, voided = (
+        money.credited(when, amount, "in_1", out_of_band_amount=amount)["data"]["object"]
+        for when, amount in (("2026-03-02", 1_500), ("2026-03-03", 2_000))
+    )
+    account = FakeAccount(
+        [
+            {"id": "cus_T", "object": "customer", "created": seconds("2026-01-10")},
+            invoice["data"]["object"],
+            given,
+            voided | {"status": "void", "voided_at": seconds("2026-04-04")},
+        ]
+    )
+    with FakeStripe(account) as fake:
+        done = _sync(database, fake)
+    assert done.taken.quarantined == 0
+    engine = settled(database, as_of=NOW)
+    rows = engine.query("cash", "series", start="2026-02-01", end="2026-04-30").rows
+    assert [(each["payments"], each["refunds"]) for each in rows] == [
+        (6_000, 0),
+        (0, -3_500),
+        (0, 2_000),
+    ]
+
+
 def _entry(when: str, amount: int, fee: int) -> dict[str, Any]:
     entry = {"object": "balance_transaction", "amount": amount, "fee": fee, "currency": "usd"}
     return entry | {"created": seconds(when)}
