@@ -27,7 +27,7 @@ from tidemill.connectors.stripe.known import Known
 from tidemill.connectors.stripe.order import chained, rank
 from tidemill.connectors.stripe.payments import money_is_back
 from tidemill.connectors.stripe.reconcile import compare
-from tidemill.connectors.stripe.shapes import coupon_of, discounts_of, listed
+from tidemill.connectors.stripe.shapes import coupon_of, customer_key, discounts_of, listed
 from tidemill.connectors.stripe.translate import Setting, translate
 from tidemill.events import Event
 from tidemill.intake import Ignored, Rejected
@@ -54,6 +54,8 @@ _KINDS: Final = {
     "dispute": "charge.dispute.created",
     "credit_note": "credit_note.created",
 }
+# What tells of a subscription's past from the side of money.
+_BILLED: Final = frozenset({"invoice", "invoiceitem"})
 # The instants at which a schedule changed, and what it says of the time to come.
 _TURNS: Final = ("created", "canceled_at", "completed_at", "released_at")
 _PLANNED: Final = ("status", "subscription", "end_behavior", "phases")
@@ -224,15 +226,21 @@ class Teller:
         had:   subscription → the state (payload of its event) that the books have at that instant.
         """
         kinds: dict[str, list[Json]] = {}
+        # By customer: nobody's invoices say anything of what another one has.
+        billed: dict[tuple[str, str | None], list[Json]] = {}
         for each in objects:
-            kinds.setdefault(each.kind, []).append(each.value())
+            raw = each.value()
+            kinds.setdefault(each.kind, []).append(raw)
+            if each.kind in _BILLED:
+                shown = slim(raw) if each.kind == "invoice" else raw
+                billed.setdefault((each.kind, each.owner), []).append(shown)
         events = first_events(kinds.get("event", ()))
         schedules = {str(each.get("id")): each for each in kinds.get("subscription_schedule", ())}
-        invoices = [slim(each) for each in kinds.get("invoice", ())]
         for subscription in map(slim, kinds.get("subscription", ())):
+            payer = customer_key(Fields(subscription))
             evidence = Evidence(
-                invoices=invoices,
-                pending=kinds.get("invoiceitem", ()),
+                invoices=billed.get(("invoice", payer), ()),
+                pending=billed.get(("invoiceitem", payer), ()),
                 schedule=schedules.get(Fields(subscription).reference("schedule") or ""),
                 prices=self.known.prices,
             )
