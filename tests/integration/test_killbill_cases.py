@@ -44,7 +44,7 @@ def test_case(case: Case, killbill: KillBillBook, own: Database) -> None:
     with killbill.database.begin() as connection:
         for table in ("accounts", "bundles", "subscriptions", "subscription_events"):
             connection.exec_driver_sql(f"TRUNCATE {table}")
-        connection.exec_driver_sql("TRUNCATE blocking_states, tenant_kvs")
+        connection.exec_driver_sql("TRUNCATE blocking_states, tenant_kvs, invoices, invoice_items")
     write_case(killbill, case)
     asked = [each for each in case.expectations if askable(case, each) and told(case, each)]
     assert asked or case.id == "E35"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tests.support.cases import Case
 from tests.support.killbill import KillBillBook, catalog
+from tests.support.lago import utc
 from tidemill.money import exponent
 
 __all__ = ["NOT_HELD", "write_case"]
@@ -25,8 +26,6 @@ NOT_HELD: Final[dict[str, str]] = {
     "E25": "a failed payment changes no subscription",
     "E26": "a failed payment changes no subscription",
     "E36": "there is one billing system in a database",
-    "E38": "usage is charged by a section of a plan, and no case says by which",
-    "E39": "usage is charged by a section of a plan, and no case says by which",
 }
 """Case → why Kill Bill has no rows that would say it."""
 _PERIODS: Final = {
@@ -114,6 +113,19 @@ class _Writing:
         """Invoices and payments move no level under the policies that are asked."""
 
     one_time = refund = invoice_paid
+
+    def usage_invoice(self, action: Mapping[str, Any]) -> None:
+        """What was used is an item of the invoice that follows."""
+        row = self.subscriptions[action["subscription"]]
+        currency = self.terms[action["subscription"]]["currency"]
+        of = {"account_record_id": row["account_record_id"], "currency": currency}
+        invoice = self.book.add(
+            "invoices", status="COMMITTED", created_date=utc(action["at"]), **of
+        )
+        self.book.add(
+            "invoice_items", type="USAGE", invoice_id=invoice["id"], subscription_id=row["id"],
+            amount=Decimal(action["amount_cents"]).scaleb(-exponent(currency)), **of,
+        )  # fmt: skip
 
     def _event(self, action: Mapping[str, Any], kind: str, **more: Any) -> None:
         at = more.pop("at", action["at"])

@@ -200,20 +200,36 @@ class LagoBook:
         )  # fmt: skip
 
     def flat_fee(
-        self, subscription: UUID, customer: UUID, start: str, end: str, price: int
+        self, subscription: UUID, customer: UUID, start: str, end: str, price: int, **more: Any
     ) -> UUID:
+        """The plan's price for a span, on an invoice of its first day; `taxes_rate` in percent."""
         invoice = self.invoice(customer, start)
+        amount = more.get("amount_cents", price)
+        tax = round(amount * more.get("taxes_rate", 0) / 100)
+        given = {"amount_cents": amount, "taxes_amount_cents": tax, "amount_currency": "EUR"}
         return self.add(
             "fees", invoice_id=invoice, subscription_id=subscription, fee_type=2,
-            amount_cents=price, amount_currency="EUR",
-            amount_details={"plan_amount_cents": price},
-            properties={"from_datetime": start, "to_datetime": end},
+            amount_details={"plan_amount_cents": price}, created_at=utc(start),
+            properties={"from_datetime": start, "to_datetime": end}, **given | more,
+        )  # fmt: skip
+
+    def usage_fee(
+        self, subscription: UUID, customer: UUID, at: str, amount: int, *, currency: str = "EUR",
+        invoice: dict[str, Any] | None = None, **more: Any,
+    ) -> UUID:  # fmt: skip
+        """What was used, charged on an invoice of its own at an instant."""
+        charged = self.invoice(customer, at, amount, **{"currency": currency} | (invoice or {}))
+        return self.add(
+            "fees", invoice_id=charged, subscription_id=subscription, fee_type=0,
+            charge_id=uuid4(), amount_cents=amount, amount_currency=currency, created_at=utc(at),
+            **more,
         )  # fmt: skip
 
     def invoice(self, customer: UUID, at: str, total: int = 0, **more: Any) -> UUID:
+        given = {"status": 1, "total_amount_cents": total, "currency": "EUR"} | more
         return self.add(
-            "invoices", customer_id=customer, status=1, total_amount_cents=total, currency="EUR",
-            created_at=utc(at), issuing_date=utc(at).date(), **more,
+            "invoices", customer_id=customer, created_at=utc(at), issuing_date=utc(at).date(),
+            **given,
         )  # fmt: skip
 
     def coupon(self, customer: UUID, at: str, **more: Any) -> UUID:

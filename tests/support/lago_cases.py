@@ -13,14 +13,11 @@ __all__ = ["NOT_HELD", "write_case"]
 NOT_HELD: Final[dict[str, str]] = {
     "E05": "the flat fee has no quantity",
     "E19": "there are no fortnightly and no daily plans",
-    "E22": "prices are without tax",
     "E23": "a trial cannot be extended, or ended before its time",
     "E25": "a failed payment changes no subscription",
     "E26": "a failed payment changes no subscription",
     "E27": "subscriptions cannot be paused",
     "E36": "there is one billing system in a database",
-    "E38": "usage is charged on plans with a flat fee, and no case says by which charge",
-    "E39": "usage is charged on plans with a flat fee, and no case says by which charge",
 }
 """Case → why Lago has no rows that would say it."""
 
@@ -59,18 +56,30 @@ class _Writing:
         interval = (terms["interval"], terms["interval_count"])
         assert terms["quantity"] == 1
         assert interval in INTERVALS
-        priced = (terms["amount_cents"], interval, terms["currency"])
+        # Prices are without tax: that comes on top, when the price is billed.
+        net = terms["amount_cents"] - terms.get("tax_cents", 0)
+        priced = (net, interval, terms["currency"])
         if priced not in self.plans:
             code = f"plan {len(self.plans) + 1}"
             self.plans[priced] = self.book.plan(
-                code, terms["amount_cents"], interval, amount_currency=terms["currency"]
+                code, net, interval, amount_currency=terms["currency"]
             )
         name = action["subscription"]
         self.actions[name] = terms
         self.book.subscription(
             self.customers[action["customer"]], self.plans[priced], name, action["at"], **more
         )
-        self.rows[name] = self.book.rows[-1][1]
+        row = self.rows[name] = self.book.rows[-1][1]
+        if terms.get("tax_cents"):
+            self.book.flat_fee(
+                row["id"],
+                row["customer_id"],
+                action["at"],
+                action["at"],
+                net,
+                amount_currency=terms["currency"],
+                taxes_rate=100 * terms["tax_cents"] / net,
+            )
 
     def change(self, action: Mapping[str, Any]) -> None:
         """Another plan: a period that ends, and one that follows it."""
@@ -120,7 +129,18 @@ class _Writing:
     def invoice_paid(self, action: Mapping[str, Any]) -> None:
         """Invoices and payments move no level under the policies that are asked."""
 
-    one_time = refund = usage_invoice = invoice_paid
+    one_time = refund = invoice_paid
+
+    def usage_invoice(self, action: Mapping[str, Any]) -> None:
+        """What was used is charged on the invoice that follows, on top of the flat fee."""
+        row = self.rows[action["subscription"]]
+        self.book.usage_fee(
+            row["id"],
+            row["customer_id"],
+            action["at"],
+            action["amount_cents"],
+            currency=self.actions[action["subscription"]]["currency"],
+        )
 
     def _end(self, row: dict[str, Any], at: str) -> None:
         row["terminated_at"], row["status"] = utc(at), 2

@@ -25,8 +25,12 @@ class Reading(Protocol):
         base_currency: str,
         fx_rates: FromClause,
         customers: Select[tuple[int]] | None = None,
+        taxed: bool = False,
     ) -> Relations:
-        """The relations of the tenant, of all its customers or of these keys."""
+        """The relations of the tenant, of all its customers or of these keys.
+
+        taxed: with the tax on prices, if only what was invoiced tells of it.
+        """
         ...
 
     def freshness(self) -> Executable:

@@ -189,7 +189,9 @@ class Asker:
     def _query(self, asked: Asked) -> Query:
         asked.provider.require(asked.policy, asked.known_at)
         relations = asked.provider.relations(
-            base_currency=self.base_currency, known_at=asked.known_at
+            base_currency=self.base_currency,
+            known_at=asked.known_at,
+            taxed=asked.policy.tax == "include",
         )
         measure = asked.info.kind.ledger_measure(asked.policy)
         own = self._own_rows(asked, relations)

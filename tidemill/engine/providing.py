@@ -46,8 +46,12 @@ class Provider(Protocol):
         base_currency: str,
         known_at: datetime | None = None,
         customers: Select[tuple[int]] | None = None,
+        taxed: bool = False,
     ) -> Relations:
-        """The relations; arguments as of `relations.core_relations`."""
+        """The relations; arguments as of `relations.core_relations`.
+
+        taxed: with the tax on prices, also where that takes a look at what was invoiced.
+        """
         ...
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
@@ -74,7 +78,7 @@ class _Core:
 
     keeps_facts = True
 
-    def relations(self, **how: Any) -> Relations:
+    def relations(self, *, taxed: bool = False, **how: Any) -> Relations:  # noqa: ARG002 - always are
         return core_relations(**how)
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
@@ -111,12 +115,16 @@ class InPlace:
         base_currency: str,
         known_at: datetime | None = None,
         customers: Select[tuple[int]] | None = None,
+        taxed: bool = False,
     ) -> Relations:
         """The billing system's; what it knew earlier is not kept."""
         if known_at is not None:
             raise HistoryNotKept(self.title)
         return self.reading.relations(
-            base_currency=base_currency, fx_rates=_rates(self.rates), customers=customers
+            base_currency=base_currency,
+            fx_rates=_rates(self.rates),
+            customers=customers,
+            taxed=taxed,
         )
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:

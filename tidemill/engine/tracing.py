@@ -62,6 +62,7 @@ def trace(
             base_currency=base_currency,
             known_at=known_at,
             customers=select(func.unnest(cast(sharing, ARRAY(BigInteger))).label("customer_id")),
+            taxed=any(policy.tax == "include" for policy in policies.values()),
         ),
     )
     names = select(customer.c.external_id).where(key.in_(company)).distinct()

@@ -97,8 +97,9 @@ class KillBillReading:
         base_currency: str,
         fx_rates: FromClause,
         customers: Select[tuple[int]] | None = None,
+        taxed: bool = False,  # noqa: ARG002 - no price of Kill Bill's has tax on it
     ) -> Relations:
-        """See `Reading.relations`."""
+        """See `Reading.relations`; taxes are items of their own, on no price."""
         return killbill_relations(
             self.schema,
             self.tenant,

@@ -62,6 +62,7 @@ class LagoReading:
         base_currency: str,
         fx_rates: FromClause,
         customers: Select[tuple[int]] | None = None,
+        taxed: bool = False,
     ) -> Relations:
         """See `Reading.relations`."""
         return lago_relations(
@@ -70,6 +71,7 @@ class LagoReading:
             base_currency=base_currency,
             fx_rates=fx_rates,
             customers=customers,
+            taxed=taxed,
         )
 
     def freshness(self) -> Executable:

@@ -44,7 +44,7 @@ from tidemill.connectors.lago.tables import (
 from tidemill.connectors.schema import Schema
 from tidemill.vocabulary import SubscriptionStatus
 
-__all__ = ["own_customers", "periods", "plan_codes", "versions"]
+__all__ = ["own_customers", "periods", "plan_codes", "tax_rates", "versions"]
 
 # What makes versions of one row differ in their key.
 _STARTED, _CONVERTED, _ENDED, _REPRICED = 1, 2, 3, 4
@@ -313,6 +313,29 @@ def _price_steps(schema: Schema, period: CTE) -> CTE:
         told,
         and_(before.is_not(None), before != told.c.amount_minor).label("is_change"),
     ).cte("lago_price_step")
+
+
+def tax_rates(schema: Schema) -> FromClause:
+    """The tax on each plan period's price, as its latest flat fee says: row_id, tax_rate.
+
+    tax_rate: a fraction; what was never billed has no row.
+    """
+    fee, invoice = schema.table("fees"), schema.table("invoices")
+    return (
+        select(
+            fee.c.subscription_id.label("row_id"),
+            (cast(fee.c.taxes_rate, Numeric) / 100).label("tax_rate"),
+        )
+        .ext(distinct_on(fee.c.subscription_id))
+        .join_from(fee, invoice, invoice.c.id == fee.c.invoice_id)
+        .where(
+            fee.c.fee_type == FLAT_FEE,
+            fee.c.deleted_at.is_(None),
+            invoice.c.status == FINALIZED,
+        )
+        .order_by(fee.c.subscription_id, fee.c.created_at.desc())
+        .subquery("lago_tax_rate")
+    )
 
 
 def _said(fee: FromClause, name: str) -> ColumnElement[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -25,14 +26,14 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    union_all,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.keys import instant, key
-from tidemill.connectors.lago.history import own_customers, periods, versions
-from tidemill.connectors.lago.tables import CHARGE_FEE, FINALIZED, ONCE, RECURRING, VOIDED
+from tidemill.connectors.lago.history import own_customers, periods, tax_rates, versions
+from tidemill.connectors.lago.money import invoices, payments, source_id, usage_lines
+from tidemill.connectors.lago.tables import ONCE, RECURRING
 from tidemill.connectors.schema import Schema
 from tidemill.relations import Relations
 from tidemill.vocabulary import Confidence, SubscriptionStatus
@@ -40,8 +41,6 @@ from tidemill.vocabulary import Confidence, SubscriptionStatus
 __all__ = ["lago_relations"]
 
 _NAME = "lago"
-# The one source of this database.
-_SOURCE = 1
 _FLAT = "flat"
 
 
@@ -52,10 +51,12 @@ def lago_relations(
     base_currency: str,
     fx_rates: FromClause,
     customers: Any = None,
+    taxed: bool = False,
 ) -> Relations:
     """The relations of one organization.
 
     customers: restricts the history to these customer keys (one bigint column).
+    taxed:     with the tax on prices; a look at every flat fee.
     """
     own = own_customers(schema, organization)
     mine = own
@@ -63,35 +64,32 @@ def lago_relations(
         mine = select(own).where(key(own.c.id).in_(customers)).cte("lago_chosen")
     period = periods(schema, mine)
     version = versions(schema, period)
+    rates = tax_rates(schema) if taxed else None
     return Relations(
         customers=_customers(own),
         identities=nothing("identities"),
-        sources=select(_source(), literal(_NAME, Text).label("name")).subquery("sources"),
+        sources=select(source_id(), literal(_NAME, Text).label("name")).subquery("sources"),
         plans=_plans(schema, organization),
         products=nothing("products"),
         subscriptions=_subscriptions(period),
         events=_events(version),
         subscription_versions=_subscription_versions(version),
-        version_items=_version_items(version),
-        discounts=_discounts(schema, version),
-        invoices=_invoices(schema, mine, period),
-        usage_lines=_usage_lines(schema, period),
-        payments=_payments(schema, mine),
+        version_items=_version_items(version, rates),
+        discounts=_discounts(schema, version, rates),
+        invoices=invoices(schema, mine, period),
+        usage_lines=usage_lines(schema, period),
+        payments=payments(schema, mine),
         expenses=nothing("expenses"),
         fx_rates=fx_rates,
         base_currency=base_currency,
     )
 
 
-def _source() -> ColumnElement[int]:
-    return cast(literal(_SOURCE), Integer).label("source_id")
-
-
 def _customers(own: CTE) -> FromClause:
     person = func.nullif(func.concat_ws(" ", own.c.firstname, own.c.lastname), "")
     return select(
         key(own.c.id).label("customer_id"),
-        _source(),
+        source_id(),
         own.c.external_id,
         func.coalesce(func.nullif(own.c.name, ""), person).label("name"),
         own.c.email,
@@ -105,7 +103,7 @@ def _plans(schema: Schema, organization: UUID) -> FromClause:
     plan = schema.table("plans")
     return (
         select(
-            _source(), plan.c.code.label("plan"), plan.c.name, cast(null(), Text).label("product")
+            source_id(), plan.c.code.label("plan"), plan.c.name, cast(null(), Text).label("product")
         )
         .ext(distinct_on(plan.c.code))
         .where(plan.c.organization_id == organization, plan.c.parent_id.is_(None))
@@ -126,7 +124,7 @@ def _events(version: CTE) -> FromClause:
         version.c.version_id.label("position"),
         version.c.row_uuid.label("id"),
         (literal("lago.", Text) + version.c.row_table).label("type"),
-        _source(),
+        source_id(),
         version.c.occurred_at,
         version.c.created_at.label("recorded_at"),
     ).subquery("events")
@@ -140,7 +138,7 @@ def _subscription_versions(version: CTE) -> FromClause:
     is_over = version.c.status == SubscriptionStatus.CANCELED.value
     return select(
         version.c.version_id,
-        _source(),
+        source_id(),
         version.c.subscription_id,
         version.c.customer_id,
         version.c.row_uuid.label("event_id"),
@@ -166,27 +164,38 @@ def _subscription_versions(version: CTE) -> FromClause:
 _UNKNOWN_INSTANTS = ("past_due_since", "paused_at", "current_period_start", "current_period_end")
 
 
-def _version_items(version: CTE) -> FromClause:
-    return select(
+def _tax(version: CTE, rates: FromClause | None) -> tuple[ColumnElement[Decimal], FromClause]:
+    """The tax on a version's amounts as a fraction of them, and where that is told."""
+    if rates is None:
+        return cast(literal(0), Numeric), version
+    joined = version.outerjoin(rates, rates.c.row_id == version.c.row_id)
+    return func.coalesce(rates.c.tax_rate, 0, type_=Numeric), joined
+
+
+def _version_items(version: CTE, rates: FromClause | None) -> FromClause:
+    rate, source = _tax(version, rates)
+    tax = version.c.amount_minor * rate
+    columns = (
         version.c.version_id,
         cast(literal(0), Integer).label("ordinal"),
         literal(_FLAT, Text).label("item"),
         version.c.plan,
         cast(null(), Text).label("product"),
         cast(literal(1), Numeric).label("quantity"),
-        version.c.amount_minor.label("unit_amount"),
-        cast(literal(0), Numeric).label("tax_inclusive_amount"),
+        (version.c.amount_minor + tax).label("unit_amount"),
+        cast(tax, Numeric).label("tax_inclusive_amount"),
         version.c.interval,
         version.c.interval_count,
         literal("licensed", Text).label("usage_type"),
-    ).subquery("version_items")
+    )
+    return select(*columns).select_from(source).subquery("version_items")
 
 
-def _discounts(schema: Schema, version: CTE) -> FromClause:
+def _discounts(schema: Schema, version: CTE, rates: FromClause | None) -> FromClause:
     """Coupons of a customer on every version of its subscriptions that they take from.
 
     A percentage is taken off each subscription. A fixed amount is taken off an invoice, so it is
-    put on one subscription: the customer's first in that currency.
+    put on one subscription: the customer's first in that currency. Both are taken off before tax.
     Lago's order: coupons limited to plans first, then by when they were applied.
     """
     given, coupon = schema.table("applied_coupons"), schema.table("coupons")
@@ -201,40 +210,21 @@ def _discounts(schema: Schema, version: CTE) -> FromClause:
         order_by=(coupon.c.limited_plans.desc(), given.c.created_at, given.c.id),
     )
     is_percent = given.c.percentage_rate.is_not(None)
-    duration = case(
-        (given.c.frequency == ONCE, "once"),
-        (given.c.frequency == RECURRING, "repeating"),
-        else_="forever",
-    )
-    one_interval = case(
-        (version.c.interval == "year", func.make_interval(version.c.interval_count)),
-        (version.c.interval == "month", func.make_interval(0, version.c.interval_count)),
-        else_=func.make_interval(0, 0, version.c.interval_count),
-    )
-    # Its last invoice ends a recurring coupon, and in advance that is when its last period begins.
-    runs_on = and_(
-        given.c.frequency == RECURRING,
-        version.c.pay_in_advance,
-        func.coalesce(given.c.frequency_duration_remaining, 0) == 0,
-    )
-    until = given.c.terminated_at + case((runs_on, cast(one_interval, Interval)))
     first = _first_subscriptions(version)
+    rate, source = _tax(version, rates)
+    off = given.c.amount_cents * (1 + rate)
     return (
         select(
             version.c.version_id,
             place.label("ordinal"),
             cast(null(), Text).label("item"),
             given.c.percentage_rate.label("percent_off"),
-            case((~is_percent, cast(given.c.amount_cents, Numeric))).label("amount_off"),
-            cast(duration, Text).label("duration"),
+            case((~is_percent, cast(off, Numeric))).label("amount_off"),
+            _duration(given).label("duration"),
             instant(given.c.created_at).label("starts_at"),
-            # A coupon that was used up takes nothing more off, whenever that was noted.
-            case(
-                (given.c.frequency == ONCE, null()),
-                else_=instant(func.coalesce(until, given.c.terminated_at)),
-            ).label("ends_at"),
+            _ends_at(given, version).label("ends_at"),
         )
-        .select_from(version)
+        .select_from(source)
         .join(given, given.c.customer_id == version.c.customer_uuid)
         .join(coupon, coupon.c.id == given.c.coupon_id)
         .outerjoin(
@@ -260,6 +250,35 @@ def _discounts(schema: Schema, version: CTE) -> FromClause:
     )
 
 
+def _duration(given: FromClause) -> ColumnElement[str]:
+    word = case(
+        (given.c.frequency == ONCE, "once"),
+        (given.c.frequency == RECURRING, "repeating"),
+        else_="forever",
+    )
+    return cast(word, Text)
+
+
+def _ends_at(given: FromClause, version: CTE) -> ColumnElement[Any]:
+    """From when a coupon takes nothing more off; null while it does, and for a single invoice."""
+    one_interval = case(
+        (version.c.interval == "year", func.make_interval(version.c.interval_count)),
+        (version.c.interval == "month", func.make_interval(0, version.c.interval_count)),
+        else_=func.make_interval(0, 0, version.c.interval_count),
+    )
+    # Its last invoice ends a recurring coupon, and in advance that is when its last period begins.
+    runs_on = and_(
+        given.c.frequency == RECURRING,
+        version.c.pay_in_advance,
+        func.coalesce(given.c.frequency_duration_remaining, 0) == 0,
+    )
+    until = given.c.terminated_at + case((runs_on, cast(one_interval, Interval)))
+    return case(
+        (given.c.frequency == ONCE, null()),
+        else_=instant(func.coalesce(until, given.c.terminated_at)),
+    )
+
+
 def _first_subscriptions(version: CTE) -> FromClause:
     return (
         select(version.c.customer_id, version.c.currency, version.c.subscription_id)
@@ -272,180 +291,3 @@ def _first_subscriptions(version: CTE) -> FromClause:
         )
         .subquery("lago_first_subscription")
     )
-
-
-def _tried(schema: Schema) -> FromClause:
-    """Payments that succeeded or failed, with the invoice each is for."""
-    row = schema.table("payments")
-    state = func.coalesce(cast(row.c.payable_payment_status, Text), row.c.status)
-    is_of_invoice = func.coalesce(row.c.payable_type, "Invoice") == "Invoice"
-    return (
-        select(
-            row.c.id,
-            case((is_of_invoice, func.coalesce(row.c.payable_id, row.c.invoice_id))).label(
-                "invoice_id"
-            ),
-            row.c.amount_cents,
-            row.c.amount_currency,
-            row.c.created_at,
-            cast(state, Text).label("state"),
-        )
-        .where(state.in_(("succeeded", "failed")))
-        .subquery("lago_payment")
-    )
-
-
-def _paid(schema: Schema) -> FromClause:
-    tried = _tried(schema)
-    return select(tried).where(tried.c.state == "succeeded").subquery("lago_paid")
-
-
-def _refunded(schema: Schema) -> FromClause:
-    note = schema.table("credit_notes")
-    return (
-        select(note)
-        .where(note.c.status == FINALIZED, note.c.refund_status == 1)
-        .subquery("lago_refunded")
-    )
-
-
-def _invoices(schema: Schema, customers: CTE, period: CTE) -> FromClause:
-    """Every invoice; one that is for several subscriptions stands once for each."""
-    row, of = schema.table("invoices"), schema.table("invoice_subscriptions")
-    paid, note = _paid(schema), _refunded(schema)
-    money = (
-        select(
-            paid.c.invoice_id,
-            func.min(paid.c.created_at).label("first_at"),
-            func.max(paid.c.created_at).label("last_at"),
-            func.sum(paid.c.amount_cents).label("paid"),
-        )
-        .group_by(paid.c.invoice_id)
-        .subquery("lago_invoice_money")
-    )
-    back = (
-        select(note.c.invoice_id, func.sum(note.c.refund_amount_cents).label("refunded"))
-        .group_by(note.c.invoice_id)
-        .subquery("lago_invoice_refund")
-    )
-    is_paid = func.coalesce(money.c.paid, 0) >= row.c.total_amount_cents
-    status = case(
-        (row.c.status == VOIDED, "void"),
-        (row.c.status != FINALIZED, "draft"),
-        (is_paid, "paid"),
-        else_="open",
-    )
-    return (
-        select(
-            key(row.c.id).label("invoice_id"),
-            _source(),
-            cast(row.c.id, Text).label("invoice"),
-            key(row.c.customer_id).label("customer_id"),
-            period.c.subscription_id,
-            cast(status, Text).label("status"),
-            func.upper(row.c.currency).label("currency"),
-            cast(row.c.total_amount_cents, Numeric).label("total"),
-            cast(func.coalesce(money.c.paid, 0), Numeric).label("amount_paid"),
-            instant(row.c.created_at).label("issued_at"),
-            case((is_paid, instant(func.coalesce(money.c.last_at, row.c.created_at)))).label(
-                "paid_at"
-            ),
-            instant(of.c.from_datetime).label("period_start"),
-            instant(of.c.to_datetime).label("period_end"),
-            instant(money.c.first_at).label("first_payment_at"),
-            cast(func.coalesce(back.c.refunded, 0), Numeric).label("refunded"),
-        )
-        .select_from(
-            row.join(customers, customers.c.id == row.c.customer_id)
-            .outerjoin(of, of.c.invoice_id == row.c.id)
-            .outerjoin(period, period.c.row_id == of.c.subscription_id)
-            .outerjoin(money, money.c.invoice_id == row.c.id)
-            .outerjoin(back, back.c.invoice_id == row.c.id)
-        )
-        .where(func.coalesce(row.c.self_billed, false()) == false())
-        .subquery("invoices")
-    )
-
-
-def _usage_lines(schema: Schema, period: CTE) -> FromClause:
-    """Usage as it was charged, after coupons and what earlier invoices had of it already."""
-    fee, invoice = schema.table("fees"), schema.table("invoices")
-    amount = fee.c.amount_cents - func.coalesce(fee.c.precise_coupons_amount_cents, 0)
-
-    def said(name: str) -> ColumnElement[Any]:
-        text = func.replace(func.left(fee.c.properties[name].astext, 23), "Z", "")
-        return instant(cast(text, DateTime))
-
-    return (
-        select(
-            func.coalesce(key(invoice.c.id), key(fee.c.id)).label("invoice_id"),
-            _source(),
-            cast(func.coalesce(invoice.c.id, fee.c.id), Text).label("invoice"),
-            period.c.customer_id,
-            period.c.subscription_id,
-            cast(fee.c.charge_id, Text).label("item"),
-            period.c.plan,
-            func.upper(fee.c.amount_currency).label("currency"),
-            cast(amount, Numeric).label("amount"),
-            instant(func.coalesce(invoice.c.created_at, fee.c.created_at)).label("issued_at"),
-            said("charges_from_datetime").label("period_start"),
-            said("charges_to_datetime").label("period_end"),
-        )
-        .select_from(
-            fee.join(period, period.c.row_id == fee.c.subscription_id).outerjoin(
-                invoice, invoice.c.id == fee.c.invoice_id
-            )
-        )
-        .where(
-            fee.c.fee_type == CHARGE_FEE,
-            fee.c.deleted_at.is_(None),
-            or_(fee.c.invoice_id.is_(None), invoice.c.status == FINALIZED),
-        )
-        .subquery("usage_lines")
-    )
-
-
-def _payments(schema: Schema, customers: CTE) -> FromClause:
-    """Payments that arrived or failed, and refunds of credit notes."""
-    tried, note, invoice = _tried(schema), _refunded(schema), schema.table("invoices")
-    unknown: list[Any] = [
-        cast(null(), kind).label(name) for name, kind in _UNKNOWN_OF_PAYMENTS.items()
-    ]
-    moved = (
-        select(
-            key(tried.c.id).label("payment_id"),
-            _source(),
-            cast(tried.c.id, Text).label("payment"),
-            cast(tried.c.invoice_id, Text).label("invoice"),
-            key(customers.c.id).label("customer_id"),
-            tried.c.state.label("kind"),
-            cast(tried.c.amount_cents, Numeric).label("amount"),
-            func.upper(tried.c.amount_currency).label("currency"),
-            instant(tried.c.created_at).label("paid_at"),
-            *unknown,
-        )
-        .join(invoice, invoice.c.id == tried.c.invoice_id)
-        .join(customers, customers.c.id == invoice.c.customer_id)
-        .where(func.coalesce(invoice.c.self_billed, false()) == false())
-    )
-    given_back = select(
-        key(note.c.id, 1),
-        _source(),
-        cast(note.c.id, Text),
-        cast(note.c.invoice_id, Text),
-        key(customers.c.id),
-        literal("refunded", Text),
-        cast(note.c.refund_amount_cents, Numeric),
-        func.upper(note.c.total_amount_currency),
-        instant(func.coalesce(note.c.refunded_at, note.c.created_at)),
-        *unknown,
-    ).join(customers, customers.c.id == note.c.customer_id)
-    return union_all(moved, given_back).subquery("payments")
-
-
-_UNKNOWN_OF_PAYMENTS = {
-    "reference": Text,
-    "fee": Numeric,
-    "method": Text,
-    "failure_reason": Text,
-}

@@ -101,6 +101,7 @@ TABLES: Final = {
         },
         optional={
             "amount_details": JSONB,
+            "taxes_rate": Double,
             "precise_coupons_amount_cents": Numeric,
             "deleted_at": DateTime,
         },
