@@ -310,6 +310,9 @@ def test_the_command_line(lago: LagoBook, tmp_path: Path) -> None:
     settings = {"TIDEMILL_CONNECTOR": "lago", "TIDEMILL_BASE_CURRENCY": "EUR"}
     prompt = Inside(tmp_path, url_of(lago.database), settings)
     assert "€49.00" in prompt.text("mrr", "--at", "2024-12-31")
+    # Without its currency it says which one is meant.
+    in_dollars = Inside(tmp_path, url_of(lago.database), {"TIDEMILL_CONNECTOR": "lago"})
+    assert "TIDEMILL_BASE_CURRENCY=EUR" in in_dollars.run("mrr", "--at", "2024-12-31").stderr
     refused = prompt.run("migrate")
     assert refused.returncode == 1
     assert "TIDEMILL_SOURCE_URL" in refused.stderr

@@ -290,9 +290,13 @@ class MissingRate(QueryError):
         pairs = [(currency, day), *others]
         days = {code: [str(when) for each, when in pairs if each == code] for code, _ in pairs}
         named = "; ".join(f"from {code} for {_first_few(each)}" for code, each in days.items())
+        hint = "Load rates with `tidemill fx load FILE`; `tidemill fx show` lists what is there."
+        if len(days) == 1:
+            # Who has never had another currency wants no rates.
+            hint += f" Or count in {currency}: set TIDEMILL_BASE_CURRENCY={currency}."
         super().__init__(
             f"No exchange rate to {base} is known {named}.",
-            hint="Load rates with `tidemill fx load FILE`; `tidemill fx show` lists what is there.",
+            hint=hint,
             currency=currency,
             day=day.isoformat(),
             base=base,
