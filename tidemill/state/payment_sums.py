@@ -30,7 +30,7 @@ from sqlalchemy import (
     union,
 )
 
-from tidemill.bus.staging import Analyze, Truncate, empty_staging, staging_table
+from tidemill.bus.staging import Analyze, empty_staging, staging_table
 from tidemill.ledger.facts import Fact
 from tidemill.models import allocation, payment
 from tidemill.relations import core_relations
@@ -54,7 +54,7 @@ _owed: Final = staging_table(
 _around: Final = staging_table(
     "payment_around", Column("id", BigInteger, primary_key=True, autoincrement=False)
 )
-"""The rows of all payments of that."""
+"""The rows of all payments of that, before the batch and after."""
 
 
 @contextmanager
@@ -77,23 +77,15 @@ def rolling_payments(
         yield
         return
     connection.execute(select(func.pg_advisory_xact_lock(_LOCK, 0)))
-    empty_staging(connection, _owed)
-    connection.execute(_named(rows))
-    connection.execute(Analyze(_owed))
-    empty_staging(connection, _around)
-    _gather(cells, connection, facts, books, sign=-1)
-    yield
-    connection.execute(Truncate(_around))
-    _gather(cells, connection, facts, books, sign=1)
-
-
-def _gather(
-    cells: Cells, connection: Connection, facts: list[Fact], books: Books, *, sign: int
-) -> None:
-    connection.execute(_payments())
-    connection.execute(Analyze(_around))
+    for staged, found in ((_owed, _named(rows)), (_around, _payments(rows))):
+        empty_staging(connection, staged)
+        connection.execute(found)
+        connection.execute(Analyze(staged))
     for fact in facts:
-        cells.gather(fact.table, _sums(fact, books, sign=sign))
+        cells.gather(fact.table, _sums(fact, books, sign=-1))
+    yield
+    for fact in facts:
+        cells.gather(fact.table, _sums(fact, books, sign=1))
 
 
 @lru_cache(maxsize=16)
@@ -103,19 +95,19 @@ def _sums(fact: Fact, books: Books, *, sign: int) -> Insert:
     return signed(fact.table, fact.derive(around, books.policy), sign)
 
 
-@lru_cache(maxsize=1)
-def _payments() -> Insert:
-    """The payments of what the batch is about, each looked up by what it may be known by."""
-    found = union(
-        *(
-            select(payment.c.id).join(
-                _owed,
-                and_(_owed.c.source_id == payment.c.source_id, _owed.c.name == payment.c[name]),
-            )
-            for name in ("external_id", "invoice", "reference")
+def _payments(rows: FromClause) -> Insert:
+    """The payments of what the batch is about, each looked up by what it may be known by.
+
+    And those that it brings: there are none of them before it.
+    """
+    known = (
+        select(payment.c.id).join(
+            _owed, and_(_owed.c.source_id == payment.c.source_id, _owed.c.name == payment.c[name])
         )
+        for name in ("external_id", "invoice", "reference")
     )
-    return insert(_around).from_select(["id"], found)
+    brought = select(rows.c.position).where(about(rows, "payment"))
+    return insert(_around).from_select(["id"], union(*known, brought))
 
 
 def _named(rows: FromClause) -> Insert:
