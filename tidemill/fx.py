@@ -102,8 +102,10 @@ def rates_by_day(fx_rates: FromClause, base: str, name: str = "rate_by_day") -> 
         .select_from(spans)
         .join(day, true())
         .where(spans.c.currency != base)
-        # Each pair is there once. Said so, because the planner expects a thousand days a span.
+        # Each pair is there once. Said so, because the planner expects a thousand days a span, and
+        # would rather sort what asks for rates than look up each in so many.
         .group_by(spans.c.currency, on)
+        .having(func.count() == 1)
         .cte(name)
     )
 

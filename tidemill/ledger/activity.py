@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, false, func, or_, select
+from sqlalchemy import Date, DateTime, and_, case, cast, false, func, not_, or_, select
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause
 
     from tidemill.policy import Policy
 
-__all__ = ["balanced", "keeps_free", "with_first_payment"]
+__all__ = ["keeps_free", "month_of", "with_activity", "without_short_spells"]
 
 
 def keeps_free(policy: Policy) -> bool:
@@ -23,69 +23,72 @@ def keeps_free(policy: Policy) -> bool:
     return policy.free_plans != "never" or policy.paused == "contraction"
 
 
-def with_first_payment(changes: FromClause, policy: Policy, owner: str = "unit") -> FromClause:
-    """The changes with first_paid_at, when their owner was first worth something.
+def month_of(day: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The first day of a day's month.
 
-    Only needed where being active at no value depends on it.
+    Through a plain timestamp: a date alone would be truncated in the session's time zone.
     """
-    if not keeps_free(policy):
-        return changes
-    level = func.sum(changes.c.amount_minor).over(
-        partition_by=changes.c[owner], order_by=changes.c.occurred_at
-    )
-    summed = select(changes, level.label("level")).subquery("summed")
-    paying = case((summed.c.level > 0, summed.c.occurred_at))
-    first = func.min(paying).over(partition_by=summed.c[owner])
-    columns = [summed.c[each.name] for each in changes.c if each.name != "first_paid_at"]
-    return select(*columns, first.label("first_paid_at")).subquery("paid")
+    return cast(func.date_trunc("month", cast(day, DateTime)), Date)
 
 
-def balanced(changes: FromClause, owner: str, bucket: str, policy: Policy) -> FromClause:
-    """Each change with its owner's state at both edges of its bucket.
+def with_activity(sums: FromClause, policy: Policy) -> FromClause:
+    """Sums of changes with was_active and is_active, the unit's state before and after each.
 
-    owner, bucket: names of the columns that say whose state it is and that order their buckets.
-    Shape:         the columns of `changes`, was_active, is_active; present_before where the policy
-                   lets anyone be active at no value; is_mixed: has the bucket several currencies?
+    sums: one row a unit and key, by which they are ordered: a day, or the instant `begins_at` where
+          anyone may be active at no value; amount_minor and present.
 
     Levels are never negative, so the plain sum over currencies is zero exactly when all of them
     are: a level above zero means that something is paid, in whatever currency.
     """
-    by, whole = changes.c[bucket], (changes.c[owner], changes.c[bucket])
-
-    def edges(measure: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-        # The default frame takes in all rows of the bucket: the running sum stands at its end.
-        after = func.sum(changes.c[measure]).over(partition_by=changes.c[owner], order_by=by)
-        before = after - func.sum(changes.c[measure]).over(partition_by=whole)
-        return before.label(f"{measure}_before"), after.label(f"{measure}_after")
-
-    currency = changes.c.currency
-    first, last = (each(currency).over(partition_by=whole) for each in (func.min, func.max))
-    columns = [*edges("amount_minor"), (first != last).label("is_mixed")]
+    run: dict[str, Any] = {"partition_by": sums.c.unit, "order_by": sums.c.key}
+    columns = [func.sum(sums.c.amount_minor).over(**run).label("level")]
     if keeps_free(policy):
-        columns += [
-            *edges("present"),
-            func.min(changes.c.occurred_at).over(partition_by=whole).label("begins_at"),
-            func.max(changes.c.occurred_at).over(partition_by=whole).label("ends_at"),
-        ]
-    state = select(changes, *columns).subquery("state")
-    was_active, is_active = state.c.amount_minor_before > 0, state.c.amount_minor_after > 0
-    if keeps_free(policy):
-        was_active = or_(was_active, _stays(state, "before", policy))
-        is_active = or_(is_active, _stays(state, "after", policy))
-    kept = [*changes.c.keys(), "is_mixed", *(["present_before"] if keeps_free(policy) else [])]
+        columns.append(func.sum(sums.c.present).over(**run).label("kept"))
+    leveled = select(sums, *columns).subquery("leveled")
+    names = list(sums.c.keys())
+    before = leveled.c.level - leveled.c.amount_minor
+    if not keeps_free(policy):
+        return select(
+            *(leveled.c[name] for name in names),
+            (before > 0).label("was_active"),
+            (leveled.c.level > 0).label("is_active"),
+        ).subquery("active")
+    paying = case((leveled.c.level > 0, leveled.c.begins_at))
+    first = func.min(paying).over(partition_by=leveled.c.unit)
+    paid = select(leveled, first.label("first_paid_at")).subquery("paid")
+    always = policy.free_plans == "always"
+    # Whether a unit ever paid is judged before anything is erased: that was paid all the same.
+    had_paid = func.coalesce(paid.c.first_paid_at < paid.c.begins_at, false())
+    has_paid = func.coalesce(paid.c.first_paid_at <= paid.c.begins_at, false())
+    stayed, stays = paid.c.kept - paid.c.present > 0, paid.c.kept > 0
+    if not always:
+        stayed, stays = and_(stayed, had_paid), and_(stays, has_paid)
     return select(
-        *(state.c[name] for name in kept),
-        was_active.label("was_active"),
-        is_active.label("is_active"),
-    ).subquery("balanced")
+        *(paid.c[name] for name in names),
+        or_(paid.c.level - paid.c.amount_minor > 0, stayed).label("was_active"),
+        or_(paid.c.level > 0, stays).label("is_active"),
+    ).subquery("active")
 
 
-def _stays(state: FromClause, edge: str, policy: Policy) -> ColumnElement[bool]:
-    """Is the unit kept at no value at this edge: always, or since it first paid?"""
-    is_present = state.c[f"present_{edge}"] > 0
-    if policy.free_plans == "always":
-        return is_present
-    has_paid = state.c.first_paid_at < state.c.begins_at
-    if edge == "after":
-        has_paid = state.c.first_paid_at <= state.c.ends_at
-    return and_(is_present, func.coalesce(has_paid, false()))
+def without_short_spells(active: FromClause) -> FromClause:
+    """`join_churn_same_month = ignore`: a spell of activity inside one month leaves no trace.
+
+    active: as `with_activity` gives them, a row an instant; what is left needs not be judged again,
+            because a unit is not active on either side of what is erased.
+    """
+    joins = and_(not_(active.c.was_active), active.c.is_active)
+    spell = func.count().filter(joins).over(partition_by=active.c.unit, order_by=active.c.key)
+    numbered = select(active, spell.label("spell")).subquery("numbered")
+    in_spell = or_(numbered.c.was_active, numbered.c.is_active)
+    whole = (numbered.c.unit, numbered.c.spell)
+    starts = func.min(case((in_spell, numbered.c.day))).over(partition_by=whole)
+    leaves = case((and_(numbered.c.was_active, not_(numbered.c.is_active)), numbered.c.day))
+    ends = func.max(leaves).over(partition_by=whole)
+    is_short = and_(in_spell, func.coalesce(month_of(starts) == month_of(ends), false()))
+    judged = select(numbered, is_short.label("is_short")).subquery("spells")
+    names = list(active.c.keys())
+    return (
+        select(*(judged.c[name] for name in names))
+        .where(not_(judged.c.is_short))
+        .subquery("lasting")
+    )

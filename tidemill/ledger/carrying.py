@@ -9,53 +9,69 @@ its share of what is carried with it, and a churn takes all. Formula, with n the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import CTE, Integer, Numeric, and_, case, cast, func, literal, select
+from sqlalchemy import CTE, Integer, Numeric, case, cast, func, literal, null, select
 
 from tidemill.fx import rate_day, rates_by_day
-from tidemill.ledger.changes import in_order
+from tidemill.ledger.matching import matching, where
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause
 
+    from tidemill.ledger.buckets import Buckets
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["carried", "swapped"]
+__all__ = ["BaseAmount", "base_amount", "carried", "swapped"]
 
 # Digits kept of the running products: far more than any display shows, few enough to stay fast.
 _DIGITS: Final = 24
 
 
-def carried(rows: FromClause, relations: Relations, policy: Policy) -> FromClause:
-    """The rows with amount_base_minor, the change in what their unit carries in base currency.
+class BaseAmount(NamedTuple):
+    """A change's amount in base currency: of one that is alone in its bucket, and of any."""
 
-    rows: with unit, bucket, day and amount_minor; each bucket of a unit and currency is one step.
+    alone: ColumnElement[Any]
+    shared: ColumnElement[Any]
+
+
+def carried(
+    made: Buckets, states: FromClause, relations: Relations, policy: Policy
+) -> FromClause | None:
+    """What each bucket of a unit changes in what it carries in base currency, by native currency.
+
+    Shape: unit, currency, bucket; moved, the change; factor, the same for one native minor unit.
+           Foreign currencies only. None when the policy does not ask.
     """
     if policy.fx != "at_movement":
-        return rows
-    steps = _steps(rows, relations)
-    moved = _moved(_accumulated(steps))
-    same_step = and_(
-        moved.c.unit == rows.c.unit,
-        moved.c.currency == rows.c.currency,
-        moved.c.bucket == rows.c.bucket,
-    )
-    # A bucket's change is shared out by amounts; its first row takes what division leaves over.
-    share = func.round(rows.c.amount_minor * moved.c.factor, _DIGITS)
-    whole = (rows.c.unit, rows.c.currency, rows.c.bucket)
+        return None
+    return _moved(_accumulated(_steps(made, states, relations)))
+
+
+def base_amount(
+    changes: FromClause,
+    states: FromClause,
+    moved: FromClause | None,
+    relations: Relations,
+    order: list[ColumnElement[Any]],
+) -> BaseAmount:
+    """The change in base currency of changes joined with what their bucket moved.
+
+    A bucket's change is shared out by amounts; its first row takes what division leaves over.
+    """
+    amount = changes.c.amount_minor
+    if moved is None:
+        own = changes.c.get("amount_base_minor", cast(null(), Numeric))
+        return BaseAmount(own, own)
+    share = func.round(amount * moved.c.factor, _DIGITS)
+    whole = (states.c.unit, changes.c.currency, states.c.bucket)
     rest = moved.c.moved - func.sum(share).over(partition_by=whole)
-    place = func.row_number().over(partition_by=whole, order_by=in_order(rows))
-    amount = case(
-        (rows.c.currency == relations.base_currency, rows.c.amount_minor),
-        (place == 1, share + rest),
-        else_=share,
-    )
-    return (
-        select(rows, amount.label("amount_base_minor"))
-        .select_from(rows.outerjoin(moved, same_step))
-        .subquery("carried")
+    place = func.row_number().over(partition_by=whole, order_by=order)
+    is_base = changes.c.currency == relations.base_currency
+    return BaseAmount(
+        case((is_base, amount), else_=moved.c.moved),
+        case((is_base, amount), (place == 1, share + rest), else_=share),
     )
 
 
@@ -67,31 +83,36 @@ def swapped(changes: FromClause, relations: Relations, policy: Policy) -> FromCl
     if policy.fx != "at_movement":
         return changes
     rates = rates_by_day(relations.fx_rates, relations.base_currency, "swap_rate")
-    of_day = and_(
-        rates.c.currency == changes.c.currency,
-        rates.c.day == rate_day(relations.fx_rates, changes.c.day),
+    rated = matching(
+        changes,
+        rates,
+        currency=changes.c.currency,
+        day=rate_day(relations.fx_rates, changes.c.day),
     )
     is_base = changes.c.currency == relations.base_currency
     amount = case((is_base, changes.c.amount_minor), else_=changes.c.amount_minor * rates.c.factor)
     return (
         select(changes, amount.label("amount_base_minor"))
-        .select_from(changes.outerjoin(rates, of_day))
+        .select_from(rated)
+        .where(where(changes.c.customer_id.is_not(None)))
         .subquery("swapped")
     )
 
 
-def _steps(rows: FromClause, relations: Relations) -> CTE:
+def _steps(made: Buckets, states: FromClause, relations: Relations) -> CTE:
     """One step a unit, foreign currency and bucket: carried' = keeps x carried + adds."""
+    net = made.nets
     step = (
         select(
-            rows.c.unit,
-            rows.c.currency,
-            rows.c.bucket,
-            func.max(rows.c.day).label("day"),
-            func.sum(rows.c.amount_minor).label("net"),
+            states.c.unit,
+            net.c.currency,
+            states.c.bucket,
+            func.min(states.c.day).label("day"),
+            func.sum(net.c.amount_minor).label("net"),
         )
-        .where(rows.c.currency != relations.base_currency)
-        .group_by(rows.c.unit, rows.c.currency, rows.c.bucket)
+        .select_from(matching(states, net, unit=states.c.unit, key=states.c.key))
+        .where(where(states.c.unit.is_not(None), net.c.currency != relations.base_currency))
+        .group_by(states.c.unit, net.c.currency, states.c.bucket)
         .subquery("net_step")
     )
     line = (step.c.unit, step.c.currency)
@@ -102,9 +123,11 @@ def _steps(rows: FromClause, relations: Relations) -> CTE:
     )
     before = level.c.after - level.c.net
     rates = rates_by_day(relations.fx_rates, relations.base_currency)
-    of_day = and_(
-        rates.c.currency == level.c.currency,
-        rates.c.day == rate_day(relations.fx_rates, level.c.day),
+    rated = matching(
+        level,
+        rates,
+        currency=level.c.currency,
+        day=rate_day(relations.fx_rates, level.c.day),
     )
     keeps = case((before <= 0, 0), (level.c.net < 0, level.c.after / before), else_=1)
     adds = case((level.c.net > 0, level.c.net * rates.c.factor), else_=0)
@@ -120,7 +143,8 @@ def _steps(rows: FromClause, relations: Relations) -> CTE:
             # As in each later round, or who is derived alone would have other last digits.
             func.round(cast(adds, Numeric), _DIGITS).label("adds"),
         )
-        .select_from(level.outerjoin(rates, of_day))
+        .select_from(rated)
+        .where(where(level.c.unit.is_not(None)))
         .cte("carrying_step")
     )
 

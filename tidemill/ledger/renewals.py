@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.fx import rate_day, rates_by_day
 from tidemill.ledger.changes import LINE
+from tidemill.ledger.matching import matching, where
 from tidemill.ledger.timers import Timer, after_intervals, timer
 from tidemill.vocabulary import Cause
 
@@ -117,6 +118,9 @@ def in_base(
     begun_at, ended_at = (
         func.coalesce(at, levels.c.seg_from) for at in (held.c.begun_at, held.c.ended_at)
     )
+    source: FromClause = levels.outerjoin(held, of_segment)
+    for rate, at in ((begun, begun_at), (ended, ended_at)):
+        source = _rated(source, rate, levels, at, relations, policy)
     is_base = levels.c.currency == relations.base_currency
     own = levels.c.amount_minor
     valued = (
@@ -125,11 +129,8 @@ def in_base(
             case((is_base, own), else_=own * begun.c.factor).label("amount_base_minor"),
             case((is_base, own), else_=own * ended.c.factor).label("ending_base_minor"),
         )
-        .select_from(
-            levels.outerjoin(held, of_segment)
-            .outerjoin(begun, _rated(begun, levels, begun_at, relations, policy))
-            .outerjoin(ended, _rated(ended, levels, ended_at, relations, policy))
-        )
+        .select_from(source)
+        .where(where(levels.c.version_id.is_not(None)))
         .cte("valued_level")
     )
     return valued, _revaluations(valued, rates, held, relations, policy)
@@ -170,46 +171,40 @@ def _revaluations(
     Shape: the columns of `levels` that stay the same along it, at, version_id and reason, and
            amount_base_minor, the change.
     """
-    after, before = rates.alias("rate_after"), rates.alias("rate_before")
-    of_segment = and_(
-        held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
-    )
+    is_worth = and_(levels.c.currency != relations.base_currency, levels.c.amount_minor != 0)
+    level = select(levels).where(is_worth).subquery("foreign_level")
+    of_segment = and_(held.c.version_id == level.c.version_id, held.c.seg_from == level.c.seg_from)
     number = _numbers(held.c.begun + 1, held.c.ended)
     at, at_before = (_renewal(held, number.c.number - back) for back in (0, 1))
+    after, before = rates.alias("rate_after"), rates.alias("rate_before")
+    source: FromClause = level.join(held, of_segment).join(number, true())
+    for rate, on in ((after, at), (before, at_before)):
+        source = _rated(source, rate, level, on, relations, policy)
     change = func.coalesce(after.c.factor, 0) - func.coalesce(before.c.factor, 0)
     return (
         select(
-            *(levels.c[name] for name in LINE),
+            *(level.c[name] for name in LINE),
             at.label("at"),
-            levels.c.version_id,
-            levels.c.reason,
-            (levels.c.amount_minor * change).label("amount_base_minor"),
+            level.c.version_id,
+            level.c.reason,
+            (level.c.amount_minor * change).label("amount_base_minor"),
         )
-        .select_from(
-            levels.join(held, of_segment)
-            .join(number, true())
-            .outerjoin(after, _rated(after, levels, at, relations, policy))
-            .outerjoin(before, _rated(before, levels, at_before, relations, policy))
-        )
-        .where(
-            levels.c.currency != relations.base_currency, levels.c.amount_minor != 0, change != 0
-        )
+        .select_from(source)
+        .where(where(level.c.version_id.is_not(None), change != 0))
     )
 
 
 def _rated(
+    source: FromClause,
     rates: FromClause,
     levels: FromClause,
     at: ColumnElement[datetime],
     relations: Relations,
     policy: Policy,
-) -> ColumnElement[bool]:
-    """The join condition that finds the rate of a level's currency on the day of an instant."""
-    day = cast(func.timezone(policy.tz, at), Date)
-    return and_(
-        rates.c.currency == levels.c.currency,
-        rates.c.day == rate_day(relations.fx_rates, day),
-    )
+) -> FromClause:
+    """What `levels` are part of, with the rate of their currency on the day of an instant."""
+    day = rate_day(relations.fx_rates, cast(func.timezone(policy.tz, at), Date))
+    return matching(source, rates, currency=levels.c.currency, day=day)
 
 
 def _numbers(first: ColumnElement[int], last: ColumnElement[int]) -> FromClause:

@@ -1,0 +1,91 @@
+"""What the movement of a bucket is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, false, func, not_, or_, select, true
+
+from tidemill.fx import daily_rates, in_force
+from tidemill.knobs import parameter
+from tidemill.ledger.matching import matching, where
+from tidemill.vocabulary import MovementType
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, FromClause, Select
+
+    from tidemill.ledger.buckets import Buckets
+    from tidemill.policy import Policy
+    from tidemill.relations import Relations
+
+__all__ = ["joins", "leaves", "with_kinds"]
+
+
+def joins(state: FromClause) -> ColumnElement[bool]:
+    """Does the unit come in the bucket?"""
+    return and_(not_(state.c.was_active), state.c.is_active)
+
+
+def leaves(state: FromClause) -> ColumnElement[bool]:
+    """Does the unit go in the bucket?"""
+    return and_(state.c.was_active, not_(state.c.is_active))
+
+
+def with_kinds(made: Buckets, relations: Relations, policy: Policy) -> Select[Any]:
+    """The states of buckets with `kind`, the type of their movement."""
+    state = _weighed(made, relations)
+    first_active = func.min(case((state.c.is_active, state.c.bucket))).over(
+        partition_by=state.c.unit
+    )
+    is_new = or_(state.c.bucket == first_active, not_(_returns(state, policy)))
+    kind = case(
+        (and_(joins(state), is_new), MovementType.NEW.value),
+        (joins(state), MovementType.REACTIVATION.value),
+        (leaves(state), MovementType.CHURN.value),
+        (state.c.weight >= 0, MovementType.EXPANSION.value),
+        else_=MovementType.CONTRACTION.value,
+    )
+    return select(state, kind.label("kind"))
+
+
+def _weighed(made: Buckets, relations: Relations) -> FromClause:
+    """The states with `weight`, by whose sign it is known whether a bucket added or took.
+
+    Only a bucket with two currencies needs rates for that. Where a rate is missing the sum is
+    refused by every question anyway, so its name may rest on the other currency.
+    """
+    net = made.nets
+    states = select(made.states).cte(f"{made.states.name}_unnamed")
+    is_mixed = states.c.first_currency != states.c.last_currency
+    rates = select(daily_rates(relations.fx_rates, relations.base_currency)).cte(
+        f"{made.states.name}_rate"
+    )
+    of_day = in_force(rates, net.c.currency, states.c.day)
+    factor = select(rates.c.factor).where(of_day).scalar_subquery()
+    mixed = (
+        select(
+            states.c.unit, states.c.bucket, func.sum(net.c.amount_minor * factor).label("weight")
+        )
+        .select_from(matching(states, net, unit=states.c.unit, key=states.c.key))
+        .where(where(is_mixed))
+        .group_by(states.c.unit, states.c.bucket)
+        .subquery("mixed")
+    )
+    weight = case((is_mixed, mixed.c.weight), else_=states.c.amount_minor)
+    return (
+        select(states, weight.label("weight"))
+        .select_from(matching(states, mixed, unit=states.c.unit, bucket=states.c.bucket))
+        .where(where(states.c.unit.is_not(None)))
+        .subquery("weighed")
+    )
+
+
+def _returns(state: FromClause, policy: Policy) -> ColumnElement[bool]:
+    """`reactivation`: is one who was active before and comes back now a returning customer?"""
+    word, days = parameter(policy.reactivation)
+    if word != "within":
+        return true() if word == "forever" else false()
+    left = func.max(case((leaves(state), state.c.ends_at))).over(
+        partition_by=state.c.unit, order_by=state.c.bucket, groups=(None, -1)
+    )
+    return state.c.ends_at - left <= func.make_interval(0, 0, 0, 0, 24 * (days or 0))
