@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from sqlalchemy import Connection, Executable, FromClause, Select
 
+from tidemill.connectors.schema import WantedTable
 from tidemill.relations import Relations
 
 __all__ = ["DatabaseConnector", "Reading"]
@@ -51,6 +53,8 @@ class DatabaseConnector(Protocol):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    tables: ClassVar[Mapping[str, WantedTable]]
+    """Every table that is read, with its columns."""
 
     def read(self, connection: Connection, schema: str | None, tenant: str | None) -> Reading:
         """Look at the database: a few short statements.

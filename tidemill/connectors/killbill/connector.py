@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,7 +32,7 @@ from tidemill.connectors.killbill.catalog import (
 from tidemill.connectors.killbill.relations import killbill_relations
 from tidemill.connectors.killbill.tables import TABLES
 from tidemill.connectors.killbill.terms import unpriced
-from tidemill.connectors.schema import Schema, probe
+from tidemill.connectors.schema import Schema, WantedTable, probe
 from tidemill.errors import SchemaNotUnderstood, TenantNotChosen
 from tidemill.problems import Problem
 from tidemill.relations import Relations
@@ -44,12 +45,13 @@ class KillBill:
 
     name: ClassVar[str] = "killbill"
     title: ClassVar[str] = "Kill Bill"
+    tables: ClassVar[Mapping[str, WantedTable]] = TABLES
 
     def read(
         self, connection: Connection, schema: str | None, tenant: str | None
     ) -> KillBillReading:
         """The tenant, by id or external key; see `DatabaseConnector.read`."""
-        found = probe(connection, self.title, schema or "public", TABLES)
+        found = probe(connection, self.title, schema or "public", self.tables)
         row = found.table("tenants")
         named = select(row.c.record_id, row.c.id, row.c.external_key).order_by(row.c.record_id)
         known = connection.execute(named).all()

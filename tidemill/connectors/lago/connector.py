@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
@@ -23,7 +24,7 @@ from sqlalchemy import (
 from tidemill.connectors.keys import instant, key
 from tidemill.connectors.lago.relations import lago_relations
 from tidemill.connectors.lago.tables import TABLES
-from tidemill.connectors.schema import Schema, probe
+from tidemill.connectors.schema import Schema, WantedTable, probe
 from tidemill.errors import TenantNotChosen
 from tidemill.relations import Relations
 
@@ -35,10 +36,11 @@ class Lago:
 
     name: ClassVar[str] = "lago"
     title: ClassVar[str] = "Lago"
+    tables: ClassVar[Mapping[str, WantedTable]] = TABLES
 
     def read(self, connection: Connection, schema: str | None, tenant: str | None) -> LagoReading:
         """The organization `tenant`, by id or name; see `DatabaseConnector.read`."""
-        found = probe(connection, self.title, schema or "public", TABLES)
+        found = probe(connection, self.title, schema or "public", self.tables)
         row = found.table("organizations")
         named = select(row.c.id, row.c.name).order_by(row.c.name, row.c.id)
         known = [(each.id, each.name) for each in connection.execute(named)]
