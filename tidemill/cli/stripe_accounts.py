@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidemill.cli.output import note
 from tidemill.connectors.stripe.accounts import source_account
 from tidemill.connectors.stripe.client import StripeClient, Throttle
 from tidemill.errors import ApiKeyMissing
@@ -39,4 +40,9 @@ def client_for(settings: Settings, source: str) -> StripeClient:
         base_url=settings.stripe_api_base,
         account=source_account(source)[1] or None,
         throttle=Throttle(settings.stripe_requests_per_second),
+        waiting=_waiting,
     )
+
+
+def _waiting(reason: str, pause_s: float) -> None:
+    note(f"Stripe's API does not answer as it should ({reason}); trying again in {pause_s:.0f} s.")

@@ -6,6 +6,7 @@ Plain HTTP and plain JSON. Objects are given as the dictionaries Stripe sends, o
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
@@ -54,6 +55,8 @@ Json = dict[str, Any]
 _Plain = str | int | float | bool | None
 
 _ATTEMPTS_MAX: Final = 8
+# The failure of one request from which on it is told: two in a row are nothing unusual.
+_TOLD_FROM: Final = 3
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 32.0
 _LONGEST_ORDERED_WAIT_S: Final = 120.0
@@ -142,6 +145,8 @@ class StripeClient:
     account:   a connected account to read instead of the key's own.
     throttle:  how many requests a second.
     timeout_s: how long to wait for an answer before trying again.
+    waiting:   called with the reason, and the seconds until the next attempt, when a request has
+               failed so often that whoever waits should know; once for all that wait meanwhile.
     """
 
     def __init__(
@@ -152,6 +157,7 @@ class StripeClient:
         account: str | None = None,
         throttle: Throttle | None = None,
         timeout_s: float = 60.0,
+        waiting: Callable[[str, float], None] | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {key}", "Stripe-Version": API_VERSION}
         if account is not None:
@@ -159,6 +165,8 @@ class StripeClient:
         self.live = key_is_live(key)
         self._account = account
         self._throttle = throttle or Throttle()
+        self._waiting = waiting
+        self._told_until = -math.inf
         self._dice = random.Random()  # noqa: S311 - jitter, not a secret
         self._http = httpx.Client(
             base_url=base_url, headers=headers, timeout=timeout_s, follow_redirects=False
@@ -210,7 +218,10 @@ class StripeClient:
                     return self._decoded(path, answer)
                 reason, ordered = self._again(path, answer)
             if attempt + 1 < _ATTEMPTS_MAX:
-                self._throttle.hold(self._pause(attempt, ordered))
+                pause = self._pause(attempt, ordered)
+                if attempt + 1 >= _TOLD_FROM:
+                    self._tell(reason, pause)
+                self._throttle.hold(pause)
         raise ApiUnreachable(path, reason, _ATTEMPTS_MAX)
 
     def find(self, path: str, params: Mapping[str, object] | None = None) -> Json | None:
@@ -327,6 +338,14 @@ class StripeClient:
             raise ApiRequestRefused(path, status, _without_key(said), code)
         limit = answer.headers.get("Stripe-Rate-Limited-Reason")
         return f"{status} {limit or said}", _seconds(answer.headers.get("Retry-After"))
+
+    def _tell(self, reason: str, pause: float) -> None:
+        """Say once for all requests under way that they wait."""
+        now = self._throttle.clock()
+        if self._waiting is not None and now >= self._told_until:
+            # Half of it: whoever fails after that has tried again.
+            self._told_until = now + pause / 2
+            self._waiting(reason, pause)
 
     def _pause(self, attempt: int, ordered: float | None) -> float:
         """How long to wait: twice as long each time, half of it chance, never less than told."""

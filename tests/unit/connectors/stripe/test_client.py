@@ -134,6 +134,20 @@ def test_stripe_may_say_that_another_try_is_no_use(fake: FakeStripe, client: Str
     assert len(fake.seen) == 1
 
 
+def test_long_waits_are_told(fake: FakeStripe, time: Time) -> None:
+    told: list[tuple[str, float]] = []
+    throttle = Throttle(0, clock=time.clock, sleep=time.sleep)
+
+    def waiting(reason: str, pause_s: float) -> None:
+        told.append((reason, pause_s))
+
+    with StripeClient(KEY, base_url=fake.url, throttle=throttle, waiting=waiting) as client:
+        fake.faults = [Fault(503, times=4)]
+        client.get("/v1/products/prod_1")
+    assert [reason for reason, _ in told] == ["503 On purpose."] * 2
+    assert [pause_s for _, pause_s in told] == pytest.approx(time.slept[2:])
+
+
 def test_patience_ends(fake: FakeStripe, client: StripeClient, time: Time) -> None:
     fake.faults = [Fault(503, times=100)]
     with pytest.raises(ApiUnreachable, match=r"failed 8 times.*503"):
