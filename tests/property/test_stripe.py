@@ -75,10 +75,19 @@ def test_any_object_inside_an_event(kind: str, found: Any, previous: Any) -> Non
     check(STRIPE.translate(event(kind, found, previous=previous), source="stripe"))
 
 
+def _with_status(kind: str) -> dict[str, Any]:
+    """An event whose object has a list for its status, which no set can be asked for."""
+    data = {"object": {"id": "x_1", "status": ["won"]}, "previous_attributes": {"status": "active"}}
+    return {"id": "evt_1", "type": kind, "created": 1_775_001_600, "data": data}
+
+
 @given(damaged())
 @settings(max_examples=300)
 @example({"type": "coupon.created", "data": {"object": {"id": ["x"]}}})
 @example({"id": "evt_1", "type": "invoice.paid", "created": 1_775_001_600, "data": {"object": {}}})
+@example(_with_status("charge.dispute.created"))
+@example(_with_status("refund.failed"))
+@example(_with_status("customer.subscription.updated"))
 def test_damaged_events(raw: dict[str, Any]) -> None:
     check(STRIPE.translate(raw, source="stripe"))
 

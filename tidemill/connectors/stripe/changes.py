@@ -52,7 +52,7 @@ def subscription_label(found: Fields, change: Change) -> str:
     status, prior = found.value.get("status"), change.before.value.get("status")
     if kind == "created":
         return "trial_started" if status == "trialing" else "created"
-    if kind == "deleted" or (prior is not None and status in {"canceled", "incomplete_expired"}):
+    if kind == "deleted" or (prior is not None and status in ("canceled", "incomplete_expired")):
         return "trial_expired" if _never_converted(found) else "churned"
     if kind in {"paused", "resumed"}:
         return kind

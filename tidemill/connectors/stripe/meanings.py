@@ -144,7 +144,7 @@ def _refund(found: Fields, _: Change, event: Fields, __: Known) -> Outcome:
 
 def _refund_fate(found: Fields, _: Change, event: Fields, known: Known) -> Outcome:
     """What became of a refund: told only when it failed, or was called off."""
-    if found.value.get("status") not in _REFUNDS_UNDONE:
+    if str(found.value.get("status")) not in _REFUNDS_UNDONE:
         return "a refund that is under way, or has arrived"
     if payments.refund_names_payer(event.text("api_version")) and customer_key(found) is None:
         return _ONE_OFF

@@ -186,7 +186,7 @@ def read_credit_note(note: Fields) -> Payment | None:
 
 def takes_no_money(dispute: Fields) -> bool:
     """Whether a dispute is only an inquiry, or was prevented."""
-    return dispute.value.get("status") in _ASKING
+    return str(dispute.value.get("status")) in _ASKING
 
 
 def money_is_back(dispute: Fields) -> bool:

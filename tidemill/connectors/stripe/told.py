@@ -360,7 +360,7 @@ def _undone(kind: str, raw: Json) -> tuple[str, int] | None:
     if kind == "credit_note" and raw.get("status") == "void":
         at = _int(raw, "voided_at") or created
         return None if at is None else ("credit_note.voided", at)
-    if kind == "refund" and raw.get("status") in {"failed", "canceled"}:
+    if kind == "refund" and raw.get("status") in ("failed", "canceled"):
         entry = raw.get("failure_balance_transaction")
         at = _int(entry, "created") if isinstance(entry, Mapping) else None
         when = at or created
