@@ -12,19 +12,17 @@ from typing import Final
 
 from tidemill.cli.tables import as_table
 from tidemill.metrics.base import Column
-from tidemill.metrics.result import Result, Row, shown
+from tidemill.metrics.result import BESIDE, SIDES, Result, Row, shown
 
 __all__ = ["beside_table", "change_text", "change_texts"]
 
-_SIDES: Final = ("_numerator", "_denominator")
-_ENDS: Final = ("_compared", "_change", "_change_rate")
 _UNDEFINED: Final = "undefined"
 
 
 def beside_table(result: Result) -> str:
     """A comparison (`Result.compared`): what each row is about, then figure, now, then, change."""
     figures = list(_figures(result.columns))
-    beside = {f"{each.name}{end}" for each in figures for end in ("", *_ENDS)}
+    beside = {f"{each.name}{end}" for each in figures for end in ("", *BESIDE)}
     about = [each for each in result.columns if each.name not in beside]
     names = [*(each.name for each in about), "", *_ranges(result), "change", ""]
     rows = [
@@ -67,7 +65,7 @@ def _figure(column: Column, row: Row) -> tuple[str, ...]:
     then = replace(column, name=f"{column.name}_compared")
     label = column.name.replace("_", " ")
     values = (shown(column, row) or _UNDEFINED, shown(then, row) or _UNDEFINED)
-    if column.name.endswith(_SIDES):
+    if column.name.endswith(SIDES):
         return (f"  {label.rpartition(' ')[2]}", *values, "", "")
     changes = change_texts(column, row[f"{column.name}_change"], row[f"{column.name}_change_rate"])
     return (label, *values, *changes)

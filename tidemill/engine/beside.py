@@ -17,14 +17,13 @@ from tidemill.engine.comparison import Value, less
 from tidemill.errors import InvalidQuery, Issue
 from tidemill.metrics.base import Column, Question
 from tidemill.metrics.earlier import change_rate, earlier_range
-from tidemill.metrics.result import Result, Row
+from tidemill.metrics.result import SIDES, Result, Row
 from tidemill.periods import periods
 
 __all__ = ["answer_beside", "earlier_of"]
 
 _PERIOD: Final = "period"
 _FIGURES: Final = frozenset({"money", "count", "ratio"})
-_SIDES: Final = ("_numerator", "_denominator")
 _NAMED_MAX: Final = 5
 
 _UNDEFINED: Final = "it was zero before, or is not known on one side"
@@ -119,7 +118,7 @@ def _columns(columns: Sequence[Column], figures: Sequence[Column]) -> Iterator[C
         nullable = replace(each, nullable=True)
         yield nullable
         yield replace(nullable, name=f"{each.name}_compared", doc="In the range compared with.")
-        if not each.name.endswith(_SIDES):
+        if not each.name.endswith(SIDES):
             yield replace(nullable, name=f"{each.name}_change", doc="Now less then.")
             yield Column(
                 f"{each.name}_change_rate",
@@ -147,7 +146,7 @@ def _row(
         one: Value = None if now is None else now[each.name]
         other: Value = None if before is None else before[each.name]
         row[each.name], row[f"{each.name}_compared"] = one, other
-        if not each.name.endswith(_SIDES):
+        if not each.name.endswith(SIDES):
             change = less(one, other)
             row[f"{each.name}_change"] = change
             row[f"{each.name}_change_rate"] = change_rate(change, other)

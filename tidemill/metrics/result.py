@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.errors import MissingExtra, NotOneValue
 from tidemill.metrics.base import Column
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     from tidemill.policy import Policy
 
-__all__ = ["Freshness", "Result", "Row", "json_value", "shown", "utc_text"]
+__all__ = ["BESIDE", "SIDES", "Freshness", "Result", "Row", "json_value", "shown", "utc_text"]
+
+SIDES: Final = ("_numerator", "_denominator")
+"""How the columns end that a rate was divided from."""
+
+BESIDE: Final = ("_compared", "_change", "_change_rate")
+"""How the columns end that stand beside a figure in a comparison with another range."""
 
 Row = Mapping[str, Any]
 """One row: column name → Decimal (money, ratio), int (count), date, datetime (UTC), str or None."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tidemill.errors import NoChart
 from tidemill.metrics.base import Column
-from tidemill.metrics.result import Result, Row, shown
+from tidemill.metrics.result import BESIDE, SIDES, Result, Row, shown
 from tidemill.money import to_major
 from tidemill.periods import Grain, next_period_start, periods
 
@@ -22,8 +22,6 @@ Groups = dict[str, list[Row]]
 """Label of a group → its rows, both in the order of the answer; one label "" without groups."""
 
 _FIGURES: Final = frozenset({"money", "ratio", "count"})
-_SIDES: Final = ("_numerator", "_denominator")
-_BESIDE: Final = ("_compared", "_change", "_change_rate")
 _TIMES: Final = ("period", "cohort")
 
 
@@ -33,9 +31,9 @@ def figures(result: Result) -> list[Column]:
     The figures of an earlier range are no figures of their own; they stand beside.
     """
     names = {each.name for each in result.columns}
-    hidden = {f"{name}{side}" for name in names for side in _SIDES}
+    hidden = {f"{name}{side}" for name in names for side in SIDES}
     if result.compared is not None:
-        hidden |= {f"{name}{beside}" for name in names for beside in _BESIDE}
+        hidden |= {f"{name}{beside}" for name in names for beside in BESIDE}
     return [
         each
         for each in result.columns
