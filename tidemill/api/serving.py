@@ -22,6 +22,8 @@ __all__ = ["listen", "serve", "url_of"]
 
 _SWITCH_S: Final = 0.0005
 """For how long one thread may keep the interpreter while others want it."""
+_NEW_OBJECTS: Final = 700
+"""After so many new objects it is looked for garbage among them: Python's own default."""
 
 
 def listen(host: str, port: int, settings: Settings) -> socket.socket:
@@ -93,5 +95,7 @@ def serve(
     # every few seconds, would hold up whoever waits for an answer by a tenth of a second and more.
     gc.collect()
     gc.freeze()
+    # The command line looks rarely, and long each time.
+    gc.set_threshold(_NEW_OBJECTS)
     config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])

@@ -22,7 +22,7 @@ from tidemill.engine.side_by_side import derive_side_by_side
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
 from tidemill.knobs import parameter
-from tidemill.ledger import Fact, Measure, derive
+from tidemill.ledger import Fact, Measure, derive, standing, stands_by_itself
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
@@ -195,10 +195,11 @@ class Asker:
         )
         measure = asked.info.kind.ledger_measure(asked.policy)
         own = self._own_rows(asked, relations)
+        rows = self._standing(asked, relations, measure) if own is None else own
         # Who is in a segment is decided on MRR, whatever the question adds up.
         by_mrr = asked.bound.members is not None and (own is not None or measure != "mrr")
         return Query(
-            rows=self._ledger(asked, relations, measure) if own is None else own,
+            rows=self._ledger(asked, relations, measure) if rows is None else rows,
             rollups=asked.bound.cube.rollups if own is None else _rollups_of(asked),
             kept=self._kept_tables(asked),
             ledger=self._ledger(asked, relations, "mrr") if by_mrr else None,
@@ -224,6 +225,25 @@ class Asker:
         by_both = asked.provider.keeps_facts
         derived = derive_side_by_side if by_both else derive
         return derived(relations, asked.policy, measure=measure).cte("derived_movement")
+
+    def _standing(self, asked: Asked, relations: Relations, measure: Measure) -> FromClause | None:
+        """What stands on the day of a question that asks no more; None where movements have to say.
+
+        Where they are kept, or will be for others who ask, there is nothing to gain.
+        """
+        bound = asked.bound
+        cuts = (*bound.dimensions, *(each.dimension for each in bound.conditions))
+        if (
+            not asked.question.standing
+            or not stands_by_itself(asked.policy)
+            or bound.members is not None
+            or any(each.of_history for each in cuts)
+            or (self.scratch is not None and self.scratch.keeps)
+            or (measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS))
+        ):
+            return None
+        rows = standing(relations, asked.policy, bound.params["at"], measure=measure)
+        return rows.cte("standing_item")
 
     def _own_rows(self, asked: Asked, relations: Relations) -> FromClause | None:
         """What a metric stands on that does not stand on movements; None for those that do."""

@@ -30,6 +30,11 @@ class Scratch:
     free: list[Table]
     kept: dict[Hashable, Table] = field(default_factory=dict)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there are tables to keep ledgers in."""
+        return bool(self.free or self.kept)
+
     def rows(self, ledger: Hashable, derive: Callable[[], Select[Any]]) -> FromClause:
         """The rows of a ledger; derived when it is asked for the first time.
 

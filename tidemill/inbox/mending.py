@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, exists, select, update
-from sqlalchemy.orm import aliased
 
 from tidemill import quarantine
 from tidemill.connectors.stripe.completing import Reader, wanted
@@ -72,7 +71,7 @@ def _waiting() -> Select[Any]:
 
 def doubtful() -> Select[Any]:
     """Deliveries in doubt about their place in a second after which nothing else was told."""
-    later = aliased(delivery)
+    later = delivery.alias()
     newer = exists().where(
         later.c.source == delivery.c.source,
         later.c.account == delivery.c.account,

@@ -29,7 +29,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import aliased
 from sqlalchemy.types import TypeEngine
 
 from tidemill.connectors.stripe.envelope import Envelope
@@ -116,7 +115,7 @@ def lock(connection: Connection, *, wait: bool) -> bool:
 
 def release(connection: Connection, patience_s: float) -> None:
     """Let what is held be tried again: others of its second came, or it was held long enough."""
-    other = aliased(delivery)
+    other = delivery.alias()
     joined = exists().where(
         other.c.source == delivery.c.source,
         other.c.account == delivery.c.account,

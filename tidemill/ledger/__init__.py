@@ -9,6 +9,8 @@ other policy or knowledge date, and runs inside a billing engine's own database.
     levels      what each item of a counted segment is worth a month
     changes     where levels differ from one instant to the next
     movements   changes netted and named
+
+What stands on one day needs no more than the levels (`standing`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tidemill.ledger.halves import halves
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
 from tidemill.ledger.renewals import in_base
+from tidemill.ledger.standing import standing, stands_by_itself
 from tidemill.ledger.steps import segment_levels, steps
 from tidemill.ledger.trials import trials
 
@@ -37,6 +40,8 @@ __all__ = [
     "derive",
     "halves",
     "segment_levels",
+    "standing",
+    "stands_by_itself",
     "tables_of",
     "trials",
     "whole_companies",

@@ -13,9 +13,11 @@ from tidemill.ledger.levels import Measure, item_levels
 from tidemill.ledger.renewals import renewal_timers, renewing
 from tidemill.ledger.segments import segments
 from tidemill.ledger.usage import usage_spans, usage_timers
-from tidemill.ledger.versions import forever, versions_in_force
+from tidemill.ledger.versions import forever, held_at, versions_in_force
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import Select
 
     from tidemill.policy import Policy
@@ -35,14 +37,22 @@ class Steps:
 
 
 def steps(
-    relations: Relations, policy: Policy, measure: Measure = "mrr", *, explained: bool = False
+    relations: Relations,
+    policy: Policy,
+    measure: Measure = "mrr",
+    *,
+    explained: bool = False,
+    end: datetime | None = None,
 ) -> Steps:
     """The steps up to the levels.
 
     explained: segments also say why they count or not, and renewals cut them too.
+    end:       only what holds right before this instant.
     Raises:    KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     versions = activated(relations, policy, versions_in_force(relations, policy))
+    if end is not None:
+        versions = held_at(versions, policy, end)
     discounts = counted_discounts(relations, policy, versions)
     usage = usage_spans(relations, policy)
     renews = renewing(relations, policy, versions)
@@ -50,6 +60,9 @@ def steps(
     if explained:
         timers += renewal_timers(renews, relations)
     pieces = segments(relations, policy, versions, discounts, timers, explained=explained)
+    if end is not None:
+        held = and_(pieces.c.seg_from < end, pieces.c.seg_to >= end)
+        pieces = select(pieces).where(held).cte("standing_segment")
     levels = item_levels(relations, policy, pieces, discounts, usage, measure)
     return Steps(versions, pieces, levels, renews)
 

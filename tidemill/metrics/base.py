@@ -301,6 +301,8 @@ class Question:
     default: bool
     #: Which kinds of dimension can group and filter it: see `cube.DimensionKind`.
     kinds: frozenset[str]
+    #: Whether it only sums what stands at the close of its day `at`.
+    standing: bool
     ask: Callable[..., Table] = field(compare=False, repr=False)
 
     def param(self, name: str) -> Param | None:
@@ -318,19 +320,25 @@ class _Mark:
     columns: tuple[Column, ...]
     default: bool
     kinds: frozenset[str]
+    standing: bool
 
 
 def question(
-    *columns: Column, default: bool = False, kinds: Iterable[str] = _LEVEL_KINDS
+    *columns: Column,
+    default: bool = False,
+    kinds: Iterable[str] = _LEVEL_KINDS,
+    standing: bool = False,
 ) -> Callable[[_F], _F]:
     """Declare a method to be a question with these columns.
 
-    default: it answers when the metric is asked without naming a question.
-    kinds:   the kinds of dimension it can be cut by.
+    default:  it answers when the metric is asked without naming a question.
+    kinds:    the kinds of dimension it can be cut by.
+    standing: it only sums what stands at the close of its day `at`, so that its base rows may be
+              `ledger.standing` where nothing keeps the movements.
     """
 
     def mark(method: _F) -> _F:
-        setattr(method, _MARK, _Mark(columns, default, frozenset(kinds)))
+        setattr(method, _MARK, _Mark(columns, default, frozenset(kinds), standing))
         return method
 
     return mark
@@ -445,6 +453,7 @@ def _read(name: str, method: Callable[..., Table], mark: _Mark) -> Question:
         columns=mark.columns,
         default=mark.default,
         kinds=mark.kinds,
+        standing=mark.standing,
         ask=method,
     )
 

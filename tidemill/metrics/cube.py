@@ -155,6 +155,8 @@ class Dimension:
     key: Expression | None = field(default=None, compare=False)
     #: What groups are sorted by, when their value is not it.
     order: Expression | None = field(default=None, compare=False)
+    #: Whether only movements tell it: what stands on a day does not know how it came there.
+    of_history: bool = False
 
     def shown(self, scope: Scope) -> ColumnElement[Any]:
         """The value as results show it: never null for a text."""

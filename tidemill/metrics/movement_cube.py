@@ -186,6 +186,7 @@ MOVEMENTS: Final = Cube(
             lambda s: s.rows.c.cohort_month,
             unit="day",
             read=_month,
+            of_history=True,
         ),
         Dimension(
             "mrr_band",

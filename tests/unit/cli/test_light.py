@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("alembic", "babel", "fastapi", "pandas", "polars", "rich", "sqlglot", "uvicorn")
+HEAVY = ("alembic", "babel", "fastapi", "pandas", "polars", "rich", "sqlalchemy.orm", "sqlglot",
+         "uvicorn")  # fmt: skip
 
 
 def test_asking_loads_no_heavy_library() -> None:

@@ -40,7 +40,7 @@ class Arr(Metric):
         """Under the contract bases the ledger itself measures a year's value."""
         return annual_measure(policy)
 
-    @question(money("arr", "ARR at the close of the day."), default=True)
+    @question(money("arr", "ARR at the close of the day."), default=True, standing=True)
     def current(self, q: Query, at: Day = TODAY) -> Table:
         """ARR at the close of a day.
 

@@ -28,7 +28,7 @@ class Customers(Metric):
     cube = MOVEMENTS
     facts = (MRR_MOVEMENTS,)
 
-    @question(count("customers", "Active at the close of the day."), default=True)
+    @question(count("customers", "Active at the close of the day."), default=True, standing=True)
     def current(self, q: Query, at: Day = TODAY) -> Table:
         """Active customers at the close of a day.
 

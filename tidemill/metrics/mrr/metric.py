@@ -46,7 +46,7 @@ class Mrr(Metric):
     cube = MOVEMENTS
     facts = (MRR_MOVEMENTS,)
 
-    @question(money("mrr", "MRR at the close of the day."), default=True)
+    @question(money("mrr", "MRR at the close of the day."), default=True, standing=True)
     def current(self, q: Query, at: Day = TODAY) -> Table:
         """MRR at the close of a day.
 
