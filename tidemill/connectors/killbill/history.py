@@ -43,6 +43,13 @@ _DAY_S: Final = 86_400
 _VERSIONS_OF_AN_EVENT: Final = 1 << 20
 _TERMS_OF_AN_EVENT: Final = 1 << 10
 _INSTANT: Final = DateTime(timezone=True)
+# What is told of a version. Versions are read several times, and kept meanwhile: the narrower the
+# sooner.
+_KEPT: Final = (
+    *("subscription_id", "customer_id", "currency", "started_at", "created_at", "until_at"),
+    *("plan", "product", "quantity", "unit_amount", "interval", "interval_count"),
+    *("occurred_at", "row_uuid", "row_table"),
+)
 
 
 def _pauses(schema: Schema, tenant: int, subscription: CTE) -> CTE:
@@ -129,7 +136,7 @@ def _merged(each: CTE) -> CTE:
 def versions(schema: Schema, tenant: int, subscription: CTE, term: CTE) -> CTE:
     """The whole state of a subscription from an instant on.
 
-    Shape: version_id, row_uuid and row_table (the row behind it), the columns of `terms`,
+    Shape: version_id, row_uuid and row_table (the row behind it), what of `terms` is told of it,
            occurred_at, status, paused_at, cancel_at.
     """
     pause = _pauses(schema, tenant, subscription)
@@ -154,7 +161,7 @@ def versions(schema: Schema, tenant: int, subscription: CTE, term: CTE) -> CTE:
     return (
         select(
             (piece.c.event_id * _VERSIONS_OF_AN_EVENT + piece.c.place).label("version_id"),
-            *(column for column in piece.c if column.name != "place"),
+            *(piece.c[name] for name in _KEPT),
             cast(status, Text).label("status"),
             case((~piece.c.is_over, pause.c.starts_at)).label("paused_at"),
             asked.c.ends_at.label("cancel_at"),

@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    collate,
     distinct,
     exists,
     func,
@@ -37,15 +38,19 @@ from tidemill.connectors.schema import Schema
 __all__ = ["over", "terms", "unpriced", "within"]
 
 _INSTANT: Final = DateTime(timezone=True)
+# Digits of an event's place among its subscription's, and more than any quantity is.
+_PLACE: Final = 10
+_QUANTITIES: Final = 1 << 32
 
 
 def _events(schema: Schema, subscription: CTE) -> CTE:
-    """Active events in Kill Bill's order, each numbered by what it brings."""
+    """Active events in Kill Bill's order, each with its place among its subscription's."""
     row = schema.table("subscription_events")
     kind = case((row.c.event_type == "API_USER", row.c.user_type), else_=row.c.event_type)
     chosen = (
         select(
             subscription,
+            kind.not_in(("CREATE", "TRANSFER")).label("comes_later"),
             row.c.record_id.label("event_id"),
             row.c.id.label("event_uuid"),
             kind.label("kind"),
@@ -59,38 +64,41 @@ def _events(schema: Schema, subscription: CTE) -> CTE:
         .where(row.c.is_active.is_(true()), kind.not_in(IGNORED))
         .subquery("killbill_active_event")
     )
-    order = (chosen.c.at, chosen.c.kind.not_in(("CREATE", "TRANSFER")), chosen.c.event_id)
+    order = (chosen.c.at, chosen.c.comes_later, chosen.c.event_id)
 
-    def so_far(function: Any) -> ColumnElement[Any]:
+    # All of one window, although some look beyond it: each further one would be a pass of its own.
+    def seen(function: Any) -> ColumnElement[Any]:
         return over(function, chosen.c.subscription_id, order)
 
+    is_over = func.bool_or(chosen.c.kind.in_(ENDS), type_=Boolean)
     return select(
         chosen,
-        so_far(func.count(chosen.c.plan_name)).label("choice"),
-        so_far(func.count(chosen.c.phase_name)).label("phase_number"),
-        so_far(func.count(chosen.c.quantity)).label("quantity_number"),
-        so_far(func.bool_or(chosen.c.kind.in_(ENDS), type_=Boolean)).label("is_over"),
-        func.lead(chosen.c.at, type_=_INSTANT)
-        .over(partition_by=chosen.c.subscription_id, order_by=order)
-        .label("until_at"),
-        func.min(chosen.c.at).over(partition_by=chosen.c.subscription_id).label("started_at"),
+        seen(is_over).label("is_over"),
+        seen(func.lead(chosen.c.at, type_=_INSTANT)).label("until_at"),
+        seen(func.first_value(chosen.c.at, type_=_INSTANT)).label("started_at"),
+        seen(func.row_number()).label("place"),
     ).cte("killbill_event")
 
 
 def _states(event: CTE) -> FromClause:
     """What holds from an event on: its plan and when it was chosen, its phase, its quantity."""
+    order = (event.c.at, event.c.comes_later, event.c.event_id)
 
-    def carried(value: ColumnElement[Any], number: ColumnElement[Any]) -> ColumnElement[Any]:
-        """The one value among the rows from where it was said to where the next is."""
-        return func.max(value).over(partition_by=(event.c.subscription_id, number))
+    def carried(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """The last of some values up to here: the greatest, as they only grow."""
+        return over(func.max(value), event.c.subscription_id, order)
 
     chosen_at = case((event.c.plan_name.is_not(None), event.c.at))
+    # With the place in front, e.g. 0000000012gold-monthly-evergreen, the last is the greatest.
+    place = func.lpad(cast(event.c.place, Text), _PLACE, "0")
+    phase = carried(collate(place + event.c.phase_name, "C"))
+    quantity = carried(event.c.place * _QUANTITIES + event.c.quantity)
     kept = ("subscription_id", "customer_id", "currency", "event_id", "event_uuid", "at")
     state = select(
         *(event.c[name] for name in (*kept, "until_at", "started_at", "is_over", "created_at")),
-        carried(chosen_at, event.c.choice).label("chosen_at"),
-        carried(event.c.phase_name, event.c.phase_number).label("phase_name"),
-        func.coalesce(carried(event.c.quantity, event.c.quantity_number), 1).label("quantity"),
+        carried(chosen_at).label("chosen_at"),
+        func.substring(phase, _PLACE + 1, type_=Text).label("phase_name"),
+        func.coalesce(quantity % _QUANTITIES, 1).label("quantity"),
     ).subquery("killbill_carried")
     return (
         select(state)
@@ -165,10 +173,13 @@ def _override_prices(schema: Schema, tenant: int) -> FromClause:
     )
 
 
-def unpriced(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -> Select[Any]:
+def unpriced(
+    schema: Schema, tenant: int, accounts: CTE, subscription: CTE, catalog: FromClause
+) -> Select[Any]:
     """How many subscriptions ever were in a phase that the catalogue has no price for."""
     row, named = schema.table("subscription_events"), _phases(schema, tenant)
-    currencies = select(subscription.c.currency).distinct().subquery("killbill_currency")
+    paid_in = func.upper(accounts.c.currency, type_=Text).label("currency")
+    currencies = select(paid_in).distinct().subquery("killbill_currency")
     currency = currencies.c.currency
     priced = exists().where(
         catalog.c.plan == named.c.plan,

@@ -210,7 +210,7 @@ def _discounts(schema: Schema, version: CTE, rates: FromClause | None) -> FromCl
         order_by=(coupon.c.limited_plans.desc(), given.c.created_at, given.c.id),
     )
     is_percent = given.c.percentage_rate.is_not(None)
-    first = _first_subscriptions(version)
+    first = _first_subscriptions(version, given)
     rate, source = _tax(version, rates)
     off = given.c.amount_cents * (1 + rate)
     return (
@@ -279,10 +279,13 @@ def _ends_at(given: FromClause, version: CTE) -> ColumnElement[Any]:
     )
 
 
-def _first_subscriptions(version: CTE) -> FromClause:
+def _first_subscriptions(version: CTE, given: FromClause) -> FromClause:
+    """The first subscription in each currency of the customers who have a fixed amount off."""
+    fixed = select(given.c.customer_id).where(given.c.percentage_rate.is_(None))
     return (
         select(version.c.customer_id, version.c.currency, version.c.subscription_id)
         .ext(distinct_on(version.c.customer_id, version.c.currency))
+        .where(version.c.customer_uuid.in_(fixed))
         .order_by(
             version.c.customer_id,
             version.c.currency,
