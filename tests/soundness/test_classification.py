@@ -270,3 +270,28 @@ def test_a_free_subscription_beside_a_paid_one_moves_nothing(told: Told, netting
         assert found == [("2025-01-10", "new", 12_000)]
     else:
         assert found == [("2025-01-10", "new", 10_000), ("2025-01-10", "expansion", 2_000)]
+
+
+@pytest.mark.parametrize("netting", ["day", "none", "window:60", "month"])
+@pytest.mark.parametrize("level", ["customer", "subscription"])
+@pytest.mark.parametrize("free_plans", ["after_paid", "always"])
+def test_a_free_plan_for_another_loses_nobody(
+    told: Told, free_plans: str, level: str, netting: str
+) -> None:
+    """One free plan ends in the instant in which the next begins: nobody went or came by it."""
+    told.hear(
+        subscribed("ann", "2025-01-10", items=[item(10_000, plan="paid")]),
+        subscribed("ann", "2025-02-10", items=[item(0, id="si_2", plan="free")]),
+        subscribed("ann", "2025-03-10", items=[item(0, id="si_3", plan="free too")]),
+        subscribed("ann", "2025-04-10", status="canceled"),
+        # And by another subscription, which is one subscription less and one more.
+        subscribed("bob", "2025-01-10"),
+        subscribed("bob", "2025-02-10", 0),
+        subscribed("bob", "2025-03-10", 0, "canceled"),
+        subscribed("bob", "2025-03-10", 0, id="sub_2"),
+    )
+    policy = {"free_plans": free_plans, "movement_level": level, "netting": netting}
+    days = [f"2025-{month:02}-28" for month in range(1, 5)]
+    assert [told.customers(day, **policy) for day in days] == [2, 2, 2, 1]
+    lost = told.ask("churn", "series", start="2025-01-01", end="2025-04-30", **policy).rows
+    assert [row["logo_churn_numerator"] for row in lost] == [0, 0, 0, 1]

@@ -184,13 +184,32 @@ class SubscriptionLevels:
         """Why it does not count at this instant: involuntary, voluntary or unknown."""
         place = self._place(at)
         assert place is not None
-        version = self.spans[place].version
-        if version.status in {"unpaid", "past_due"} and not self._schedule_reached(version, at):
+        span = self.spans[place]
+        left_at, given_up_at = self._left_at(span), self._given_up_at(span)
+        if given_up_at <= at and given_up_at <= left_at:
             return "involuntary"
-        leaving = version.status == "canceled" or self._scheduled_end(version) is not None
-        if not leaving or version.voluntary is None:
+        voluntary = span.version.voluntary
+        has_left = span.version.status == "canceled" or left_at <= at
+        if not has_left or voluntary is None:
             return "unknown"
-        return "voluntary" if version.voluntary else "involuntary"
+        return "voluntary" if voluntary else "involuntary"
+
+    def _left_at(self, span: Span) -> datetime:
+        """When a scheduled cancellation takes effect under the policy."""
+        end = self._scheduled_end(span.version)
+        if end is None:
+            return _NEVER
+        return span.begin if self.rules["churn_recognition"] == "when_scheduled" else end
+
+    def _given_up_at(self, span: Span) -> datetime:
+        """When nobody waits for money any longer."""
+        match span.version.status:
+            case "unpaid":
+                return span.begin
+            case "past_due":
+                return self._past_due_until(span)
+            case _:
+                return _NEVER
 
     def _place(self, at: datetime) -> int | None:
         for place, span in enumerate(self.spans):

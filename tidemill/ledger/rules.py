@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, case, func, not_, or_, true
+from sqlalchemy import and_, case, false, func, not_, or_, true
 
 from tidemill.knobs import parameter
 from tidemill.vocabulary import Cause, Standing
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tidemill.policy import Policy
 
-__all__ = ["Rule", "counts", "is_paused", "rules"]
+__all__ = ["Rule", "counts", "is_cancelled", "is_given_up", "is_paused", "rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,7 @@ def _is_within_grace(versions: FromClause, policy: Policy) -> Rule:
     word, days = parameter(policy.past_due)
     if word != "after":
         return Rule(lambda _: true(), Standing.PAST_DUE_TIMEOUT)
-    since = func.coalesce(versions.c.past_due_since, versions.c.valid_from)
-    timeout = since + func.make_interval(0, 0, 0, 0, 24 * (days or 0))
+    timeout = _timeout(versions, days or 0)
     is_past_due = versions.c.status == "past_due"
     return Rule(
         lambda at: or_(not_(is_past_due), at < timeout),
@@ -103,18 +102,16 @@ def _is_within_grace(versions: FromClause, policy: Policy) -> Rule:
     )
 
 
+def _timeout(versions: FromClause, days: int) -> ColumnElement[datetime]:
+    since = func.coalesce(versions.c.past_due_since, versions.c.valid_from)
+    return since + func.make_interval(0, 0, 0, 0, 24 * days)
+
+
 def _has_not_ended(versions: FromClause, policy: Policy) -> Rule:
     """`churn_recognition` of a cancellation ahead: at its date, its paid-up date, or at once."""
-    scheduled = func.coalesce(
-        versions.c.cancel_at,
-        case((versions.c.cancel_at_period_end, versions.c.current_period_end)),
-    )
     if policy.churn_recognition == "when_scheduled":
-        return Rule(lambda _: scheduled.is_(None), Standing.ENDED)
-    ends_at: ColumnElement[datetime] = scheduled
-    if policy.churn_recognition == "at_period_end":
-        paid_up = func.greatest(scheduled, versions.c.current_period_end)
-        ends_at = case((scheduled.is_not(None), paid_up))
+        return Rule(lambda _: _scheduled(versions).is_(None), Standing.ENDED)
+    ends_at = _ends_at(versions, policy)
     by_period = versions.c.cancel_at_period_end
     return Rule(
         lambda at: or_(ends_at.is_(None), at < ends_at),
@@ -124,6 +121,47 @@ def _has_not_ended(versions: FromClause, policy: Policy) -> Rule:
             (case((not_(by_period), ends_at)), Cause.CANCEL_AT_REACHED),
         ),
     )
+
+
+def _scheduled(versions: FromClause) -> ColumnElement[datetime]:
+    return func.coalesce(
+        versions.c.cancel_at,
+        case((versions.c.cancel_at_period_end, versions.c.current_period_end)),
+    )
+
+
+def _ends_at(versions: FromClause, policy: Policy) -> ColumnElement[datetime]:
+    """When a cancellation ahead takes effect; null where there is none."""
+    scheduled = _scheduled(versions)
+    is_scheduled = scheduled.is_not(None)
+    if policy.churn_recognition == "when_scheduled":
+        return case((is_scheduled, versions.c.valid_from))
+    if policy.churn_recognition == "at_period_end":
+        return case((is_scheduled, func.greatest(scheduled, versions.c.current_period_end)))
+    return scheduled
+
+
+def is_given_up(pieces: FromClause, policy: Policy) -> ColumnElement[bool]:
+    """Did dunning end it: is it unpaid, or past due for longer than the policy has patience?
+
+    Not where a cancellation took effect before that.
+    """
+    begun, (word, days) = pieces.c.valid_from, parameter(policy.past_due)
+    ends: list[tuple[ColumnElement[bool], ColumnElement[datetime]]] = [
+        (pieces.c.status == "unpaid", begun)
+    ]
+    if word != "active":
+        until = _timeout(pieces, days or 0) if word == "after" else begun
+        ends.append((pieces.c.status == "past_due", until))
+    given_up_at, left_at = case(*ends), _ends_at(pieces, policy)
+    is_first = or_(left_at.is_(None), left_at >= given_up_at)
+    return func.coalesce(and_(given_up_at <= pieces.c.seg_from, is_first), false())
+
+
+def is_cancelled(pieces: FromClause, policy: Policy) -> ColumnElement[bool]:
+    """Did a cancellation end it, at once or when its date came?"""
+    has_come = func.coalesce(_ends_at(pieces, policy) <= pieces.c.seg_from, false())
+    return or_(pieces.c.status == "canceled", has_come)
 
 
 def is_paused(versions: FromClause) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from tidemill.ledger.endings import ending_timers, prolonged, without_refunded
-from tidemill.ledger.rules import counts, is_paused, rules
+from tidemill.ledger.rules import counts, is_cancelled, is_given_up, is_paused, rules
 from tidemill.ledger.timers import Timer, boundaries, timer
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause, ChurnReason, Standing
@@ -129,7 +129,7 @@ def _with_ends(judged: FromClause, policy: Policy) -> CTE:
             partition_by=judged.c.subscription_id, order_by=judged.c.seg_from
         )
 
-    reason = _churn_reason(judged)
+    reason = _churn_reason(judged, policy)
     return select(
         *(judged.c[name] for name in _CARRIED),
         func.coalesce(judged.c.current_period_start, judged.c.valid_from).label("term_start"),
@@ -168,14 +168,15 @@ def _present(judged: FromClause, policy: Policy) -> ColumnElement[bool]:
     return or_(false(), *kept)
 
 
-def _churn_reason(pieces: FromClause) -> ColumnElement[str]:
-    """Who ended it, should this piece begin a churn. Unknown is a class of its own."""
-    gave_up = or_(
-        pieces.c.status.in_(("unpaid", "past_due")), pieces.c.cause == Cause.PAST_DUE_TIMEOUT.value
-    )
+def _churn_reason(pieces: FromClause, policy: Policy) -> ColumnElement[str]:
+    """Who ended it, should this piece begin a churn. Unknown is a class of its own.
+
+    What counts has not ended: if it is worth nothing any more, that was its price.
+    """
+    has_left = and_(not_(counts(pieces, policy)), is_cancelled(pieces, policy))
     return case(
-        (gave_up, ChurnReason.INVOLUNTARY.value),
-        (pieces.c.voluntary.is_(True), ChurnReason.VOLUNTARY.value),
-        (pieces.c.voluntary.is_(False), ChurnReason.INVOLUNTARY.value),
+        (is_given_up(pieces, policy), ChurnReason.INVOLUNTARY.value),
+        (and_(has_left, pieces.c.voluntary.is_(True)), ChurnReason.VOLUNTARY.value),
+        (and_(has_left, pieces.c.voluntary.is_(False)), ChurnReason.INVOLUNTARY.value),
         else_=ChurnReason.UNKNOWN.value,
     )
