@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.ledger.changes import changes, revalued
+from tidemill.ledger.changes import changes
 from tidemill.ledger.facts import Fact, RollUp, tables_of, whole_companies
 from tidemill.ledger.halves import halves
 from tidemill.ledger.levels import Measure
@@ -59,5 +59,4 @@ def derive(
     """
     made = steps(relations, policy, measure)
     levels, revaluations = in_base(made.levels, relations, policy, (made.segments, made.renewing))
-    steady = None if revaluations is None else revalued(revaluations)
-    return named(changes(levels), steady, relations, policy)
+    return named(changes(levels), levels, revaluations, relations, policy)

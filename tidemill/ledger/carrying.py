@@ -118,9 +118,12 @@ def _steps(made: Buckets, states: FromClause, relations: Relations) -> CTE:
     line = (step.c.unit, step.c.currency)
     after = func.sum(step.c.net).over(partition_by=line, order_by=step.c.bucket)
     number = func.row_number().over(partition_by=line, order_by=step.c.bucket)
-    level = select(step, after.label("after"), cast(number, Integer).label("number")).subquery(
-        "leveled"
-    )
+    level = select(
+        step,
+        after.label("after"),
+        cast(number, Integer).label("number"),
+        cast(func.count().over(partition_by=line), Integer).label("length"),
+    ).subquery("leveled")
     before = level.c.after - level.c.net
     rates = rates_by_day(relations.fx_rates, relations.base_currency)
     rated = matching(
@@ -137,6 +140,7 @@ def _steps(made: Buckets, states: FromClause, relations: Relations) -> CTE:
             level.c.currency,
             level.c.bucket,
             level.c.number,
+            level.c.length,
             level.c.net,
             rates.c.factor.label("rate"),
             func.round(cast(keeps, Numeric), _DIGITS).label("keeps"),
@@ -154,8 +158,8 @@ def _accumulated(steps: CTE) -> FromClause:
 
     Composing `keeps x carried + adds` is associative, so the whole history of a unit needs only as
     many rounds as its length has binary digits; a recursion step by step would need its length.
+    Units leave when they are done: who has a short history does not wait for the longest.
     """
-    longest = select(func.max(steps.c.number)).scalar_subquery()
     scan = select(steps, cast(literal(1), Integer).label("span")).cte("carrying", recursive=True)
 
     def back(column: ColumnElement[Any], otherwise: int) -> ColumnElement[Any]:
@@ -170,15 +174,15 @@ def _accumulated(steps: CTE) -> FromClause:
             scan.c.currency,
             scan.c.bucket,
             scan.c.number,
+            scan.c.length,
             scan.c.net,
             scan.c.rate,
             func.round(scan.c.keeps * back(scan.c.keeps, 1), _DIGITS),
             func.round(scan.c.adds + scan.c.keeps * back(scan.c.adds, 0), _DIGITS),
             scan.c.span * 2,
-        ).where(scan.c.span < longest)
+        ).where(scan.c.span < scan.c.length)
     )
-    last = select(func.max(scan.c.span)).scalar_subquery()
-    return select(scan).where(scan.c.span == last).subquery("accumulated")
+    return select(scan).where(scan.c.span >= scan.c.length).subquery("accumulated")
 
 
 def _moved(scan: FromClause) -> FromClause:

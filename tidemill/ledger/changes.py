@@ -19,13 +19,14 @@ from sqlalchemy import (
     union_all,
 )
 
+from tidemill.ledger.matching import matching, where
 from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause, Select
+    from sqlalchemy import ColumnElement, FromClause
 
-__all__ = ["LINE", "changes", "in_order", "revalued"]
+__all__ = ["LINE", "REVALUED", "changes", "in_order", "revalued"]
 
 # What stays the same along one line of the ledger.
 LINE: Final = (
@@ -39,10 +40,17 @@ LINE: Final = (
     "interval_count",
     "currency",
 )
+# What tells levels apart. Usage can be in several currencies, each an item of its own.
+REVALUED: Final = ("version_id", "seg_from", "ordinal", "currency")
 # What is measured along it; each sums over the changes to its level. Levels in base currency are
 # there under policies that give them rates of their own.
 _OF_SUBSCRIPTION: Final = ("subscription_id", "source_id")
 _MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
+# What is said of where a level begins and ends.
+_OF_TURN: Final = (
+    *("seg_from", "cause", "event_position", "reason"),
+    *("seg_to", "next_cause", "next_position", "next_reason"),
+)
 # What is measured at the end of a level, where that may be something else than at its beginning.
 _AT_END: Final = {"amount_base_minor": "ending_base_minor"}
 
@@ -95,22 +103,28 @@ def changes(levels: FromClause) -> FromClause:
     )
 
 
-def revalued(revaluations: Select[Any]) -> FromClause:
+def revalued(revaluations: FromClause, levels: FromClause) -> FromClause:
     """Revaluations in the shape of changes: of the value in base currency, and of nothing else.
 
     revaluations: where a level stays the same in its own currency only; see `renewals.in_base`.
+    levels:       of which they are.
     """
-    rows = revaluations.subquery("revaluation")
-    return select(
-        *(rows.c[name] for name in LINE),
-        rows.c.at.label("occurred_at"),
-        cast(literal(Cause.REVALUED.value), Text).label("cause"),
-        rows.c.version_id.label("event_position"),
-        rows.c.reason,
-        cast(literal(0), Numeric).label("amount_minor"),
-        rows.c.amount_base_minor,
-        cast(literal(0), SmallInteger).label("present"),
-    ).subquery("revalued")
+    of_level = {name: revaluations.c[name] for name in REVALUED}
+    return (
+        select(
+            *(levels.c[name] for name in LINE),
+            revaluations.c.occurred_at,
+            cast(literal(Cause.REVALUED.value), Text).label("cause"),
+            levels.c.version_id.label("event_position"),
+            levels.c.reason,
+            cast(literal(0), Numeric).label("amount_minor"),
+            revaluations.c.amount_base_minor,
+            cast(literal(0), SmallInteger).label("present"),
+        )
+        .select_from(matching(revaluations, levels, **of_level))
+        .where(where(revaluations.c.version_id.is_not(None)))
+        .subquery("revalued")
+    )
 
 
 def _turns(levels: FromClause, measures: list[str]) -> CTE:
@@ -139,13 +153,17 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
     ).subquery("seen")
     was = {name: seen.c[f"{name}_before"] for name in measures}
     is_other = or_(*(seen.c[name].is_distinct_from(was[name]) for name in measures))
-    known = select(
-        *(seen.c[column.name] for column in levels.c),
+    is_changed = or_(~seen.c.goes_on, is_other)
+    is_over = and_(~seen.c.is_continued, seen.c.seg_to < forever())
+    turned = select(
+        *(seen.c[name] for name in (*LINE, *_OF_TURN)),
+        *(seen.c[name] for name in (*measures, *_AT_END.values()) if name in seen.c),
         *(_less(seen, name, was[name]).label(f"{name}_change") for name in measures),
-        or_(~seen.c.goes_on, is_other).label("is_changed"),
-        and_(~seen.c.is_continued, seen.c.seg_to < forever()).label("is_over"),
-    ).subquery("known")
-    return select(known).where(or_(known.c.is_changed, known.c.is_over)).cte("turn")
+        is_changed.label("is_changed"),
+        is_over.label("is_over"),
+    )
+    # What nobody reads of a common table expression is kept all the same.
+    return turned.where(or_(is_changed, is_over)).cte("turn")
 
 
 def _less(seen: FromClause, name: str, before: ColumnElement[Any]) -> ColumnElement[Any]:

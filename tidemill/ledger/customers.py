@@ -16,8 +16,10 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal,
+    not_,
     null,
     or_,
     select,
@@ -68,42 +70,51 @@ def counted_apart(
     is_apart = policy.netting != "none" or keeps_free(policy) or made.kept is not None
     named = with_kinds(made, relations, of_customers) if is_apart else select(made.states)
     states = named.cte("customer_state")
-    rows = [_found(told, states, made.key)]
+    rows = [_found(told, states, made.key, is_apart=is_apart)]
     if is_apart:
         rows.append(_extra(told, changes, states, made.key, policy))
-    found = union_all(*rows).subquery("found")
+    found = union_all(*rows).cte("found")
     # Who comes does so with the first of its subscriptions, who leaves does with the last.
     leaving_at = case((found.c.delta < 0, found.c.occurred_at))
     place = func.row_number().over(
         partition_by=(found.c.unit, found.c.bucket),
         order_by=(found.c.is_extra, leaving_at.desc().nulls_last(), *in_order(found)),
     )
-    placed = select(found, place.label("place")).subquery("placed")
-    is_first = and_(placed.c.unit.is_not(None), placed.c.place == 1)
-    own = {"customer_delta": cast(case((is_first, placed.c.delta), else_=0), SmallInteger)}
+    placed = select(found, place.label("place")).where(found.c.unit.is_not(None)).subquery("placed")
+    delta = case((placed.c.place == 1, placed.c.delta), else_=0)
+    own = {"customer_delta": cast(delta, SmallInteger)}
     columns = [own.get(each.name, placed.c[each.name]).label(each.name) for each in told.c]
     needed = or_(placed.c.is_extra == 0, placed.c.place == 1)
-    return select(*columns).where(needed).subquery("counted"), states
+    others = select(*(found.c[each.name] for each in told.c)).where(found.c.unit.is_(None))
+    return union_all(others, select(*columns).where(needed)).subquery("counted"), states
 
 
 def _delta(state: FromClause) -> ColumnElement[int]:
     return case((joins(state), 1), (leaves(state), -1))
 
 
-def _found(told: FromClause, states: CTE, key: str) -> Select[Any]:
-    """The rows with the turn of their customer that they could tell of.
+def _found(told: FromClause, states: CTE, key: str, *, is_apart: bool) -> Select[Any]:
+    """The rows with the turn of their customer that they could tell of, where several could.
 
-    It must be of the same day and have the same name.
+    It must be of the same day and have the same name. Without anything apart, the only row of a
+    customer's bucket tells of it at once.
     """
     came = (MovementType.NEW.value, MovementType.REACTIVATION.value)
     is_churn = told.c.type == MovementType.CHURN.value
     says_so = or_(and_(joins(states), told.c.type.in_(came)), and_(leaves(states), is_churn))
     fits = and_(states.c.day == told.c.day, says_so)
+    at_once = false() if is_apart else and_(fits, states.c.row_count == 1)
+    own = {
+        "customer_delta": cast(
+            case((at_once, _delta(states)), else_=told.c.customer_delta), SmallInteger
+        )
+    }
+    competes = and_(fits, not_(at_once))
     turn = {"unit": states.c.unit, "bucket": states.c.bucket, "delta": _delta(states)}
     return (
         select(
-            told,
-            *(case((fits, each)).label(name) for name, each in turn.items()),
+            *(own.get(each.name, each).label(each.name) for each in told.c),
+            *(case((competes, each)).label(name) for name, each in turn.items()),
             literal(0).label("is_extra"),
         )
         .select_from(matching(told, states, unit=told.c.customer_id, key=told.c[key]))

@@ -7,16 +7,31 @@ of an item first, then those of the whole subscription, each on what the one bef
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import CTE, Integer, Numeric, and_, case, cast, func, literal, not_, or_, select
+from sqlalchemy import (
+    CTE,
+    Integer,
+    Numeric,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.ledger.precision import dividend
 from tidemill.ledger.timers import after_intervals
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, FromClause, Select
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
@@ -43,38 +58,37 @@ def counted_discounts(relations: Relations, policy: Policy, versions: CTE) -> CT
     A `once` coupon lasts one billing interval of the item it is on, else of the first item.
     Source: contracts.md §1 `duration`; Stripe applies item-level discounts first.
     """
-    given, item = relations.discounts, relations.version_items
+    given, durations = relations.discounts, _COUNTED_DURATIONS[policy.discounts]
     starts_at = func.coalesce(given.c.starts_at, versions.c.started_at, versions.c.valid_from)
-    one_interval = after_intervals(starts_at, item.c.interval, item.c.interval_count)
-    ends_at = case(
-        (and_(given.c.duration == "once", given.c.ends_at.is_(None)), one_interval),
-        else_=given.c.ends_at,
-    )
-    spans = (
-        select(
-            given.c.version_id,
-            given.c.ordinal,
-            given.c.item,
-            given.c.percent_off,
-            given.c.amount_off,
+    in_force = given.join(versions, versions.c.version_id == given.c.version_id)
+
+    def spans_of(ends_at: ColumnElement[datetime]) -> Select[Any]:
+        names = ("version_id", "ordinal", "item", "percent_off", "amount_off")
+        return select(
+            *(given.c[name] for name in names),
             starts_at.label("starts_at"),
             ends_at.label("ends_at"),
             versions.c.valid_from,
             versions.c.valid_to,
+        ).where(given.c.duration.in_(durations))
+
+    is_one_interval = and_(given.c.duration == "once", given.c.ends_at.is_(None))
+    parts = [spans_of(given.c.ends_at).select_from(in_force).where(not_(is_one_interval))]
+    if "once" in durations:
+        item = relations.version_items
+        of_item = and_(
+            item.c.version_id == given.c.version_id,
+            or_(given.c.item.is_(None), given.c.item == item.c.item),
         )
-        .ext(distinct_on(given.c.version_id, given.c.ordinal))
-        .join(versions, versions.c.version_id == given.c.version_id)
-        .join(
-            item,
-            and_(
-                item.c.version_id == given.c.version_id,
-                or_(given.c.item.is_(None), given.c.item == item.c.item),
-            ),
+        parts.append(
+            spans_of(after_intervals(starts_at, item.c.interval, item.c.interval_count))
+            .ext(distinct_on(given.c.version_id, given.c.ordinal))
+            .select_from(in_force.join(item, of_item))
+            .where(is_one_interval)
+            .order_by(given.c.version_id, given.c.ordinal, item.c.ordinal)
         )
-        .where(given.c.duration.in_(_COUNTED_DURATIONS[policy.discounts]))
-        .order_by(given.c.version_id, given.c.ordinal, item.c.ordinal)
-        .subquery("discount_span")
-    )
+    # In brackets, because only one of them is in an order.
+    spans = union_all(*(select(part.subquery()) for part in parts)).subquery("discount_span")
     place = func.row_number().over(
         partition_by=spans.c.version_id, order_by=(spans.c.item.is_(None), spans.c.ordinal)
     )

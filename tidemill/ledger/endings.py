@@ -16,6 +16,8 @@ from tidemill.ledger.timers import Timer, dated_timer, timer, within
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import CTE, ColumnElement, FromClause
 
     from tidemill.policy import Policy
@@ -44,26 +46,25 @@ def prolonged(relations: Relations, policy: Policy, pieces: FromClause) -> FromC
     """Pieces in which a cancelled subscription counts on, if it counted when it was cancelled.
 
     pieces: with `countable` as the rules see it, false for anything cancelled.
-    A cancelled piece looks at the last piece before it that was not: the two share a `life`,
-    because every piece that is not cancelled begins a new one.
+    A cancelled piece looks at the last piece before it that was not: is it the last that counted?
     """
     if policy.churn_recognition != "at_period_end":
         return pieces
-    is_over = pieces.c.status == "canceled"
-    life = (
-        func.count()
-        .filter(not_(is_over))
-        .over(partition_by=pieces.c.subscription_id, order_by=pieces.c.seg_from)
-    )
-    lives = select(pieces, life.label("life")).subquery("lives")
-    counted_before = func.first_value(counts(lives, policy)).over(
-        partition_by=(lives.c.subscription_id, lives.c.life), order_by=lives.c.seg_from
-    )
-    judged = select(lives, counted_before.label("counted_before")).subquery("cancelled_after")
+    is_alive = pieces.c.status != "canceled"
+
+    def latest(*conditions: ColumnElement[bool]) -> ColumnElement[datetime]:
+        at = func.max(pieces.c.seg_from).filter(and_(*conditions))
+        return at.over(partition_by=pieces.c.subscription_id, order_by=pieces.c.seg_from)
+
+    judged = select(
+        pieces,
+        latest(is_alive).label("alive_at"),
+        latest(is_alive, counts(pieces, policy)).label("counted_at"),
+    ).subquery("cancelled_after")
     is_paid_up = and_(
         judged.c.status == "canceled",
-        judged.c.life > 0,
-        judged.c.counted_before,
+        judged.c.counted_at.is_not(None),
+        judged.c.counted_at == judged.c.alive_at,
         judged.c.seg_from < judged.c.current_period_end,
     )
     if policy.annual_refund_churns == "yes":

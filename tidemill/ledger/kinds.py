@@ -60,15 +60,16 @@ def _weighed(made: Buckets, relations: Relations) -> FromClause:
     rates = select(daily_rates(relations.fx_rates, relations.base_currency)).cte(
         f"{made.states.name}_rate"
     )
-    of_day = in_force(rates, net.c.currency, states.c.day)
+    several = select(states).where(is_mixed).subquery("mixed_state")
+    of_day = in_force(rates, net.c.currency, several.c.day)
     factor = select(rates.c.factor).where(of_day).scalar_subquery()
     mixed = (
         select(
-            states.c.unit, states.c.bucket, func.sum(net.c.amount_minor * factor).label("weight")
+            several.c.unit, several.c.bucket, func.sum(net.c.amount_minor * factor).label("weight")
         )
-        .select_from(matching(states, net, unit=states.c.unit, key=states.c.key))
-        .where(where(is_mixed))
-        .group_by(states.c.unit, states.c.bucket)
+        .select_from(matching(net, several, unit=net.c.unit, key=net.c.key))
+        .where(where(several.c.unit.is_not(None)))
+        .group_by(several.c.unit, several.c.bucket)
         .subquery("mixed")
     )
     weight = case((is_mixed, mixed.c.weight), else_=states.c.amount_minor)

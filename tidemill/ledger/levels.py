@@ -19,13 +19,16 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    not_,
     or_,
     select,
     union_all,
 )
 
 from tidemill.knobs import fraction
+from tidemill.ledger.activity import keeps_free
 from tidemill.ledger.discounts import discounted
+from tidemill.ledger.matching import matching, where
 from tidemill.ledger.precision import dividend, half_up, short
 from tidemill.ledger.timers import after_intervals
 from tidemill.ledger.usage import usage_items
@@ -40,6 +43,9 @@ __all__ = ["Measure", "item_levels"]
 
 Measure = Literal["mrr", "contract_value", "contract_days"]
 """What a level measures: a month's value, or a year's in one of the two other reckonings of ARR."""
+
+# What made the value, and is in it.
+_SPENT: Final = frozenset({"amount", "counts", "present", "term_start"})
 
 _ZERO: Final = cast(literal(0), Numeric)
 
@@ -57,21 +63,32 @@ def item_levels(
     Formula: max(0, (unit_amount - tax) x quantity - discounts) x intervals a month.
     Source:  docs/reference/definitions.md, MRR. One-off lines are no items, and a metered item has
              no value of its own.
-    Shape:   the columns of `segments`, item, plan, product, interval, interval_count,
-             amount_minor (exact, native minor units a month, or a year by `measure`), present (1 on
-             one item of a segment that may keep its customer at no value, else 0).
+    Shape:   the columns of `segments` but `counts` and `term_start`, then ordinal, item, plan,
+             product, interval, interval_count, amount_minor (exact, native minor units a month, or
+             a year by `measure`), present (1 on one item of a segment that may keep its customer at
+             no value, else 0).
     """
     amounts = [_net(relations, policy, segments, discounts)]
     if usage is not None:
         amounts.append(usage_items(relations, usage, segments))
     priced = union_all(*amounts).subquery("priced")
     value = case((priced.c.counts, _measured(priced, policy, measure)), else_=_ZERO)
-    columns = [column for column in priced.c if column.name not in ("amount", "present")]
+    columns = [column for column in priced.c if column.name not in _SPENT]
     present = cast(case((priced.c.present, 1), else_=0), SmallInteger)
     level = select(*columns, value.label("amount_minor"), present.label("present")).subquery(
         "item_value"
     )
-    return _rounded(_present_once(level, policy), policy, measure)
+    rounds = policy.rounding == "subscription" and measure == "mrr"
+    if not rounds and not keeps_free(policy):
+        return level
+    alone, together = _parted(relations, level, usage)
+    if keeps_free(policy):
+        together = _present_once(together)
+    if rounds:
+        alone, together = _rounded_alone(alone), _rounded(together)
+    names = [column.name for column in level.c]
+    parts = [select(*(part.c[name] for name in names)) for part in (alone, together)]
+    return union_all(*parts).subquery("item_level")
 
 
 def _gross(relations: Relations, policy: Policy, segments: CTE) -> FromClause:
@@ -155,23 +172,58 @@ def _measured(item: FromClause, policy: Policy, measure: Measure) -> ColumnEleme
     )
 
 
-def _present_once(level: FromClause, policy: Policy) -> FromClause:
+def _parted(
+    relations: Relations, level: FromClause, usage: CTE | None
+) -> tuple[FromClause, FromClause]:
+    """The items that are alone in their segment, and those that may have others beside them.
+
+    Most are alone, and what is said of a segment's items together takes a sort and two windows.
+    """
+    item = relations.version_items
+    several = (
+        select(item.c.version_id)
+        .group_by(item.c.version_id)
+        .having(func.count() > 1)
+        .subquery("several")
+    )
+    source = matching(level, several, version_id=level.c.version_id)
+    has_others: ColumnElement[bool] = several.c.version_id.is_not(None)
+    if usage is not None:
+        used = select(usage.c.subscription_id).distinct().subquery("used")
+        source = matching(source, used, subscription_id=level.c.subscription_id)
+        has_others = or_(has_others, used.c.subscription_id.is_not(None))
+    marked = (
+        select(level, has_others.label("has_others"))
+        .select_from(source)
+        .where(where(level.c.version_id.is_not(None)))
+        .cte("item_level_marked")
+    )
+    alone = select(marked).where(not_(marked.c.has_others)).subquery("alone")
+    return alone, select(marked).where(marked.c.has_others).subquery("together")
+
+
+def _present_once(level: FromClause) -> FromClause:
     """Keeps `present` on the first item of a segment only, so that it can be summed."""
-    if policy.free_plans == "never" and policy.paused != "contraction":
-        return level
     columns = [column for column in level.c if column.name != "present"]
-    present = case((_place(level) == 1, level.c.present), else_=0)
+    place = func.row_number().over(
+        partition_by=(level.c.version_id, level.c.seg_from), order_by=level.c.ordinal
+    )
+    present = case((place == 1, level.c.present), else_=0)
     return select(*columns, cast(present, SmallInteger).label("present")).subquery("present_once")
 
 
-def _rounded(level: FromClause, policy: Policy, measure: Measure) -> FromClause:
+def _rounded_alone(level: FromClause) -> FromClause:
+    columns = [column for column in level.c if column.name != "amount_minor"]
+    amount = half_up(level.c.amount_minor)
+    return select(*columns, amount.label("amount_minor")).subquery("rounded_alone")
+
+
+def _rounded(level: FromClause) -> FromClause:
     """`rounding = subscription`: whole minor units in total; the first item takes the difference.
 
     What is worth nothing in total has no items that are worth anything. Usage may be in a currency
     of its own, and is rounded by itself then.
     """
-    if policy.rounding == "exact" or measure != "mrr":
-        return level
     whole = (level.c.version_id, level.c.seg_from, level.c.currency)
     total = half_up(func.sum(level.c.amount_minor).over(partition_by=whole))
     own = short(level.c.amount_minor)
@@ -180,9 +232,3 @@ def _rounded(level: FromClause, policy: Policy, measure: Measure) -> FromClause:
     amount = case((total == 0, _ZERO), (first, total - others), else_=own)
     columns = [column for column in level.c if column.name != "amount_minor"]
     return select(*columns, amount.label("amount_minor")).subquery("rounded")
-
-
-def _place(level: FromClause) -> ColumnElement[int]:
-    return func.row_number().over(
-        partition_by=(level.c.version_id, level.c.seg_from), order_by=level.c.ordinal
-    )

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from tidemill.ledger.buckets import Buckets, buckets, dated, moves, unit_of
 from tidemill.ledger.carrying import base_amount, carried, swapped
-from tidemill.ledger.changes import LINE, in_order
+from tidemill.ledger.changes import LINE, in_order, revalued
 from tidemill.ledger.customers import cohorts, counted_apart
 from tidemill.ledger.kinds import joins, leaves, with_kinds
 from tidemill.ledger.matching import matching, where
@@ -46,11 +46,15 @@ FX_TYPE: Final = "fx"
 
 
 def named(
-    changed: FromClause, revalued: FromClause | None, relations: Relations, policy: Policy
+    changed: FromClause,
+    levels: FromClause,
+    revaluations: FromClause | None,
+    relations: Relations,
+    policy: Policy,
 ) -> Select[tuple[object, ...]]:
     """The ledger: every change with the name of its bucket's movement.
 
-    revalued: changes of rate alone, as `changes.revalued` gives them; None under other policies.
+    levels, revaluations: as `renewals.in_base` gives them.
 
     Source: docs/reference/definitions.md, movements. With b and a the level of the customer before
             and after the bucket: not active, then active is new, or reactivation if ever active
@@ -58,17 +62,23 @@ def named(
     Shape:  the columns of `models.metric_mrr_movement`.
     A bucket in which a unit came and left again is empty: nothing was there before or after.
     """
-    if revalued is not None and policy.join_churn_same_month == "ignore":
+    if revaluations is not None and policy.join_churn_same_month == "ignore":
         # What is erased takes its renewals with it.
-        changed, revalued = union_all(select(changed), select(revalued)).subquery("all"), None
+        renewed = revalued(revaluations, levels)
+        changed, revaluations = union_all(select(changed), select(renewed)).subquery("all"), None
     # Read several times, made once.
     changes = select(dated(changed, policy)).cte("dated_change")
     made = buckets(changes, policy, "bucket")
     states = with_kinds(made, relations, policy).cte("bucket_state")
     told = [*_told(changes, made, states, relations, policy)]
     if policy.fx == "at_renewal" or policy.netting not in ("day", "none"):
-        still = _outside_empty(_still(changes, made, states, revalued, policy), states, policy)
+        still = _outside_empty(_still(changes, made, states, policy), states, policy, "still")
         told.append(_asides(swapped(still, relations, policy)))
+    if revaluations is not None:
+        unit = unit_of(revaluations, policy).label("unit")
+        renewals = select(revaluations, unit).cte("renewal")
+        outside = _outside_empty(renewals, states, policy, "renewal")
+        told.append(_asides(dated(revalued(outside, levels), policy)))
     rows = union_all(*told).subquery("told")
     if policy.movement_level == "customer":
         return _with_cohorts(rows, cohorts(states))
@@ -85,57 +95,55 @@ def _told(
     customer came or left, and all lines of a subscription's end say why it ended.
     """
     moved = carried(made, states, relations, policy)
-    source = matching(changes, states, unit=unit_of(changes, policy), key=changes.c[made.key])
-    if moved is not None:
-        of_step = {"currency": changes.c.currency, "bucket": states.c.bucket}
-        source = matching(source, moved, unit=states.c.unit, **of_step)
-    whole = (states.c.unit, states.c.bucket)
-    place = func.row_number().over(partition_by=whole, order_by=in_order(changes))
+    delta: ColumnElement[int] = literal(0)
+    if policy.movement_level == "customer":
+        delta = case((joins(states), 1), (leaves(states), -1), else_=0)
+    is_told = or_(states.c.was_active, states.c.is_active)
+    whole = select(states, delta.label("delta")).where(is_told)
+    alone = whole.where(states.c.row_count == 1).subquery("alone_state")
+    shared = whole.where(states.c.row_count > 1).subquery("shared_state")
+    of_bucket = (shared.c.unit, shared.c.bucket)
+    place = func.row_number().over(partition_by=of_bucket, order_by=in_order(changes))
     ended = func.last_value(changes.c.reason).over(
-        partition_by=(*whole, changes.c.subscription_id),
+        partition_by=(*of_bucket, changes.c.subscription_id),
         order_by=changes.c.occurred_at,
         range_=(None, None),
     )
-    delta: ColumnElement[int] = case((joins(states), 1), (leaves(states), -1), else_=0)
-    if policy.movement_level == "subscription":
-        delta = literal(0)
 
     def rows(
-        is_alone: ColumnElement[bool],
-        delta: ColumnElement[int],
-        base: ColumnElement[Any],
-        reason: ColumnElement[str],
+        state: FromClause, delta: ColumnElement[int], reason: ColumnElement[str]
     ) -> Select[Any]:
+        source = matching(changes, state, unit=unit_of(changes, policy), key=changes.c[made.key])
+        if moved is not None:
+            of_step = {"currency": changes.c.currency, "bucket": state.c.bucket}
+            source = matching(source, moved, unit=state.c.unit, **of_step)
+        base = base_amount(changes, state, moved, relations, in_order(changes))
         return (
             select(
                 *(changes.c[name] for name in LINE),
                 changes.c.occurred_at,
-                states.c.day,
-                states.c.kind.label("type"),
+                state.c.day,
+                state.c.kind.label("type"),
                 changes.c.amount_minor,
-                base.label("amount_base_minor"),
+                (base.alone if state is alone else base.shared).label("amount_base_minor"),
                 cast(delta, SmallInteger).label("customer_delta"),
                 changes.c.cause,
                 changes.c.event_position,
-                case((leaves(states), reason)).label("churn_reason"),
+                case((leaves(state), reason)).label("churn_reason"),
             )
             .select_from(source)
-            .where(where(moves(changes), is_alone, or_(states.c.was_active, states.c.is_active)))
+            .where(where(moves(changes), state.c.unit.is_not(None)))
         )
 
-    base = base_amount(changes, states, moved, relations, in_order(changes))
     return [
-        rows(states.c.row_count == 1, delta, base.alone, changes.c.reason),
-        rows(states.c.row_count > 1, case((place == 1, delta), else_=0), base.shared, ended),
+        rows(alone, alone.c.delta, changes.c.reason),
+        rows(shared, case((place == 1, shared.c.delta), else_=0), ended),
     ]
 
 
-def _still(
-    changes: CTE, made: Buckets, states: CTE, revalued: FromClause | None, policy: Policy
-) -> CTE:
-    """The changes that move nothing for their unit; those of rate alone never do."""
+def _still(changes: CTE, made: Buckets, states: CTE, policy: Policy) -> CTE:
+    """The changes that move nothing for their unit."""
     keys = {"unit": unit_of(changes, policy), "key": changes.c[made.key]}
-    names = [column.name for column in changes.c]
     source = matching(changes, states, **keys)
     is_still = [
         changes.c.customer_id.is_not(None),
@@ -144,34 +152,30 @@ def _still(
     if made.kept is not None:
         source = matching(source, made.kept, **keys)
         is_still.append(made.kept.c.unit.is_not(None))
-    still = (
-        select(*(changes.c[name] for name in names), keys["unit"].label("unit"))
+    return (
+        select(changes, keys["unit"].label("unit"))
         .select_from(source)
         .where(where(*is_still))
-    )
-    if revalued is None:
-        return still.cte("still")
-    rates = dated(revalued, policy)
-    return union_all(still, select(*(rates.c[name] for name in names), unit_of(rates, policy))).cte(
-        "still"
+        .cte("still")
     )
 
 
-def _outside_empty(still: CTE, states: CTE, policy: Policy) -> FromClause:
-    """The changes that move nothing, but for those in the middle of a bucket that is not told.
+def _outside_empty(rows: CTE, states: CTE, policy: Policy, name: str) -> FromClause:
+    """Rows of units at instants, but for those in the middle of a bucket that is not told.
 
     Who came and left within a bucket was never there, and changed no item meanwhile either.
     """
     if policy.netting == "none":
-        return select(still).subquery("outside")
+        return rows
     empty = select(states.c.unit.label("owner"), states.c.begins_at, states.c.ends_at).where(
         not_(or_(states.c.was_active, states.c.is_active))
     )
-    instants = select(still.c.unit.label("owner"), still.c.occurred_at.label("at"))
-    inside = within(instants, empty.distinct(), "empty")
-    same = and_(inside.c.owner == still.c.unit, inside.c.at == still.c.occurred_at)
-    joined = still.outerjoin(inside, same)
-    return select(still).select_from(joined).where(inside.c.owner.is_(None)).subquery("outside")
+    instants = select(rows.c.unit.label("owner"), rows.c.occurred_at.label("at"))
+    inside = within(instants, empty.distinct(), f"{name}_in_empty")
+    same = and_(inside.c.owner == rows.c.unit, inside.c.at == rows.c.occurred_at)
+    joined = rows.outerjoin(inside, same)
+    left = select(rows).select_from(joined).where(inside.c.owner.is_(None))
+    return left.subquery(f"{name}_outside")
 
 
 def _asides(changes: FromClause) -> Select[tuple[object, ...]]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -29,13 +30,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.fx import rate_day, rates_by_day
-from tidemill.ledger.changes import LINE
+from tidemill.ledger.changes import REVALUED
 from tidemill.ledger.matching import matching, where
 from tidemill.ledger.timers import Timer, after_intervals, timer
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause, Select
+    from sqlalchemy import ColumnElement, FromClause
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
@@ -96,7 +97,7 @@ def renewal_timers(renews: CTE | None, relations: Relations) -> list[Timer]:
 
 def in_base(
     levels: FromClause, relations: Relations, policy: Policy, steps: tuple[CTE, CTE | None]
-) -> tuple[FromClause, Select[Any] | None]:
+) -> tuple[FromClause, FromClause | None]:
     """The levels in base currency, and the changes that renewals make while they last.
 
     steps:   the segments of the levels, and how their versions renew.
@@ -115,13 +116,14 @@ def in_base(
         held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
     )
     # A subscription in base currency never renews in another, though its usage may be in one.
+    is_base = levels.c.currency == relations.base_currency
     begun_at, ended_at = (
-        func.coalesce(at, levels.c.seg_from) for at in (held.c.begun_at, held.c.ended_at)
+        case((not_(is_base), func.coalesce(at, levels.c.seg_from)))
+        for at in (held.c.begun_at, held.c.ended_at)
     )
     source: FromClause = levels.outerjoin(held, of_segment)
     for rate, at in ((begun, begun_at), (ended, ended_at)):
         source = _rated(source, rate, levels, at, relations, policy)
-    is_base = levels.c.currency == relations.base_currency
     own = levels.c.amount_minor
     valued = (
         select(
@@ -165,32 +167,44 @@ def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
 
 def _revaluations(
     levels: CTE, rates: CTE, held: CTE, relations: Relations, policy: Policy
-) -> Select[Any]:
+) -> FromClause:
     """The renewals inside a level that bring it another rate.
 
-    Shape: the columns of `levels` that stay the same along it, at, version_id and reason, and
-           amount_base_minor, the change.
+    Shape: the keys of `levels` (`REVALUED`), the subscription and customer, occurred_at, and
+           amount_base_minor, the change. There are many of them, so what else there is to tell of a
+           level is left to it (`changes.revalued`).
     """
     is_worth = and_(levels.c.currency != relations.base_currency, levels.c.amount_minor != 0)
-    level = select(levels).where(is_worth).subquery("foreign_level")
-    of_segment = and_(held.c.version_id == level.c.version_id, held.c.seg_from == level.c.seg_from)
+    keys = (*REVALUED, "subscription_id", "customer_id")
+    of_segment = and_(
+        held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
+    )
     number = _numbers(held.c.begun + 1, held.c.ended)
-    at, at_before = (_renewal(held, number.c.number - back) for back in (0, 1))
+    renewal = (
+        select(
+            *(levels.c[name] for name in keys),
+            levels.c.amount_minor,
+            _renewal(held, number.c.number).label("occurred_at"),
+            _renewal(held, number.c.number - 1).label("before_at"),
+        )
+        .select_from(levels.join(held, of_segment).join(number, true()))
+        .where(is_worth)
+        .subquery("level_renewal")
+    )
     after, before = rates.alias("rate_after"), rates.alias("rate_before")
-    source: FromClause = level.join(held, of_segment).join(number, true())
-    for rate, on in ((after, at), (before, at_before)):
-        source = _rated(source, rate, level, on, relations, policy)
+    source: FromClause = renewal
+    for rate, at in ((after, renewal.c.occurred_at), (before, renewal.c.before_at)):
+        source = _rated(source, rate, renewal, at, relations, policy)
     change = func.coalesce(after.c.factor, 0) - func.coalesce(before.c.factor, 0)
     return (
         select(
-            *(level.c[name] for name in LINE),
-            at.label("at"),
-            level.c.version_id,
-            level.c.reason,
-            (level.c.amount_minor * change).label("amount_base_minor"),
+            *(renewal.c[name] for name in keys),
+            renewal.c.occurred_at,
+            (renewal.c.amount_minor * change).label("amount_base_minor"),
         )
         .select_from(source)
-        .where(where(level.c.version_id.is_not(None), change != 0))
+        .where(where(renewal.c.version_id.is_not(None), change != 0))
+        .subquery("revaluation")
     )
 
 

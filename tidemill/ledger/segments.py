@@ -44,6 +44,12 @@ _CARRIED: Final = (
     "cause",
     "event_position",
 )
+# What a piece says of its end, by where the next one says it of its beginning.
+_OF_NEXT: Final = {
+    "cause": "next_cause",
+    "event_position": "next_position",
+    "reason": "next_reason",
+}
 
 
 def segments(
@@ -123,24 +129,27 @@ def _judged(pieces: FromClause, policy: Policy, *, explained: bool) -> FromClaus
 
 def _with_ends(judged: FromClause, policy: Policy) -> CTE:
     """Each piece with where it ends and why: the beginning of the subscription's next one."""
-
-    def following(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.lead(column).over(
-            partition_by=judged.c.subscription_id, order_by=judged.c.seg_from
-        )
-
-    reason = _churn_reason(judged, policy)
-    return select(
-        *(judged.c[name] for name in _CARRIED),
-        func.coalesce(judged.c.current_period_start, judged.c.valid_from).label("term_start"),
+    term_start = func.coalesce(judged.c.current_period_start, judged.c.valid_from)
+    told = [
+        term_start.label("term_start"),
         counts(judged, policy).label("counts"),
         _present(judged, policy).label("present"),
-        reason.label("reason"),
-        func.coalesce(following(judged.c.seg_from), forever()).label("seg_to"),
-        following(judged.c.cause).label("next_cause"),
-        following(judged.c.event_position).label("next_position"),
-        following(reason).label("next_reason"),
-        *([_standing(judged, policy).label("standing")] if "objection" in judged.c else []),
+        _churn_reason(judged, policy).label("reason"),
+    ]
+    if "objection" in judged.c:
+        told.append(_standing(judged, policy).label("standing"))
+    # Judged here, once: a window would take all of a state along to judge it twice.
+    piece = select(*(judged.c[name] for name in _CARRIED), *told).offset(0).subquery("judged_piece")
+
+    def following(name: str) -> ColumnElement[Any]:
+        return func.lead(piece.c[name]).over(
+            partition_by=piece.c.subscription_id, order_by=piece.c.seg_from
+        )
+
+    return select(
+        piece,
+        func.coalesce(following("seg_from"), forever()).label("seg_to"),
+        *(following(name).label(label) for name, label in _OF_NEXT.items()),
     ).cte("segment")
 
 
@@ -173,10 +182,12 @@ def _churn_reason(pieces: FromClause, policy: Policy) -> ColumnElement[str]:
 
     What counts has not ended: if it is worth nothing any more, that was its price.
     """
-    has_left = and_(not_(counts(pieces, policy)), is_cancelled(pieces, policy))
+    # In this order, because most pieces count.
     return case(
+        (counts(pieces, policy), ChurnReason.UNKNOWN.value),
         (is_given_up(pieces, policy), ChurnReason.INVOLUNTARY.value),
-        (and_(has_left, pieces.c.voluntary.is_(True)), ChurnReason.VOLUNTARY.value),
-        (and_(has_left, pieces.c.voluntary.is_(False)), ChurnReason.INVOLUNTARY.value),
+        (not_(is_cancelled(pieces, policy)), ChurnReason.UNKNOWN.value),
+        (pieces.c.voluntary.is_(True), ChurnReason.VOLUNTARY.value),
+        (pieces.c.voluntary.is_(False), ChurnReason.INVOLUNTARY.value),
         else_=ChurnReason.UNKNOWN.value,
     )

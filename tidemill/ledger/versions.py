@@ -22,8 +22,8 @@ __all__ = ["books", "forever", "held_at", "versions_in_force"]
 
 # What orders a history is spent once the spans are known; words about a state move no level.
 _UNREAD: Final = frozenset(
-    {"event_id", "sequence", "recorded_at", "confidence", "customer_id"}
-    | {"cancel_reason", "cancel_feedback"}
+    {"event_id", "occurred_at", "sequence", "recorded_at", "confidence"}
+    | {"trial_end", "cancel_reason", "cancel_feedback"}
 )
 
 
@@ -39,20 +39,18 @@ def versions_in_force(relations: Relations, policy: Policy) -> CTE:
            instants; valid_to is 'infinity' for the newest). `customer_id` is whose books it is in.
     Versions that were never in force (overtaken within the same instant) are left out.
     """
-    clocked = _clocked(relations.subscription_versions, policy)
+    # Whose they are comes first, so that versions stay in the order in which spans are found.
+    owner, source = books(relations, policy, relations.subscription_versions)
+    told = [each for each in relations.subscription_versions.c if each.name != "customer_id"]
+    owned = select(*told, owner.label("customer_id")).select_from(source).subquery("owned")
+    clocked = _clocked(owned, policy)
     following = func.lead(clocked.c.valid_from).over(
         partition_by=clocked.c.subscription_id,
         order_by=(clocked.c.valid_from, *_order(clocked)),
     )
-    spans = select(clocked, func.coalesce(following, forever()).label("valid_to")).subquery()
-    owner, source = books(relations, policy, spans)
-    columns = [column for column in spans.c if column.name not in _UNREAD]
-    return (
-        select(*columns, owner.label("customer_id"))
-        .select_from(source)
-        .where(spans.c.valid_from < spans.c.valid_to)
-        .cte("version")
-    )
+    state = [column for column in clocked.c if column.name not in _UNREAD]
+    spans = select(*state, func.coalesce(following, forever()).label("valid_to")).subquery("span")
+    return select(spans).where(spans.c.valid_from < spans.c.valid_to).cte("version")
 
 
 def held_at(versions: CTE, policy: Policy, end: datetime) -> CTE:
