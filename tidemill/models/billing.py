@@ -52,6 +52,8 @@ invoice_version = Table(
     Column("period_end", Instant),
     Column("issued_at", Instant, nullable=False),
     Column("paid_at", Instant),
+    # Something later was said of the same invoice. In no index: most versions are superseded soon.
+    Column("superseded", Boolean, nullable=False, server_default=false()),
     Index(None, "customer_id"),
     Index(None, "source_id", "external_id"),
 )
@@ -71,6 +73,12 @@ invoice_line = Table(
     Column("period_start", Instant),
     Column("period_end", Instant),
     PrimaryKeyConstraint("version_id", "ordinal"),
+)
+# The few lines that are usage, among all that was ever invoiced.
+Index(
+    "ix_invoice_line_usage",
+    invoice_line.c.version_id,
+    postgresql_where=invoice_line.c.kind == "usage",
 )
 
 payment = Table(

@@ -13,7 +13,8 @@ Rules that hold for every provider:
 - a ``*_id`` is a ``bigint`` key, unique inside its relation; vendor ids are text.
 """
 
+from tidemill.relations.billing import latest_first
 from tidemill.relations.core import core_relations
 from tidemill.relations.shapes import COLUMNS, Relations
 
-__all__ = ["COLUMNS", "Relations", "core_relations"]
+__all__ = ["COLUMNS", "Relations", "core_relations", "latest_first"]

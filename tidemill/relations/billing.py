@@ -13,7 +13,7 @@ from tidemill.relations.payments import payment_rows
 from tidemill.relations.scope import Scope
 from tidemill.relations.shapes import COLUMNS
 
-__all__ = ["expense_rows", "invoice_rows", "usage_rows"]
+__all__ = ["expense_rows", "invoice_rows", "latest_first", "usage_rows"]
 
 
 def invoice_rows(scope: Scope) -> FromClause:
@@ -65,8 +65,20 @@ def _refunded(payment: FromClause) -> ColumnElement[Any]:
     return func.sum(signed)
 
 
+def latest_first(
+    of: FromClause, status: ColumnElement[Any], event_id: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
+    """The order of what was said of one invoice: paid, void and uncollectible beat an equal instant.
+
+    of: has the columns that versions and events name alike.
+    """
+    terminal = case((status.in_(("paid", "void", "uncollectible")), 1), else_=0)
+    order = (of.c.occurred_at, of.c.sequence, terminal, of.c.recorded_at, event_id)
+    return [each.desc() for each in order]
+
+
 def _latest_invoices(scope: Scope) -> FromClause:
-    """The last version of every invoice: paid, void and uncollectible beat an equal instant.
+    """The last version of every invoice, which is marked; of a knowledge date it is looked for.
 
     With subscription_id, null while its subscription is unheard of. It is looked up here, in the
     tables themselves: of the outcome the planner knows nothing, would expect next to no row of a
@@ -76,21 +88,17 @@ def _latest_invoices(scope: Scope) -> FromClause:
     is_owner = and_(
         owner.c.source_id == table.c.source_id, owner.c.external_id == table.c.subscription
     )
-    terminal = case((table.c.status.in_(("paid", "void", "uncollectible")), 1), else_=0)
-    return (
+    found = (
         select(table, owner.c.id.label("subscription_id"))
         .select_from(table.outerjoin(owner, is_owner))
-        .ext(distinct_on(table.c.source_id, table.c.external_id))
         .where(scope.history(table))
-        .order_by(
-            table.c.source_id,
-            table.c.external_id,
-            table.c.occurred_at.desc(),
-            table.c.sequence.desc(),
-            terminal.desc(),
-            table.c.recorded_at.desc(),
-            table.c.event_id.desc(),
-        )
+    )
+    if scope.known_at is None:
+        return found.where(~table.c.superseded).subquery("latest_invoice")
+    key = (table.c.source_id, table.c.external_id)
+    return (
+        found.ext(distinct_on(*key))
+        .order_by(*key, *latest_first(table, table.c.status, table.c.event_id))
         .subquery("latest_invoice")
     )
 

@@ -19,14 +19,19 @@ from tidemill import quarantine
 from tidemill.bus.refusal import refusal
 from tidemill.errors import Problem
 from tidemill.events import Event
-from tidemill.models import source
+from tidemill.models import invoice_version, source
 from tidemill.state.attributes import apply_attributes, apply_pins
 from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
 from tidemill.state.customers import apply_customers
 from tidemill.state.expenses import apply_expenses
 from tidemill.state.facts import refresh, tables_read
 from tidemill.state.in_force import Books, in_force
-from tidemill.state.invoices import apply_allocations, apply_invoices, apply_payments
+from tidemill.state.invoices import (
+    apply_allocations,
+    apply_invoices,
+    apply_payments,
+    supersede_invoices,
+)
 from tidemill.state.keys import make_keys
 from tidemill.state.merges import apply_merges
 from tidemill.state.payment_sums import PAYMENT_SUBJECTS, rolling_payments
@@ -38,6 +43,15 @@ __all__ = ["LOGGED", "Applied", "apply", "subjects"]
 
 LOGGED: Final = "log:"
 """How the origin of a quarantined event begins that is in the log, before its position."""
+
+# The first of the two keys of the advisory lock on last words and sums of payments: "paid" in ASCII.
+_LOCK: Final = int.from_bytes(b"paid", "big")
+
+# What customers may share: each batch that tells of it sees what the others have told.
+_ALONE: Final = PAYMENT_SUBJECTS | {"invoice"}
+
+# The tables in which a batch decides then what still counts.
+_LAST_WORDS: Final = PAYMENT_SUBJECTS | {invoice_version.name}
 
 
 def _apply_customers(connection: Connection, rows: FromClause) -> None:
@@ -117,20 +131,25 @@ def subjects(connection: Connection, rows: FromClause) -> dict[str, int]:
 def _write(connection: Connection, rows: FromClause, subjects: set[str], books: Books) -> int:
     """Write a batch into the tables; how many customers were derived again.
 
-    Sums change, and wait for other workers, at the end; and what tells of payments comes as late as
-    the policy lets it, because it keeps them waiting, too.
+    Sums change, and wait for other workers, at the end; and what tells of payments, or decides which
+    word on an invoice is the last, comes as late as the policy lets it, because it keeps them
+    waiting, too.
     """
     ours = in_force(connection, books) if books.facts else books
     cells = Cells(connection)
     make_keys(connection, rows)
     _tell(connection, rows, subjects - PAYMENT_SUBJECTS)
     look_ahead(connection, rows, subjects)
-    read = not tables_read(ours).isdisjoint(PAYMENT_SUBJECTS)
+    read = not tables_read(ours).isdisjoint(_LAST_WORDS)
     customers = 0
     if ours.facts and not read:
         customers = refresh(cells, connection, rows, subjects, ours)
+    if not subjects.isdisjoint(_ALONE):
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK, 0)))
     with rolling_payments(cells, connection, rows, subjects, ours):
         _tell(connection, rows, subjects & PAYMENT_SUBJECTS)
+    if "invoice" in subjects:
+        supersede_invoices(connection, rows)
     if ours.facts and read:
         customers = refresh(cells, connection, rows, subjects, ours)
     cells.settle()

@@ -23,19 +23,55 @@ from sqlalchemy import (
 )
 
 from tidemill.models import allocation, customer, invoice_line, invoice_version, payment
+from tidemill.relations import latest_first
 from tidemill.state.rows import about, elements, fields
 from tidemill.state.subscriptions import insert_new
 
-__all__ = ["apply_allocations", "apply_invoices", "apply_payments"]
+__all__ = ["apply_allocations", "apply_invoices", "apply_payments", "supersede_invoices"]
 
 _INSTANT: Final = DateTime(timezone=True)
 _LATER: Final = ("occurred_at", "sequence", "recorded_at", "event_id")
 
 
 def apply_invoices(connection: Connection, rows: FromClause) -> None:
-    """Add a version for every invoice event; one that is there already stays as it is."""
+    """Add a version for every invoice event; one that is there already stays as it is.
+
+    What the batch itself says something later of is marked at once; `supersede_invoices` looks at
+    the others.
+    """
     connection.execute(insert_new(invoice_version, _versions(rows)))
     connection.execute(insert_new(invoice_line, _lines(rows)))
+
+
+def supersede_invoices(connection: Connection, rows: FromClause) -> None:
+    """Mark what is no longer the last word on an invoice of the batch.
+
+    Rows are only ever added, so whatever order they come in, in the end the same ones are marked.
+    Of two batches that tell of one invoice the second must see the first one's.
+    """
+    named = (
+        select(rows.c.source_id, rows.c.subject)
+        .where(about(rows, "invoice"))
+        .distinct()
+        .cte("named")
+    )
+    version = invoice_version
+    same = and_(
+        version.c.source_id == named.c.source_id, version.c.external_id == named.c.subject
+    )
+    place = func.row_number().over(
+        partition_by=(version.c.source_id, version.c.external_id),
+        order_by=latest_first(version, version.c.status, version.c.event_id),
+    )
+    told = (
+        select(version.c.id, place.label("place"))
+        .join(named, same)
+        # What is not live supersedes nothing, and is read by nobody.
+        .where(version.c.livemode, ~version.c.superseded)
+        .subquery("told")
+    )
+    marked = update(version).values(superseded=True)
+    connection.execute(marked.where(version.c.id == told.c.id, told.c.place > 1))
 
 
 def apply_payments(connection: Connection, rows: FromClause) -> None:
@@ -128,11 +164,16 @@ def _versions(rows: FromClause) -> Select[Any]:
         issued_at=_INSTANT,
         paid_at=_INSTANT,
     )
+    place = func.row_number().over(
+        partition_by=(rows.c.source_id, rows.c.subject, rows.c.livemode),
+        order_by=latest_first(rows, said.c.status, rows.c.id),
+    )
     return (
         select(
             *_event(rows),
             func.upper(said.c.currency).label("currency"),
             *(each for each in said.c if each.name != "currency"),
+            and_(rows.c.livemode, place > 1).label("superseded"),
         )
         .select_from(rows.outerjoin(customer, _owner(rows)).join(said, true()))
         .where(about(rows, "invoice"))

@@ -22,7 +22,6 @@ from sqlalchemy import (
     Integer,
     Text,
     and_,
-    func,
     insert,
     or_,
     select,
@@ -42,9 +41,6 @@ __all__ = ["PAYMENT_SUBJECTS", "rolling_payments"]
 
 PAYMENT_SUBJECTS: Final = frozenset({"payment", "allocation"})
 """What events are about that change payments, or what they are for."""
-
-# The first of the two keys of the advisory lock on sums of payments: "paid" in ASCII.
-_LOCK: Final = int.from_bytes(b"paid", "big")
 
 _owed: Final = staging_table(
     "owed", Column("source_id", Integer, nullable=False), Column("name", Text, nullable=False)
@@ -69,14 +65,13 @@ def rolling_payments(
 
     rows, subjects: the batch, and what its events are about.
     books:          under the policy in force.
-    From here on no other batch tells of payments until this one commits: each would sum up an
-    invoice without the payments that the other is about to add to it.
+    No other batch may tell of payments until this one commits: each would sum up an invoice without
+    the payments that the other is about to add to it.
     """
     facts = [fact for fact in books.facts if fact.of_payments]
     if not facts or PAYMENT_SUBJECTS.isdisjoint(subjects):
         yield
         return
-    connection.execute(select(func.pg_advisory_xact_lock(_LOCK, 0)))
     for staged, found in ((_owed, _named(rows)), (_around, _payments(rows))):
         empty_staging(connection, staged)
         connection.execute(found)
