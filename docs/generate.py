@@ -54,7 +54,8 @@ _METRICS = """\
 Each metric answers some questions: `tidemill METRIC [QUESTION]` on the command line,
 `GET /api/metrics/METRIC/QUESTION` over HTTP, `tidemill.connect().METRIC.QUESTION()` in Python. All
 take `by` (dimensions to group by), `where` (filters), `preset` and `set` (another policy) and
-`known_at`.
+`known_at`. Those that list rows give a page of them: `limit` rows, from `after` on
+([read long lists](../how-to/read-long-lists.md)).
 
 {list}
 
@@ -221,6 +222,7 @@ def _metric_section(metric: MetricInfo) -> str:
 def _question_section(question: QuestionInfo) -> str:
     command = f"{question.metric} {question.name}".replace("_", "-")
     aside = " This is the question that answers when none is named." * question.default
+    aside += " It lists rows, a page at a time." * question.lists
     params = [
         (
             f"`{each.name}`",

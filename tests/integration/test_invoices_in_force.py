@@ -32,7 +32,7 @@ from tidemill.worker import CONSUMER
 
 LATER: Final = datetime(2100, 1, 1, tzinfo=UTC)
 LOCKS: Final = table("pg_locks", column("locktype", Text), column("granted", Boolean))
-FROM_USAGE: Final = Policy.of("default", usage="last_invoice")
+FROM_USAGE: Final = Policy.of("default", {"usage": "last_invoice"})
 
 
 def _event(number: int, kind: str, day: int = 10, **changes: Any) -> Event:
@@ -44,11 +44,20 @@ def _event(number: int, kind: str, day: int = 10, **changes: Any) -> Event:
         "subscription": "sub_1",
         "status": status,
         "currency": "usd",
-        **{"subtotal": 10, "tax": 0, "total": day, "issued_at": at(10), "lines": [line]},
+        "subtotal": 10,
+        "tax": 0,
+        "total": day,
+        "issued_at": at(10),
+        "lines": [line],
     }
     event = {
-        **{"id": str(UUID(int=number)), "source": "stripe", "type": f"invoice.{kind}"},
-        **{"customer": "cus_1", "occurred_at": at(day), "recorded_at": at(30), "data": data},
+        "id": str(UUID(int=number)),
+        "source": "stripe",
+        "type": f"invoice.{kind}",
+        "customer": "cus_1",
+        "occurred_at": at(day),
+        "recorded_at": at(30),
+        "data": data,
     }
     return parse_event(event | changes)
 
@@ -69,9 +78,7 @@ def _agreed(database: Database) -> Counter[Any]:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 20])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_last_word_counts_whatever_the_order(
-    database: Database, batch: int, seed: int
-) -> None:
+def test_the_last_word_counts_whatever_the_order(database: Database, batch: int, seed: int) -> None:
     events = [
         _event(1, "created", 10),
         _event(2, "finalized", 11),
@@ -132,10 +139,20 @@ def test_an_older_store_is_marked_when_it_is_migrated(empty_database: Database) 
     told = [("draft", 0, True), ("open", 1, True), ("paid", 1, True), ("open", 2, False)]
     rows = [
         {
-            **{"id": place, "source_id": 1, "external_id": "in_1", "customer_id": 1},
-            **{"event_id": UUID(int=9 - place), "occurred_at": LATER.replace(year=2025)},
-            **{"sequence": sequence, "recorded_at": LATER.replace(year=2026), "livemode": live},
-            **{"status": status, "currency": "USD", "subtotal": 1, "tax": 0, "total": place},
+            "id": place,
+            "source_id": 1,
+            "external_id": "in_1",
+            "customer_id": 1,
+            "event_id": UUID(int=9 - place),
+            "occurred_at": LATER.replace(year=2025),
+            "sequence": sequence,
+            "recorded_at": LATER.replace(year=2026),
+            "livemode": live,
+            "status": status,
+            "currency": "USD",
+            "subtotal": 1,
+            "tax": 0,
+            "total": place,
             "issued_at": LATER.replace(year=2025),
         }
         for place, (status, sequence, live) in enumerate(told)

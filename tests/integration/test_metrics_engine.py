@@ -55,6 +55,7 @@ def test_the_json_of_a_result(engine: MetricsEngine) -> None:
         "segments": [],
         "compared": None,
         "columns": [{"name": "mrr", "unit": "money", "currency": "USD"}],
+        "next": None,
         "rows": [{"mrr": "10000.000000"}],
         "policy": {"preset": "default", "set": {}},
         "as_of": "2025-07-01T00:00:00Z",
@@ -195,7 +196,9 @@ def test_an_explanation_says_when_it_shows_only_some_rows(
     monkeypatch.setattr("tidemill.engine.core.ROWS_MAX", 2)
     told = engine.explain("mrr", at="2025-05-31")
     assert len(told.behind.rows) == 2
-    assert "Only the first 2 rows are shown." in told.behind.warnings
+    assert told.behind.following is not None
+    assert any(each.startswith("Only 2 rows are shown: mrr movements goes on with after=")
+               for each in told.behind.warnings)  # fmt: skip
     assert len(told.result.rows_behind().rows) == 3
 
 

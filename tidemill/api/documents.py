@@ -68,6 +68,10 @@ class ResultDocument(_Document):
         default=None, description="The range whose figures stand beside: start and end."
     )
     columns: list[ColumnDocument]
+    next: str | None = Field(
+        default=None,
+        description="Where a list goes on, to be passed as `after`; null at its end.",
+    )
     rows: list[dict[str, str | int | None]] = Field(
         description="Money: decimal strings in minor units, exact. Ratios: decimal strings. Days: "
         "YYYY-MM-DD. Instants: ISO 8601 in UTC."

@@ -11,7 +11,8 @@ from tidemill.engine import CUSTOMERS_MAX
 from tidemill.errors import InvalidQuery
 from tidemill.metrics.base import Param
 from tidemill.metrics.catalogue import QuestionInfo
-from tidemill.metrics.spec import QuerySpec
+from tidemill.metrics.paging import ALL, ROWS_MAX
+from tidemill.metrics.spec import Paging, QuerySpec
 from tidemill.policy import read_overrides
 from tidemill.presets import PRESETS
 from tidemill.problems import Problem
@@ -31,11 +32,11 @@ __all__ = [
 
 # Parameters of every question that may come several times, or as lists.
 _SEVERAL: Final = ("dimensions", "filter", "compare_segments", "set")
-_ONCE: Final = ("segment", "preset", "known_at", "compare_to")
+_ONCE: Final = ("segment", "preset", "known_at", "compare_to", "limit", "after")
 # What the engine's functions call their own arguments: as parameters they are unknown.
 _TAKEN: Final = frozenset(
     {
-        *("by", "customer", "customers_max", "limit", "metric", "policies", "policy", "presets"),
+        *("by", "customer", "customers_max", "metric", "policies", "policy", "presets"),
         *("question", "self", "spec", "where"),
     }
 )
@@ -71,7 +72,7 @@ class Wanted:
                 segment=self.once.get("segment"),
                 compare=self.several.get("compare_segments", ()),
                 compare_to=self.once.get("compare_to"),
-            ),
+            ).paged(Paging(self.once.get("limit"), self.once.get("after"))),
             "preset": self.once.get("preset"),
             "set": self.policy_set(),
             "known_at": self.once.get("known_at"),
@@ -129,8 +130,8 @@ def read_body(body: Mapping[str, Any]) -> Wanted:
             knobs = {str(knob): str(chosen) for knob, chosen in value.items()}
         elif name in _SEVERAL and (texts := _texts(value)) is not None:
             several[name] = texts
-        elif name not in _SEVERAL and isinstance(value, str):
-            single[name] = value
+        elif name not in _SEVERAL and (text := _text(value)) is not None:
+            single[name] = text
         else:
             wanted = "a text or a list of texts" if name in _SEVERAL else "a text"
             problems.append(Problem(written, f"must be {wanted}"))
@@ -155,12 +156,16 @@ def read_compared(
     return presets, int(limits[0]), others
 
 
+def _text(value: Any) -> str | None:
+    """A text, or a number as one; None when it is something else."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number or isinstance(value, str) else None
+
+
 def _texts(value: Any) -> list[str] | None:
     """The texts of a parameter that may have several; None when it is something else."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [str(value)]
+    if (text := _text(value)) is not None:
+        return [text]
     if isinstance(value, Mapping):
         pairs = [(name, _texts(chosen)) for name, chosen in value.items()]
         if any(texts is None for _, texts in pairs):
@@ -236,6 +241,7 @@ def described(questions: Iterable[QuestionInfo]) -> list[dict[str, Any]]:
             "As it was known at this instant.",
             {"type": "string", "format": "date-time"},
         ),
+        *(_PAGE if any(question.lists for question in asked) else ()),
     ]
 
 
@@ -250,8 +256,9 @@ CUSTOMER: Final[Mapping[str, Any]] = {
 
 def compared(parameters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The parameters of a question as a comparison takes them."""
+    others = {"preset", "limit", "after"}
     return [
-        *(dict(each) for each in parameters if each["name"] != "preset"),
+        *(dict(each) for each in parameters if each["name"] not in others),
         _parameter(
             "preset",
             "A policy to compare: a preset, `preset;knob=value`, or `configured`; repeatable. The "
@@ -269,8 +276,9 @@ def compared(parameters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def restated(parameters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The parameters of a question as a restatement takes them."""
+    others = {"known_at", "limit", "after"}
     return [
-        *(dict(each) for each in parameters if each["name"] != "known_at"),
+        *(dict(each) for each in parameters if each["name"] not in others),
         _parameter(
             "known_at",
             "The two knowledge dates; one alone is compared with now.",
@@ -309,6 +317,20 @@ def _parameter(
 ) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": description, "schema": schema, **how}
 
+
+_PAGE: Final = [
+    _parameter(
+        "limit",
+        f"How many rows of a list, or `{ALL}`. Default: {ROWS_MAX}.",
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"enum": [ALL]}]},
+    ),
+    _parameter(
+        "after",
+        "Where in a list to go on: the `next` of the page before.",
+        {"type": "string"},
+    ),
+]
+"""The parameters of questions that list rows."""
 
 TIMELINE: Final = [
     _parameter(

@@ -8,9 +8,20 @@ import typer
 
 from tidemill.cli.generating import option
 from tidemill.cli.output import Format
+from tidemill.metrics.paging import ALL, ROWS_MAX
 from tidemill.presets import PRESETS
 
-__all__ = ["COMPARE_TO", "CUTTING", "EXACT", "FORMAT", "POLICY", "SQL", "TABLE_OR_JSON", "Printed"]
+__all__ = [
+    "COMPARE_TO",
+    "CUTTING",
+    "EXACT",
+    "FORMAT",
+    "PAGE",
+    "POLICY",
+    "SQL",
+    "TABLE_OR_JSON",
+    "Printed",
+]
 
 _CUT, _UNDER, _OUT = "Cut the answer", "Under which definition", "Output"
 
@@ -86,6 +97,24 @@ POLICY: Final = (
         metavar="INSTANT",
         help="As it was known then, such as 2025-07-01T00:00:00Z.",
         rich_help_panel=_UNDER,
+    ),
+)
+
+PAGE: Final = (
+    option(
+        "limit",
+        "--limit",
+        metavar=f"N|{ALL}",
+        help=f"How many rows of the list, or {ALL} of them.",
+        show_default=str(ROWS_MAX),
+        rich_help_panel=_OUT,
+    ),
+    option(
+        "after",
+        "--after",
+        metavar="PLACE",
+        help="Go on where the page before ended, as it says.",
+        rich_help_panel=_OUT,
     ),
 )
 

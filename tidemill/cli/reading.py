@@ -15,7 +15,16 @@ import typer
 
 from tidemill.cli.explaining import show_explanation
 from tidemill.cli.generating import Handler, Option, command_of, dashed, option, plain
-from tidemill.cli.options import COMPARE_TO, CUTTING, EXACT, FORMAT, POLICY, SQL, TABLE_OR_JSON
+from tidemill.cli.options import (
+    COMPARE_TO,
+    CUTTING,
+    EXACT,
+    FORMAT,
+    PAGE,
+    POLICY,
+    SQL,
+    TABLE_OR_JSON,
+)
 from tidemill.cli.output import say, show
 from tidemill.cli.session import session_of
 from tidemill.cli.timelines import timeline_command
@@ -69,7 +78,7 @@ def resolve(name: str, arguments: Sequence[str]) -> Resolved:
     [word], rest = _words(_typed(info, arguments), 1)
     path = " ".join([dashed(info.name), *([word] if word else [])])
     asked = _question(info, word, rest)
-    options = [*CUTTING, COMPARE_TO, *POLICY, FORMAT, EXACT, SQL]
+    options = [*CUTTING, COMPARE_TO, *POLICY, *(PAGE if asked.lists else ()), FORMAT, EXACT, SQL]
     return path, _command(info, asked, _ask, options, named=word is not None), rest
 
 
@@ -256,6 +265,8 @@ def engine_arguments(values: dict[str, Any]) -> dict[str, Any]:
         "where": where,
         "segment": values["segment"],
         "compare_to": values.get("compare_to"),
+        "limit": values.get("limit"),
+        "after": values.get("after"),
         "compare_segments": values["compare_segments"] or (),
         "preset": values["preset"],
         "set": read_overrides(values["set"] or ()),

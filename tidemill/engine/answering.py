@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, func, select
 
 from tidemill.database import Database
 from tidemill.engine.notices import Notices, ledger_of
@@ -29,6 +29,7 @@ from tidemill.metrics.binding import Bound
 from tidemill.metrics.catalogue import MetricInfo
 from tidemill.metrics.cube import Rollup
 from tidemill.metrics.movement_cube import MRR_MOVEMENTS
+from tidemill.metrics.paging import CURSOR, Page, cut, more_rows
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
 from tidemill.periods import Period, day_of
@@ -93,10 +94,10 @@ class Asker:
         metric, question = behind.listing or asked.info.kind.listing
         kind = next(each for each in METRICS if each.name == metric)
         listing, span = kind.questions()[question], {"start": behind.start, "end": behind.end}
-        bound = replace(asked.bound, params=span, dimensions=())
+        bound = replace(asked.bound, params=span, dimensions=(), page=Page(rows_max))
         info = replace(asked.info, name=metric, kind=kind)
         rows = replace(asked, info=info, question=listing, bound=bound)
-        return self._result(rows, listing.ask(kind(), self._query(rows), **span), rows_max=rows_max)
+        return self._result(rows, listing.ask(kind(), self._query(rows), **span))
 
     def customers_of(self, name: str, asked: Asked) -> list[str]:
         """The ids under which the ledger keeps the customers of this vendor id.
@@ -122,13 +123,12 @@ class Asker:
         )
         return sorted(self.connection.execute(found).scalars())
 
-    def _result(self, asked: Asked, table: Table, *, rows_max: int | None = None) -> Result:
-        statement = table.statement if rows_max is None else table.statement.limit(rows_max + 1)
-        rows = self._rows(statement, table)
+    def _result(self, asked: Asked, table: Table) -> Result:
+        rows, following = cut(self._rows(table), asked.bound.page)
         warnings = [*table.warnings, *_undefined(table, rows)]
-        if rows_max is not None and len(rows) > rows_max:
-            rows = rows[:rows_max]
-            warnings.append(f"Only the first {rows_max:,} rows are shown.")
+        if following is not None:
+            listing = f"{asked.info.name} {asked.question.name}"
+            warnings.append(more_rows(listing, len(rows), following))
         unfinished = _unfinished(table.periods, asked)
         return Result(
             metric=asked.info.name,
@@ -145,7 +145,8 @@ class Asker:
             dimensions=tuple(each.name for each in asked.bound.dimensions),
             filters=asked.bound.filters,
             segments=asked.bound.segments,
-            _sql=lambda: readable(statement),
+            following=following,
+            _sql=lambda: readable(table.statement),
             _plot=plot,
         )
 
@@ -155,13 +156,14 @@ class Asker:
             return ()
         return self.notices.stale(self.configured, self.base_currency)
 
-    def _rows(self, statement: Select[Any], table: Table) -> list[dict[str, Any]]:
+    def _rows(self, table: Table) -> list[dict[str, Any]]:
         """The rows, checked: nothing in them rests on a rate that is not there."""
         self._refuse_missing([need for need in table.needs if need.eager])
         names = [column.name for column in table.columns]
-        read = statement.selected_columns.keys()
-        assert table.worked or names == read, "the statement is not as declared"
-        found = self.connection.execute(statement)
+        read = table.statement.selected_columns.keys()
+        declared = [name for name in read if name != CURSOR]
+        assert table.worked or names == declared, "the statement is not as declared"
+        found = self.connection.execute(table.statement)
         rows = [dict(zip(read, row, strict=True)) for row in found]
         rows = table.worked(rows) if table.worked else rows
         never_null = [column.name for column in table.columns if not column.nullable]

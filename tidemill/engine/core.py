@@ -20,7 +20,7 @@ from tidemill.engine.beside import answer_beside, earlier_of
 from tidemill.engine.compare import CUSTOMERS_MAX, compare
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.diff import restatement
-from tidemill.engine.explanation import ROWS_MAX, Explanation
+from tidemill.engine.explanation import Explanation
 from tidemill.engine.providing import CORE, Provider
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Asking, Summary, summarise
@@ -32,6 +32,7 @@ from tidemill.metrics.binding import Around, bind
 from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
 from tidemill.metrics.cube import Cube
 from tidemill.metrics.headlines import Headlines
+from tidemill.metrics.paging import ROWS_MAX, Page
 from tidemill.metrics.result import Freshness, Result
 from tidemill.metrics.spec import Filter, QuerySpec
 from tidemill.money import currency_code
@@ -178,12 +179,12 @@ class MetricsEngine:
             policy that alone is refused, or lacks rates, is named in the comparison.
         """
         assert len(policies) > 1, "there is nothing to compare one policy with"
-        _refuse_range(spec, "a comparison of policies")
+        _refuse_parts(spec, "a comparison of policies")
         under = self._under(next(iter(policies.values())), known_at)
         asked = self._bound(metric, question, spec, under, params)
         return compare(
             self.database,
-            asked,
+            _whole(asked),
             policies,
             base_currency=self.base_currency,
             configured=self.policy,
@@ -205,7 +206,7 @@ class MetricsEngine:
         known_at: the two instants; one alone is compared with now.
         The other arguments, and the errors, are those of `query`.
         """
-        _refuse_range(spec, "a restatement")
+        _refuse_parts(spec, "a restatement")
         under = self._under(policy)
         self.provider.require(under.policy, under.as_of)
         between = sorted(parse_instant(each) for each in known_at)
@@ -217,7 +218,7 @@ class MetricsEngine:
         asked = self._asked(metric, question, spec, under, params)
         return restatement(
             self.database,
-            asked,
+            _whole(asked),
             (between[0], between[1]),
             base_currency=self.base_currency,
             configured=self.policy,
@@ -383,6 +384,22 @@ class MetricsEngine:
         return asking(
             self.database, asked, base_currency=self.base_currency, configured=self.policy
         )
+
+
+def _whole(asked: Asked) -> Asked:
+    """The question with all rows, also of a list."""
+    return replace(asked, bound=replace(asked.bound, page=Page()))
+
+
+def _refuse_parts(spec: QuerySpec | None, what: str) -> None:
+    """Refuse an earlier range, and a page of a list, where they would be ignored.
+
+    Raises: InvalidQuery.
+    """
+    _refuse_range(spec, what)
+    if spec is not None and (given := spec.page.given()):
+        problem = f"is no part of {what}"
+        raise InvalidQuery([Problem(name, problem, "It looks at all rows.") for name in given])
 
 
 def _refuse_range(spec: QuerySpec | None, what: str) -> None:

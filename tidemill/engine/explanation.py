@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from tidemill.metrics.result import Result
 from tidemill.policy import Policy
 
-__all__ = ["ROWS_MAX", "Explanation"]
-
-ROWS_MAX: Final = 1000
-"""How many movements an explanation shows; `Result.rows_behind` gives all of them."""
+__all__ = ["Explanation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +17,8 @@ class Explanation:
     """Why an answer is what it is.
 
     Attributes: ``definition`` the metric's page, heading → text; ``result`` the answer; ``behind``
-    the movements it rests on, each with its cause and event; ``customer`` when only one's.
+    the movements it rests on, each with its cause and event, a page of them (`Result.rows_behind`
+    gives all); ``customer`` when only one's.
     """
 
     title: str

@@ -25,7 +25,7 @@ from tidemill.engine.timeline import Timeline
 from tidemill.errors import InvalidQuery
 from tidemill.metrics.catalogue import Catalogue
 from tidemill.metrics.result import Freshness, Result
-from tidemill.metrics.spec import QuerySpec, Where
+from tidemill.metrics.spec import Paging, QuerySpec, Where
 from tidemill.policy import Policy, read_overrides
 from tidemill.problems import Problem
 from tidemill.state import Books
@@ -245,11 +245,20 @@ class Tidemill:
             compare=(*spec.compare, *_listed(rest.pop("compare_segments", ()))),
             grain=spec.grain,
             compare_to=rest.pop("compare_to", None) or spec.compare_to,
+        ).paged(
+            Paging(
+                _given(rest.pop("limit", None), spec.page.limit),
+                _given(rest.pop("after", None), spec.page.after),
+            )
         )
         policy = rest.pop("policy", None) or choose_policy(
             self.engine.policy, rest.pop("preset", None), rest.pop("set", None)
         )
         return {**rest, "spec": spec, "policy": policy}
+
+
+def _given(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
 
 
 def _listed(names: str | Iterable[str]) -> tuple[str, ...]:

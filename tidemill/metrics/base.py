@@ -303,6 +303,8 @@ class Question:
     kinds: frozenset[str]
     #: Whether it only sums what stands at the close of its day `at`.
     standing: bool
+    #: Whether it lists rows, a page at a time: see `paging`.
+    lists: bool
     ask: Callable[..., Table] = field(compare=False, repr=False)
 
     def param(self, name: str) -> Param | None:
@@ -321,6 +323,7 @@ class _Mark:
     default: bool
     kinds: frozenset[str]
     standing: bool
+    lists: bool
 
 
 def question(
@@ -328,6 +331,7 @@ def question(
     default: bool = False,
     kinds: Iterable[str] = _LEVEL_KINDS,
     standing: bool = False,
+    lists: bool = False,
 ) -> Callable[[_F], _F]:
     """Declare a method to be a question with these columns.
 
@@ -335,10 +339,11 @@ def question(
     kinds:    the kinds of dimension it can be cut by.
     standing: it only sums what stands at the close of its day `at`, so that its base rows may be
               `ledger.standing` where nothing keeps the movements.
+    lists:    it lists rows, and gives them a page at a time.
     """
 
     def mark(method: _F) -> _F:
-        setattr(method, _MARK, _Mark(columns, default, frozenset(kinds), standing))
+        setattr(method, _MARK, _Mark(columns, default, frozenset(kinds), standing, lists))
         return method
 
     return mark
@@ -454,6 +459,7 @@ def _read(name: str, method: Callable[..., Table], mark: _Mark) -> Question:
         default=mark.default,
         kinds=mark.kinds,
         standing=mark.standing,
+        lists=mark.lists,
         ask=method,
     )
 

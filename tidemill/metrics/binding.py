@@ -14,6 +14,7 @@ from typing import Any
 from tidemill.errors import InvalidDay, InvalidQuery, Issue, did_you_mean
 from tidemill.metrics.base import Grain, Metric, Param, Question, RelativeDay
 from tidemill.metrics.cube import Cube, Dimension
+from tidemill.metrics.paging import Page, read_page
 from tidemill.metrics.spec import Filter, Operator, QuerySpec
 from tidemill.periods import EARLIEST, LATEST, parse_day
 
@@ -68,6 +69,8 @@ class Bound:
     members_on: date = LATEST
     members: Callable[[Any], Any] | None = None
     segments: tuple[str, ...] = ()
+    #: Of a list which rows; all of them unless somebody is to look at them.
+    page: Page = field(default_factory=Page)
 
 
 @dataclass
@@ -108,6 +111,7 @@ def bind(
     dimensions = _dimensions(binder, spec)
     filters = _read_filters(binder, spec)
     conditions = _conditions(binder, filters)
+    page = _page(binder, spec)
     if binder.issues:
         raise InvalidQuery(binder.issues)
     ordered = {param.name: typed[param.name] for param in question.params}
@@ -118,7 +122,20 @@ def bind(
         dimensions=(*around.first, *dimensions),
         members=around.members,
         segments=around.segments,
+        page=page,
     )
+
+
+def _page(binder: _Binder, spec: QuerySpec) -> Page:
+    """Which rows of a list; any other question gives all it has."""
+    if binder.question.lists:
+        page, issues = read_page(spec.page.limit, spec.page.after)
+        binder.issues += issues
+        return page
+    for name in spec.page.given():
+        what = f"{binder.metric.name} {binder.question.name}"
+        binder.refuse(name, f"{what} lists no rows: it always answers whole")
+    return Page()
 
 
 # --- parameters ---------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ class QuestionInfo:
     """A question as front ends see it.
 
     ``columns`` come after the dimensions one groups by; money without a currency in them is in the
-    base currency. ``dimensions`` are those that can group and filter this question.
+    base currency. ``dimensions`` are those that can group and filter this question. What ``lists``
+    rows is given a page at a time.
     """
 
     metric: str
@@ -33,6 +34,7 @@ class QuestionInfo:
     columns: tuple[Column, ...]
     dimensions: tuple[Dimension, ...]
     default: bool
+    lists: bool = False
 
     def document(self) -> dict[str, Any]:
         """The question as JSON."""
@@ -40,6 +42,7 @@ class QuestionInfo:
             "metric": self.metric,
             "question": self.name,
             "default": self.default,
+            "lists": self.lists,
             "summary": self.summary,
             "doc": self.doc,
             "params": [param.document() for param in self.params],
@@ -172,6 +175,7 @@ def _question(kind: type[Metric], asked: Question) -> QuestionInfo:
         columns=asked.columns,
         dimensions=tuple(each for each in kind.cube.dimensions if each.kind in asked.kinds),
         default=asked.default,
+        lists=asked.lists,
     )
 
 

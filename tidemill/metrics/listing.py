@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, String, Text, and_, cast, collate, select
+from sqlalchemy import ColumnElement, FromClause, Text, and_, cast, select
 
 from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.cube import Expression, Scope
+from tidemill.metrics.paging import paged
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import Valued, rates_by_day
 
@@ -52,7 +53,7 @@ def own(name: str) -> Expression:
 
 
 def listed(q: Query, start: date | None, end: date, listing: Listing) -> Table:
-    """The base rows from `start` (None: the first ever) to `end`, both included, in order of time.
+    """A page of the base rows from `start` (None: the first ever) to `end`, in order of time.
 
     Of day, occurred_at, customer, amount, currency, native_amount and event_id the question has
     what it declares.
@@ -76,7 +77,16 @@ def listed(q: Query, start: date | None, end: date, listing: Listing) -> Table:
         return [value.label(f"row_{name}") for name, value in (found | ties).items()]
 
     joins = ("customers", "events", *listing.joins)
-    row = q.select(end, columns, since=start, joins=joins).where(*listing.where).cte("listed_row")
+    each = q.select(end, columns, since=start, joins=joins).where(*listing.where)
+    every = each.subquery("each_row")
+    # Days follow from instants where indexes know these.
+    keys = ("row_occurred_at",) if q.dated else ("row_day", "row_occurred_at")
+
+    def ties(of: FromClause) -> list[ColumnElement[Any]]:
+        return [*(of.c[f"row_{name}"] for name in listing.ties), *q.group_order(of)]
+
+    page = paged(every, dict.fromkeys(keys, False), ties, q.bound.page, "listed_row")
+    row = page.rows
     rate = rates_by_day(listing.rates, row, ("row_worth_currency", "row_day"), "listed_rate")
     on_day = and_(rate.c.currency == row.c.row_worth_currency, rate.c.day == row.c.row_day)
     shown = {
@@ -85,11 +95,11 @@ def listed(q: Query, start: date | None, end: date, listing: Listing) -> Table:
         else row.c[f"row_{each.name}"]
         for each in q.question.columns
     }
-    order = [row.c[f"row_{name}"] for name in ("day", "occurred_at", *listing.ties)]
+    told = [value.label(name) for name, value in shown.items()]
     statement = (
-        select(*q.shown_beside(row), *(value.label(name) for name, value in shown.items()))
+        select(*q.shown_beside(row), *told, *page.places)
         .outerjoin_from(row, rate, on_day)
-        .order_by(*map(_alike, order))
+        .order_by(*page.order)
     )
     lacking = (
         select(row.c.row_worth_currency, row.c.row_day)
@@ -103,8 +113,3 @@ def listed(q: Query, start: date | None, end: date, listing: Listing) -> Table:
         behind=Behind(start, end),
         needs=(RateNeed(lacking),),
     )
-
-
-def _alike(value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Texts sorted alike on every server."""
-    return collate(cast(value, Text), "C") if isinstance(value.type, String) else value

@@ -59,7 +59,8 @@ class Result:
     Attributes: ``rows`` are exact values keyed by column name; ``complete`` is False while the last
     period can still change; ``warnings`` say what else to know; ``as_of`` is when it was asked;
     ``segments`` are those it was asked of, each with its version;
-    ``compared`` is the range whose figures stand beside, its first and last day.
+    ``compared`` is the range whose figures stand beside, its first and last day; ``following`` is
+    where a list goes on (``after=``), and None at its end, or of an answer that is no list.
     """
 
     metric: str
@@ -77,6 +78,7 @@ class Result:
     filters: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     compared: Mapping[str, date] | None = None
+    following: str | None = None
     _sql: Callable[[], str] = field(repr=False, compare=False)
     _behind: Callable[[], Result] | None = field(default=None, repr=False, compare=False)
     _explain: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
@@ -140,6 +142,7 @@ class Result:
             "compared": self.compared
             and {name: day.isoformat() for name, day in self.compared.items()},
             "columns": [column.document() for column in self.columns],
+            "next": self.following,
             "rows": [
                 {c.name: json_value(row[c.name], c.unit) for c in self.columns} for row in self.rows
             ],

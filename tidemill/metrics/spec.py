@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from tidemill.errors import InvalidQuery, Issue
 from tidemill.periods import Grain
 
-__all__ = ["Filter", "Operator", "QuerySpec", "Where"]
+__all__ = ["Filter", "Operator", "Paging", "QuerySpec", "Where"]
 
 Operator = Literal["=", "!=", "~="]
 """Equal to, different from, containing (in any case)."""
@@ -60,6 +61,22 @@ Where = Mapping[str, Any] | Iterable[str | Filter]
 """Filters as people give them: ``{"plan": ["pro", "team"]}`` or ``["plan=pro", "country!=US"]``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which rows of a list are wanted.
+
+    limit: how many: a number, or ``all``; 1,000 when left out.
+    after: where to go on: the `next` of the page before.
+    """
+
+    limit: int | str | None = None
+    after: str | None = None
+
+    def given(self) -> tuple[str, ...]:
+        """The names of what is said."""
+        return tuple(name for name in ("limit", "after") if getattr(self, name) is not None)
+
+
 @dataclass(frozen=True)
 class QuerySpec:
     """How to cut the answer.
@@ -70,6 +87,7 @@ class QuerySpec:
     compare:    names of saved segments to show side by side.
     grain:      length of the periods, for questions that have periods.
     compare_to: the range to show beside: ``previous``, ``year_ago`` or ``DAY..DAY``.
+    page:       how many rows of a list, and from where on.
     """
 
     dimensions: tuple[str, ...] = ()
@@ -78,6 +96,7 @@ class QuerySpec:
     compare: tuple[str, ...] = ()
     grain: Grain | None = None
     compare_to: str | None = None
+    page: Paging = field(default_factory=Paging)
 
     def __init__(
         self,
@@ -96,6 +115,7 @@ class QuerySpec:
         object.__setattr__(self, "compare", _several(compare))
         object.__setattr__(self, "grain", grain)
         object.__setattr__(self, "compare_to", compare_to)
+        object.__setattr__(self, "page", Paging())
 
     def where(self, *filters: str | Filter) -> QuerySpec:
         """The same spec with further filters."""
@@ -106,7 +126,13 @@ class QuerySpec:
             compare=self.compare,
             grain=self.grain,
             compare_to=self.compare_to,
-        )
+        ).paged(self.page)
+
+    def paged(self, page: Paging) -> QuerySpec:
+        """The same spec for these rows of a list."""
+        found = copy(self)
+        object.__setattr__(found, "page", page)
+        return found
 
 
 def _several(names: Iterable[str]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def _refunded(payment: FromClause) -> ColumnElement[Any]:
 def latest_first(
     of: FromClause, status: ColumnElement[Any], event_id: ColumnElement[Any]
 ) -> list[ColumnElement[Any]]:
-    """The order of what was said of one invoice: paid, void and uncollectible beat an equal instant.
+    """What was said of an invoice in order: paid, void and uncollectible beat an equal instant.
 
     of: has the columns that versions and events name alike.
     """

@@ -44,7 +44,7 @@ __all__ = ["LOGGED", "Applied", "apply", "subjects"]
 LOGGED: Final = "log:"
 """How the origin of a quarantined event begins that is in the log, before its position."""
 
-# The first of the two keys of the advisory lock on last words and sums of payments: "paid" in ASCII.
+# The first of the two keys of the advisory lock on last words and sums: "paid" in ASCII.
 _LOCK: Final = int.from_bytes(b"paid", "big")
 
 # What customers may share: each batch that tells of it sees what the others have told.
@@ -131,8 +131,8 @@ def subjects(connection: Connection, rows: FromClause) -> dict[str, int]:
 def _write(connection: Connection, rows: FromClause, subjects: set[str], books: Books) -> int:
     """Write a batch into the tables; how many customers were derived again.
 
-    Sums change, and wait for other workers, at the end; and what tells of payments, or decides which
-    word on an invoice is the last, comes as late as the policy lets it, because it keeps them
+    Sums change, and wait for other workers, at the end; and what tells of payments, or decides
+    which word on an invoice is the last, comes as late as the policy lets it, because it keeps them
     waiting, too.
     """
     ours = in_force(connection, books) if books.facts else books

@@ -56,9 +56,7 @@ def supersede_invoices(connection: Connection, rows: FromClause) -> None:
         .cte("named")
     )
     version = invoice_version
-    same = and_(
-        version.c.source_id == named.c.source_id, version.c.external_id == named.c.subject
-    )
+    same = and_(version.c.source_id == named.c.source_id, version.c.external_id == named.c.subject)
     place = func.row_number().over(
         partition_by=(version.c.source_id, version.c.external_id),
         order_by=latest_first(version, version.c.status, version.c.event_id),

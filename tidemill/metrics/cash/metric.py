@@ -95,6 +95,7 @@ class Cash(Metric):
         text("invoice", "The invoice it was for."),
         text("payment", "Its id in the billing system."),
         text("event_id", "The event that told of it."),
+        lists=True,
     )
     def transactions(self, q: Query, start: Day = MONTH_START, end: Day = TODAY) -> Table:
         """Every payment, refund, dispute, fee and failed attempt of a range.

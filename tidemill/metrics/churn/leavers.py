@@ -17,7 +17,6 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    collate,
     func,
     literal,
     select,
@@ -28,6 +27,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.churn.departures import departures
 from tidemill.metrics.levels import overlap
+from tidemill.metrics.paging import paged
 from tidemill.metrics.presence import Presence
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_on, whole_sum
@@ -40,7 +40,7 @@ Who = Literal["lost", "all"]
 
 
 def leavers(q: Query, windows: Windows, who: Who) -> Table:
-    """One row a customer (and group): who they are, whether there and lost, when and why."""
+    """One row a customer (and group) of a page: who they are, whether there and lost, and why."""
     concerned = _concerned(q, windows, who)
     paid, need = _paid(q, windows, concerned)
     last = _last_departure(q, windows)
@@ -52,28 +52,34 @@ def leavers(q: Query, windows: Windows, who: Who) -> Table:
         return and_(line, q.same_group(other, concerned))
 
     mrr = case((paid.c.customer_id.is_(None), 0), else_=paid.c.mrr)
-    statement = (
-        select(
-            *q.shown_beside(concerned),
-            named.c.external_id.label("customer"),
-            named.c.name.label("customer_name"),
-            concerned.c.there,
-            concerned.c.lost,
-            mrr.label("mrr"),
-            last.c.day.label("churned_on"),
-            last.c.occurred_at.label("churned_at"),
-            last.c.reason,
-            state.c.cancel_reason,
-            state.c.cancel_feedback,
-        )
+    told = {
+        "customer": named.c.external_id,
+        "customer_name": named.c.name,
+        "there": concerned.c.there,
+        "lost": concerned.c.lost,
+        "mrr": mrr,
+        "churned_on": last.c.day,
+        "churned_at": last.c.occurred_at,
+        "reason": last.c.reason,
+        "cancel_reason": state.c.cancel_reason,
+        "cancel_feedback": state.c.cancel_feedback,
+    }
+    # Named apart from the dimensions, which are columns of the same rows.
+    own = [value.label(f"row_{name}") for name, value in told.items()]
+    every = (
+        select(*q.group_columns(concerned), *own)
         .select_from(
             concerned.join(named, named.c.customer_id == concerned.c.customer_id)
             .outerjoin(paid, same(paid))
             .outerjoin(last, and_(same(last), concerned.c.lost > 0))
             .outerjoin(state, state.c.version_id == last.c.event_position)
         )
-        .order_by(mrr.desc(), collate(named.c.external_id, "C"), *q.group_order(concerned))
+        .subquery("each_leaver")
     )
+    keys = {"row_mrr": True, "row_customer": False}
+    page = paged(every, keys, q.group_order, q.bound.page, "leaver")
+    shown = [page.rows.c[f"row_{name}"].label(name) for name in told]
+    statement = select(*q.shown_beside(page.rows), *shown, *page.places).order_by(*page.order)
     return q.table(
         statement,
         periods=windows.calendar.periods,

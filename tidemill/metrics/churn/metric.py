@@ -147,6 +147,7 @@ class Churn(Metric):
         text("reason", "voluntary, involuntary or unknown."),
         text("cancel_reason", "Why it was cancelled, in the billing system's word."),
         text("cancel_feedback", "What the customer said about it, in the billing system's word."),
+        lists=True,
     )
     def customers(
         self, q: Query, start: Day = MONTH_START, end: Day = TODAY, who: Who = "lost"

@@ -204,6 +204,7 @@ class Mrr(Metric):
         ),
         text("cause", "The event, or the timer that ran out."),
         text("event_id", "The event, or the event that set the timer."),
+        lists=True,
         kinds=_ALL_KINDS,
     )
     def movements(self, q: Query, start: Day = MONTH_START, end: Day = TODAY) -> Table:

@@ -74,6 +74,7 @@ class UsageRevenue(Metric):
         text("invoice", "The invoice it is on."),
         text("item", "The item of the subscription it is for."),
         text("event_id", "The event that told of the invoice last."),
+        lists=True,
     )
     def charges(self, q: Query, start: Day = MONTH_START, end: Day = TODAY) -> Table:
         """Every usage charge of a range.
