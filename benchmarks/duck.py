@@ -135,7 +135,6 @@ AGGREGATIONS: Final = (
         ) JOIN rate USING (currency) WHERE day = $end AND abs(level) > 1e-6
         GROUP BY 1 ORDER BY 1
         """,
-        covered=False,
         by=("plan",),
     ),
     Aggregation(

@@ -156,8 +156,7 @@ def test_every_question_with_a_range_can_be_compared(books: Tidemill) -> None:
     for name, info in books.catalogue().items():
         for question in info.questions:
             if {"start", "end"} <= {each.name for each in question.params}:
-                own = [each for each in question.columns if each.name != "period"]
-                if any(each.unit in {"instant", "day"} for each in own):
+                if question.lists:
                     with pytest.raises(InvalidQuery, match="lists rows"):
                         books.query(name, question.name, **asked)
                     continue
@@ -165,6 +164,28 @@ def test_every_question_with_a_range_can_be_compared(books: Tidemill) -> None:
                 compared.add(f"{name} {question.name}")
                 assert any(each.name.endswith("_compared") for each in result.columns)
     assert {"mrr waterfall", "churn series", "retention nrr", "quick_ratio current"} <= compared
+    assert {"retention cohorts", "retention at_age", "ltv cohort"} <= compared
+
+
+def test_cohorts_are_matched_by_place_and_age(books: Tidemill) -> None:
+    """Ada, of January, stayed through February and March; Bert, of February, left in it."""
+    asked = {"start": "2025-02-01", "end": "2025-03-31", "compare_to": "previous"}
+    found = books.retention.cohorts(**asked)
+    assert [each.name for each in found.columns][:3] == ["cohort", "cohort_compared", "size"]
+    shown = ("cohort", "cohort_compared", "offset", "size", "size_compared", "value")
+    assert [tuple(row[name] for name in (*shown, "value_compared")) for row in found.rows] == [
+        # The range before has only its second month's cohort, of January.
+        (date(2025, 2, 1), date(2024, 12, 1), 0, 1, None, 0, None),
+        (date(2025, 2, 1), date(2024, 12, 1), 1, 1, None, 0, None),
+        (date(2025, 3, 1), date(2025, 1, 1), 0, None, 1, None, 1),
+    ]
+    lines = books.retention.at_age(start="2025-02-01", end="2025-02-28", age=0,
+                                   compare_to="previous").rows  # fmt: skip
+    assert [(row["rate"], row["rate_compared"], row["rate_change"]) for row in lines] == [
+        (0, 1, -1)
+    ]
+    text = books.ltv.cohort(**asked)
+    assert [row["cohort_compared"] for row in text.rows] == [date(2024, 12, 1), date(2025, 1, 1)]
 
 
 def test_both_fronts_compare(told: Told, tmp_path_factory: pytest.TempPathFactory) -> None:

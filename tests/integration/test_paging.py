@@ -27,6 +27,7 @@ LISTS: Final[tuple[tuple[str, str, dict[str, str]], ...]] = (
     ("mrr", "movements", {}),
     ("churn", "customers", {}),
     ("churn", "customers", {"who": "all", "start": "2025-03-01"}),
+    ("trials", "list", {}),
 )
 
 
@@ -62,6 +63,8 @@ def books(database: Database) -> Tidemill:
         name = f"c_{number}"
         paid = {"plan": "solo", "unit_amount": "1000" if number < 5 else "2000"}
         gone = {"status": "canceled", "ended_at": "2025-03-10T00:00:00Z"}
+        trial = {"status": "trialing", "trial_end": "2025-01-05T00:00:00Z"}
+        events.append(subscription(name, "2025-01-02T00:00:00Z", **paid, **trial))
         events.append(subscription(name, "2025-01-05T00:00:00Z", **paid))
         if number % 3:
             events.append(subscription(name, "2025-03-10T00:00:00Z", **paid, **gone))

@@ -6,11 +6,12 @@ asked twice, once with and once without them.
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import count
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Table, update
 
 from tests.support.asking import LATER, asked_of, settled
 from tests.support.books import FIRST_DAY, LAST_DAY, random_book
@@ -23,11 +24,12 @@ from tidemill.ledger import Fact
 from tidemill.metrics import FACTS
 from tidemill.metrics.movement_cube import MOVEMENTS
 from tidemill.metrics.spec import Filter, QuerySpec
-from tidemill.models import metric_mrr_daily
+from tidemill.models import metric_mrr_daily, metric_mrr_item_monthly
 from tidemill.policy import Policy
 from tidemill.state import Books, derive_all
 
 COVERED: Final = MOVEMENTS.rollups[0].dimensions
+BY_MONTH: Final = MOVEMENTS.rollups[1].dimensions
 POLICIES: Final = (
     "default",
     "default;fx=at_movement;window=rolling_30d",
@@ -38,9 +40,11 @@ SPECS: Final = (
     QuerySpec(),
     *(QuerySpec(dimensions=(name,)) for name in COVERED),
     QuerySpec(filters=(Filter("currency", "!=", "EUR"),), dimensions=("source",)),
+    *(QuerySpec(dimensions=(name,)) for name in BY_MONTH if name not in COVERED),
+    QuerySpec(filters=(Filter("interval", "!=", "year"),), dimensions=("plan", "product_name")),
     # Not covered: these must not notice.
     QuerySpec(dimensions=("customer",)),
-    QuerySpec(dimensions=("plan", "currency")),
+    QuerySpec(dimensions=("plan", "country")),
 )
 
 
@@ -86,15 +90,50 @@ def test_answers_from_sums_are_those_from_rows(database: Database, text: str) ->
     assert _answers(settled(database, policy)) == by_rows
 
 
-def test_sums_are_what_is_read_where_they_cover_the_question(database: Database) -> None:
+@pytest.mark.parametrize("text", first(2, POLICIES))
+def test_levels_of_any_day_are_those_of_rows(database: Database, text: str) -> None:
+    """Of whole months there are sums; the days of the month that is not over come from rows."""
+    policy = Policy.parse(text)
+    keep_books(database, random_book(37, customers=8))
+    by_rows, by_sums = (
+        [_levels(make(database, policy), name) for name in BY_MONTH]
+        for make in (_without_rollups, settled)
+    )
+    assert by_sums == by_rows
+    assert any(rows for answers in by_sums for rows in answers)
+
+
+def _levels(engine: MetricsEngine, dimension: str) -> list[Any]:
+    """Levels at the first, a middle and the last day of months, and of periods between such."""
+    spec = QuerySpec(dimensions=(dimension,))
+    days = [
+        *(date(2025, 2, day) for day in (1, 14, 28)),
+        *(date(2025, 3, day) for day in (1, 30, 31)),
+        *(FIRST_DAY, LAST_DAY),
+    ]
+    found = [engine.query("mrr", "current", at=day, spec=spec).rows for day in days]
+    for grain in ("day", "week", "month", "quarter", "year"):
+        for start, end in ((days[1], days[4]), (days[0], days[5]), (days[3], days[3])):
+            asked: dict[str, Any] = {"start": start, "end": end, "grain": grain}
+            found.append(engine.query("mrr", "series", spec=spec, **asked).rows)
+            found.append(engine.query("arr", "series", spec=spec, **asked).rows)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kept", "covered"), [(metric_mrr_daily, "currency"), (metric_mrr_item_monthly, "plan")]
+)
+def test_sums_are_what_is_read_where_they_cover_the_question(
+    database: Database, kept: Table, covered: str
+) -> None:
     """Shown by sums that are wrong on purpose."""
     engine = asked_of(database, random_book(31, customers=8))
-    doubled = update(metric_mrr_daily).values(amount_minor=metric_mrr_daily.c.amount_minor * 2)
+    doubled = update(kept).values(amount_minor=kept.c.amount_minor * 2)
     with database.begin() as connection:
         connection.execute(doubled)
     once, double = (
         engine.query("mrr", "current", at=LAST_DAY, spec=QuerySpec(dimensions=dimensions)).rows
-        for dimensions in (("plan",), ("currency",))
+        for dimensions in (("country",), (covered,))
     )
     total = sum(row["mrr"] for row in once)
     assert total

@@ -190,3 +190,11 @@ def test_relative_defaults_count_back_from_the_end() -> None:
     start = CATALOGUE.metric("mrr").question("waterfall").params[0]
     assert start.default.resolve(date(2025, 7, 1), date(2025, 3, 31)) == date(2024, 4, 1)
     assert start.default_text == "the first day of the month eleven months before `end`"
+
+
+def test_what_has_a_row_for_each_instant_is_a_list() -> None:
+    """Everything else answers whole, so it must be about groups or periods."""
+    for info in catalogue(METRICS).values():
+        for each in info.questions:
+            told = any(column.unit == "instant" for column in each.columns)
+            assert each.lists == told, f"{info.name} {each.name}"

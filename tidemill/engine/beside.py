@@ -1,8 +1,8 @@
 """An answer beside that of an earlier range: what was, and by how much it changed.
 
-Rows are matched by what they are about (their groups, their type) and by the place of their period
-in its range. Nothing is taken for zero that is not in an answer, and a change from zero has no
-rate: it is null, with a warning, and never 100 %.
+Rows are matched by what they are about (their groups, their type) and by the place of their period,
+or of their cohort, in its range. Nothing is taken for zero that is not in an answer, and a change
+from zero has no rate: it is null, with a warning, and never 100 %.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from tidemill.periods import periods
 
 __all__ = ["answer_beside", "earlier_of"]
 
-_PERIOD: Final = "period"
+# A day that names a period of the range, and so has a place in it.
+_PERIODS: Final = ("period", "cohort")
+_AGE: Final = "offset"
 _FIGURES: Final = frozenset({"money", "count", "ratio"})
 _NAMED_MAX: Final = 5
 
@@ -55,7 +57,17 @@ def _require_matchable(metric: str, question: Question) -> None:
 def _is_listed(column: Column) -> bool:
     """Whether a column tells rows apart that another range cannot have."""
     of_a_row = column.unit == "instant" or column.currency_column is not None
-    return of_a_row or (column.unit == "day" and column.name != _PERIOD)
+    return of_a_row or (column.unit == "day" and column.name not in _PERIODS)
+
+
+def _is_figure(column: Column) -> bool:
+    """Whether a column says how much there is, and not of what: an age is none."""
+    return column.unit in _FIGURES and not column.dimension and column.name != _AGE
+
+
+def _period_in(names: Sequence[str]) -> str | None:
+    """The column that names a period, where there is one."""
+    return next((name for name in names if name in _PERIODS), None)
 
 
 def answer_beside(asker: Asker, asked: Asked, to: str) -> Result:
@@ -79,7 +91,7 @@ def _places(asked: Asked, before: Asked) -> tuple[dict[date, int], dict[date, in
 
 
 def _beside(now: Result, before: Result, places: tuple[dict[date, int], dict[date, int]]) -> Result:
-    figures = [each for each in now.columns if each.unit in _FIGURES and not each.dimension]
+    figures = [each for each in now.columns if _is_figure(each)]
     about = [each.name for each in now.columns if each not in figures]
     earlier = {_key(row, about, places[1]): row for row in before.rows}
     current = {_key(row, about, places[0]): row for row in now.rows}
@@ -99,21 +111,22 @@ def _beside(now: Result, before: Result, places: tuple[dict[date, int], dict[dat
 
 
 def _key(row: Row, about: Sequence[str], places: Mapping[date, int]) -> tuple[Any, ...]:
-    return tuple(places[row[name]] if name == _PERIOD else row[name] for name in about)
+    return tuple(places[row[name]] if name in _PERIODS else row[name] for name in about)
 
 
 def _placed(key: tuple[Any, ...], about: Sequence[str], places: Mapping[date, int]) -> bool:
     """Whether a row of the earlier range belongs beside a period of this one."""
-    return _PERIOD not in about or key[about.index(_PERIOD)] < len(places)
+    period = _period_in(about)
+    return period is None or key[about.index(period)] < len(places)
 
 
 def _columns(columns: Sequence[Column], figures: Sequence[Column]) -> Iterator[Column]:
     for each in columns:
         if each not in figures:
             yield each
-            if each.name == _PERIOD:
-                yield replace(each, name="period_compared", doc="The period compared with.",
-                              nullable=True)  # fmt: skip
+            if each.name in _PERIODS:
+                name, doc = f"{each.name}_compared", f"The {each.name} compared with."
+                yield replace(each, name=name, doc=doc, nullable=True)
             continue
         nullable = replace(each, nullable=True)
         yield nullable
@@ -138,10 +151,9 @@ def _row(
 ) -> dict[str, Any]:
     about, figures, places = names
     row: dict[str, Any] = dict(zip(about, key, strict=True))
-    if _PERIOD in row:
-        place = row[_PERIOD]
-        row[_PERIOD] = _at(places[0], place)
-        row["period_compared"] = _at(places[1], place)
+    if (period := _period_in(about)) is not None:
+        place = row[period]
+        row[period], row[f"{period}_compared"] = (_at(each, place) for each in places)
     for each in figures:
         one: Value = None if now is None else now[each.name]
         other: Value = None if before is None else before[each.name]

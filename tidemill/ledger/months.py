@@ -32,12 +32,29 @@ from sqlalchemy import (
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.vocabulary import MovementType
 
-__all__ = ["EVERYBODY", "monthly_changes", "visit_columns"]
+__all__ = ["EVERYBODY", "monthly_changes", "monthly_items", "visit_columns"]
 
 EVERYBODY: Final = 0
 """Stands for all customers who need not be told apart."""
 
 _COUNTS: Final = ("lost_net", "lost_there", "lost_all", "joined")
+
+
+def monthly_items(rows: FromClause) -> Select[Any]:
+    """What movements add to `models.metric_mrr_item_monthly`, a row each: by month and item.
+
+    rows:  movements.
+    Shape: month, source_id, currency, plan and product (empty where there is none), interval,
+           interval_count, amount_minor, amount_base_minor.
+    """
+    names = ("interval", "interval_count", "amount_minor", "amount_base_minor")
+    return select(
+        _month(rows).label("month"),
+        rows.c.source_id,
+        rows.c.currency,
+        *(func.coalesce(rows.c[name], "").label(name) for name in ("plan", "product")),
+        *(rows.c[name] for name in names),
+    )
 
 
 def monthly_changes(rows: FromClause) -> Select[Any]:

@@ -200,11 +200,13 @@ class Rollup:
     """A table of sums over the rows of another, and the dimensions by which it tells them apart.
 
     of: the other table; None for rows that are kept nowhere.
+    by_month: whether it sums whole months, so that only levels can be made of it.
     """
 
     table: Table
     of: Table | None
     dimensions: tuple[str, ...]
+    by_month: bool = False
 
 
 @dataclass(frozen=True)

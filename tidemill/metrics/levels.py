@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
@@ -47,6 +47,9 @@ __all__ = [
     "running",
     "valued",
 ]
+
+
+_WHOLE_MONTHS: Final = frozenset({"month", "quarter", "year"})
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def require_levels_tell(q: Query) -> None:
 
 def money_at(q: Query, at: date, name: str, *, times: int = 1) -> Table:
     """MRR at the close of a day, `times` over, as the column `name`."""
-    level = _standing(q.summed, at, money_of(q.summed))
+    summed = q.for_levels(at)
+    level = _standing(summed, at, money_of(summed))
     rate = rates_on(q.rates, at)
     total = _times(whole_sum(level.c.level, rate.c.factor), times)
     statement = (
@@ -164,7 +168,9 @@ def money_by_period(
     """MRR at the close of every period, `times` over: period, `name`."""
     calendar = Calendar.of(start, end, grain, q.policy.tz)
     period = calendar.cte()
-    level = valued(q, running(q.summed, calendar, period, money_of(q.summed)))
+    # Levels at the close of months can be made of whole months.
+    summed = q.for_levels(end) if grain in _WHOLE_MONTHS else q.summed
+    level = valued(q, running(summed, calendar, period, money_of(summed)))
     total = _times(whole_sum(level.c.level, level.c.factor), times)
     statement = (
         _each_period(q, period, level)

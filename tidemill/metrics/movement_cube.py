@@ -10,9 +10,14 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, literal
 
 from tidemill.errors import InvalidDay
 from tidemill.ledger import Fact, RollUp, derive
-from tidemill.ledger.months import monthly_changes
+from tidemill.ledger.months import monthly_changes, monthly_items
 from tidemill.metrics.cube import Cube, Dimension, Join, Measure, Rollup, Scope
-from tidemill.models import metric_mrr_daily, metric_mrr_monthly, metric_mrr_movement
+from tidemill.models import (
+    metric_mrr_daily,
+    metric_mrr_item_monthly,
+    metric_mrr_monthly,
+    metric_mrr_movement,
+)
 from tidemill.money import exponent
 from tidemill.periods import parse_day, period_start
 from tidemill.vocabulary import Cause, ChurnReason, MovementType
@@ -22,7 +27,11 @@ __all__ = ["BANDS", "CUSTOMERS", "MOVEMENTS", "MRR", "MRR_MOVEMENTS"]
 MRR_MOVEMENTS: Final = Fact(
     metric_mrr_movement,
     derive,
-    rollups=(RollUp(metric_mrr_daily), RollUp(metric_mrr_monthly, monthly_changes)),
+    rollups=(
+        RollUp(metric_mrr_daily),
+        RollUp(metric_mrr_item_monthly, monthly_items),
+        RollUp(metric_mrr_monthly, monthly_changes),
+    ),
 )
 """The movements of the configured policy, kept in a table."""
 
@@ -90,7 +99,18 @@ def _month(value: str) -> date:
 MOVEMENTS: Final = Cube(
     name="movements",
     measures=(MRR, CUSTOMERS),
-    rollups=(Rollup(metric_mrr_daily, metric_mrr_movement, ("source", "currency", "type")),),
+    rollups=(
+        Rollup(metric_mrr_daily, metric_mrr_movement, ("source", "currency", "type")),
+        Rollup(
+            metric_mrr_item_monthly,
+            metric_mrr_movement,
+            (
+                *("source", "currency", "plan", "plan_name"),
+                *("product", "product_name", "interval"),
+            ),
+            by_month=True,
+        ),
+    ),
     joins={
         "customers": Join("customers", {"customer_id": lambda s: s.rows.c.customer_id}),
         "customer_levels": Join("customer_levels", {"customer_id": lambda s: s.rows.c.customer_id}),

@@ -8,14 +8,17 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     FromClause,
+    Numeric,
     Select,
     Text,
     case,
     cast,
+    column,
     func,
     literal,
+    or_,
     select,
-    union_all,
+    values,
 )
 
 from tidemill.ledger import Fact
@@ -88,33 +91,33 @@ def payment_rows(
     """
     paid = relations.payments.alias("paid")
     source, owner = in_books(paid, relations, policy)
-
-    def rows(kind: Any, amount: Any) -> Select[Any]:
-        return select(
-            owner.label("customer_id"),
-            paid.c.source_id,
-            day_in(paid.c.paid_at, policy).label("day"),
-            paid.c.paid_at.label("occurred_at"),
-            paid.c.currency,
-            kind.label("kind"),
-            amount.label("amount_minor"),
-            paid.c.payment,
-            paid.c.invoice,
-            paid.c.reference,
-            cast(paid.c.method, Text).label("method"),
-            paid.c.failure_reason,
-            paid.c.payment_id.label("event_position"),
-        ).select_from(source)
-
     wanted = {theirs: ours for theirs, ours in _NAMES.items() if ours in kinds}
     named = case(*((paid.c.kind == theirs, literal(ours)) for theirs, ours in wanted.items()))
-    moved = rows(named, signed_amount(paid))
-    if len(wanted) < len(_NAMES):
-        moved = moved.where(paid.c.kind.in_(wanted))
-    if FEE not in kinds:
-        return moved
-    fees = rows(literal(FEE), -paid.c.fee).where(paid.c.fee != 0)
-    return select(union_all(moved, fees).subquery("payment_row"))
+    kind: ColumnElement[Any] = named
+    amount = signed_amount(paid)
+    if FEE in kinds:
+        # Each payment once, in the order of an index, with what it is and its fee.
+        columns = (column("kind", Text), column("amount_minor", Numeric))
+        part = values(*columns, name="part").data([(named, amount), (literal(FEE), -paid.c.fee)])
+        part = part.lateral()
+        kind, amount = part.c.kind, part.c.amount_minor
+        source = source.join(part, or_(kind != FEE, amount != 0))
+    rows = select(
+        owner.label("customer_id"),
+        paid.c.source_id,
+        day_in(paid.c.paid_at, policy).label("day"),
+        paid.c.paid_at.label("occurred_at"),
+        paid.c.currency,
+        kind.label("kind"),
+        amount.label("amount_minor"),
+        paid.c.payment,
+        paid.c.invoice,
+        paid.c.reference,
+        cast(paid.c.method, Text).label("method"),
+        paid.c.failure_reason,
+        paid.c.payment_id.label("event_position"),
+    ).select_from(source)
+    return rows.where(paid.c.kind.in_(wanted)) if len(wanted) < len(_NAMES) else rows
 
 
 def payment_sums(relations: Relations, policy: Policy) -> Select[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Final
 
@@ -21,9 +21,11 @@ from sqlalchemy import (
     Text,
     and_,
     collate,
+    func,
     literal,
     or_,
     select,
+    union_all,
 )
 
 from tidemill.errors import KnobNotSupported
@@ -32,7 +34,7 @@ from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Tab
 from tidemill.metrics.binding import Bound, Condition
 from tidemill.metrics.cube import Cube, Dimension, Rollup, Scope, sql_name
 from tidemill.metrics.rates import Valued, customer_levels, missing_for_customers, rates_in
-from tidemill.periods import Period, instants
+from tidemill.periods import Period, instants, period_start
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
@@ -141,15 +143,31 @@ class Query:
 
         For what only adds up: its `rows` have a day, what the roll-up tells apart, and sums.
         """
+        rollup = self._covering(by_month=False)
+        return self if rollup is None else replace(self, rows=rollup.table, dated=False)
+
+    def for_levels(self, until: date) -> Query:
+        """The same question of sums from which levels can be made, up to the close of a day.
+
+        For what adds up everything before: its `rows` may stand on the first day of their month,
+        but for those of a month that is not over by then, which are themselves.
+        """
+        rollup = None if self.summed is not self else self._covering(by_month=True)
+        if rollup is None:
+            return self.summed
+        return replace(self, rows=_levels(rollup.table, self.rows, until), dated=False)
+
+    def _covering(self, *, by_month: bool) -> Rollup | None:
+        """A roll-up of base rows that is kept, and tells apart all that the question does."""
         conditions = (each.dimension for each in self.bound.conditions)
         used = {each.name for each in (*self.bound.dimensions, *conditions)}
         if self.bound.members is not None:  # a segment is made of customers
-            return self
+            return None
         for each in self.rollups:
             ours = each.table.name in self.kept and each.of in (None, self.rows)
-            if ours and used <= set(each.dimensions):
-                return replace(self, rows=each.table, dated=False)
-        return self
+            if ours and each.by_month == by_month and used <= set(each.dimensions):
+                return each
+        return None
 
     def elsewhere(self, rows: FromClause, policy: Policy) -> Query:
         """The same question of other rows, under a policy of the same exchange rates.
@@ -324,6 +342,22 @@ class Query:
         found = found.where(rows.amount_base_minor.is_(None), rows.amount_minor != 0)
         lost = found.subquery("lost")
         return select(lost.c.native, lost.c.on).distinct()
+
+
+def _levels(kept: FromClause, rows: FromClause, until: date) -> FromClause:
+    """The sums of the months that are over by the close of a day, and the rows after these."""
+    open_from = period_start(until + timedelta(days=1), "month")
+    sums = ("source_id", "currency", "interval", "interval_count")
+    amounts = ("amount_minor", "amount_base_minor")
+    texts = ("plan", "product")
+    # What is empty there is null in the rows.
+    told = [func.nullif(kept.c[name], "").label(name) for name in texts]
+    names = (*sums, *amounts)
+    over = select(kept.c.month.label("day"), *(kept.c[name] for name in names), *told)
+    rest = select(rows.c.day, *(rows.c[name] for name in (*names, *texts)))
+    return union_all(
+        over.where(kept.c.month < open_from), rest.where(rows.c.day >= open_from)
+    ).subquery("level_part")
 
 
 def _column(dimension: Dimension) -> Column:

@@ -44,6 +44,7 @@ from tidemill.models.customers import (
 from tidemill.models.facts import (
     metric_failure_daily,
     metric_mrr_daily,
+    metric_mrr_item_monthly,
     metric_mrr_monthly,
     metric_mrr_movement,
     metric_payment_daily,
@@ -75,6 +76,7 @@ __all__ = [
     "metadata",
     "metric_failure_daily",
     "metric_mrr_daily",
+    "metric_mrr_item_monthly",
     "metric_mrr_monthly",
     "metric_mrr_movement",
     "metric_payment_daily",

@@ -22,6 +22,7 @@ from tidemill.models.base import Instant, metadata
 __all__ = [
     "metric_failure_daily",
     "metric_mrr_daily",
+    "metric_mrr_item_monthly",
     "metric_mrr_monthly",
     "metric_mrr_movement",
     "metric_payment_daily",
@@ -85,6 +86,26 @@ metric_mrr_daily = Table(
     # Cells are added to again and again: with room beside them, without touching the index.
     postgresql_with={"fillfactor": "70"},
     comment="A roll-up of metric_mrr_movement: the sums of its rows.",
+)
+
+metric_mrr_item_monthly = Table(
+    "metric_mrr_item_monthly",
+    metadata,
+    Column("month", Date, nullable=False),  # its first day, in the policy's time zone
+    Column("source_id", Integer, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("plan", Text, nullable=False),  # empty where there is none, as product
+    Column("product", Text, nullable=False),
+    Column("interval", Text, nullable=False),
+    Column("interval_count", Integer, nullable=False),
+    Column("amount_minor", Numeric, nullable=False),
+    Column("amount_base_minor", Numeric, nullable=False),  # 0 where movements carry no rates
+    Column("row_count", BigInteger, nullable=False),
+    PrimaryKeyConstraint(
+        *("month", "source_id", "currency", "plan", "product", "interval", "interval_count")
+    ),
+    postgresql_with={"fillfactor": "70"},
+    comment="A roll-up of metric_mrr_movement: what each month adds to the level of items.",
 )
 
 metric_mrr_monthly = Table(

@@ -83,14 +83,9 @@ def _paid(q: Query, end: date) -> CTE:
     Shape: customer_id, day, native_currency, amount. A void invoice never was, nor what became of
            it; an invoice that does not say what was paid was paid whole, or not at all.
     """
-    payment = q.relations.payments
-    # Both look at them, and finding the last word on each invoice takes longest.
-    names = ("source_id", "invoice", "customer_id", "status", "currency", "total", "amount_paid")
-    known = q.relations.invoices
-    columns = [known.c[name] for name in (*names, "paid_at", "issued_at")]
-    invoice = select(*columns).cte("last_word_on_invoice")
+    payment, invoice = q.relations.payments, q.relations.invoices
+    paid_for = invoice.alias("paid_for")
     whole = case((invoice.c.status == InvoiceStatus.PAID.value, invoice.c.total), else_=0)
-    counts = invoice.c.status.not_in((InvoiceStatus.VOID.value, InvoiceStatus.DRAFT.value))
     came = _row(
         q,
         invoice.c.customer_id,
@@ -99,15 +94,19 @@ def _paid(q: Query, end: date) -> CTE:
         func.coalesce(invoice.c.amount_paid, whole),
     ).select_from(_owned(q, invoice, invoice.c.customer_id))
     of_invoice = and_(
-        invoice.c.source_id == payment.c.source_id, invoice.c.invoice == payment.c.invoice
+        paid_for.c.source_id == payment.c.source_id, paid_for.c.invoice == payment.c.invoice
     )
     went = _row(
         q, payment.c.customer_id, payment.c.paid_at, payment.c.currency, signed_amount(payment)
-    ).select_from(_owned(q, payment.join(invoice, of_invoice), payment.c.customer_id))
-    rows = union_all(came.where(counts), went.where(counts, payment.c.kind.in_(_BACK))).subquery(
-        "each_paid"
-    )
+    ).select_from(_owned(q, payment.join(paid_for, of_invoice), payment.c.customer_id))
+    rows = union_all(
+        came.where(_counts(invoice)), went.where(_counts(paid_for), payment.c.kind.in_(_BACK))
+    ).subquery("each_paid")
     return select(rows).where(rows.c.day <= end, rows.c.amount != 0).cte("paid_row")
+
+
+def _counts(invoice: FromClause) -> ColumnElement[bool]:
+    return invoice.c.status.not_in((InvoiceStatus.VOID.value, InvoiceStatus.DRAFT.value))
 
 
 def _row(

@@ -21,7 +21,6 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    collate,
     extract,
     func,
     literal,
@@ -32,6 +31,7 @@ from sqlalchemy import Text as SqlText
 
 from tidemill.metrics.base import Behind, Table
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.paging import paged
 from tidemill.metrics.query import Query
 from tidemill.metrics.windows import Part, Rate, Windows, window_table
 
@@ -240,7 +240,13 @@ def trial_list(q: Query, start: date | None, end: date) -> Table:
         ],
         joins=("customers", "subscriptions", "events"),
     )
-    row = told.where(*([rows.day >= start] if start else [])).subquery("listed_trial")
+    every = told.where(*([rows.day >= start] if start else [])).subquery("each_trial")
+
+    def ties(of: FromClause) -> list[ColumnElement[Any]]:
+        return [of.c.subscription_id, of.c.event_position, *q.group_order(of)]
+
+    page = paged(every, {"at": False}, ties, q.bound.page, "listed_trial")
+    row = page.rows
     statement = select(
         *q.shown_beside(row),
         row.c.on_day.label("day"),
@@ -252,6 +258,7 @@ def trial_list(q: Query, start: date | None, end: date) -> Table:
         row.c.over_at.label("ended_at"),
         row.c.won_at.label("converted_at"),
         row.c.event_uuid.label("event_id"),
-    ).order_by(row.c.at, collate(row.c.subscription_id, "C"), row.c.event_position)
+        *page.places,
+    ).order_by(*page.order)
     calendar = Calendar.of(start or end, end, None, q.policy.tz)
     return q.table(statement, periods=calendar.periods, behind=Behind(start, end))

@@ -158,6 +158,7 @@ class Trials(Metric):
         replace(instant("ended_at", "When it ended."), nullable=True),
         replace(instant("converted_at", "When the subscription became active."), nullable=True),
         text("event_id", "The event that began it."),
+        lists=True,
     )
     def list(self, q: Query, start: Day = MONTH_START, end: Day = TODAY) -> Table:
         """Every trial that began in a range, with what became of it.
