@@ -25,7 +25,7 @@ LISTS: Final[tuple[tuple[str, str, dict[str, str]], ...]] = (
     ("cash", "transactions", {}),
     ("usage_revenue", "charges", {}),
     ("mrr", "movements", {}),
-    ("churn", "customers", {}),
+    ("churn", "customers", {"start": "2025-03-01"}),
     ("churn", "customers", {"who": "all", "start": "2025-03-01"}),
     ("trials", "list", {}),
 )
@@ -98,13 +98,11 @@ def _walk(books: Tidemill, metric: str, question: str, limit: int, **how: Any) -
 @pytest.mark.parametrize(("metric", "question", "changes"), LISTS)
 @pytest.mark.parametrize(
     "cut",
-    [{}, {"by": ["customer"]}, {"compare_segments": ["all", "again"]}, {"where": "plan=solo"}],
+    [{}, {"by": ["customer"]}, {"compare_segments": ["all", "again"]}, {"where": "customer!=c_0"}],
 )
 def test_pages_are_the_whole_list(
     books: Tidemill, metric: str, question: str, changes: dict[str, str], cut: dict[str, Any]
 ) -> None:
-    if metric == "cash" and "where" in cut:
-        cut = {"where": "currency=EUR"}
     how = SPAN | changes | cut
     whole = books.query(metric, question, limit="all", **how)
     assert len(whole.rows) > 3
@@ -132,10 +130,6 @@ def test_so_many_rows_are_given_when_nobody_says(
     assert len(found.rows) == 2
     explained = books.explain("cash", "transactions", **SPAN).result
     assert explained.rows == found.rows
-    # What lists are compared by is never a part of them.
-    span: dict[str, Any] = dict(SPAN)
-    compared = books.compare("churn", "customers", presets=["default", "stripe"], **span)
-    assert all(len(each.result.rows) > 2 for each in compared.sides if each.result is not None)
     assert len(books.mrr.current(at="2025-03-01").rows_behind().rows) == 7
 
 
@@ -192,7 +186,7 @@ def api(known: Inside) -> Iterator[httpx.Client]:
 def test_over_http(api: httpx.Client) -> None:
     path = "/api/metrics/mrr/movements"
     whole = api.get(path, params=SPAN | {"limit": "all"}).json()
-    assert len(whole["rows"]) == 4
+    assert len(whole["rows"]) == 5
     assert whole["next"] is None
     first = api.get(path, params=SPAN | {"limit": "3"}).json()
     last = api.post(path, json=SPAN | {"limit": 3, "after": first["next"]}).json()

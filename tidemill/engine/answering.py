@@ -29,7 +29,7 @@ from tidemill.metrics.binding import Bound
 from tidemill.metrics.catalogue import MetricInfo
 from tidemill.metrics.cube import Rollup
 from tidemill.metrics.movement_cube import MRR_MOVEMENTS
-from tidemill.metrics.paging import CURSOR, Page, cut, more_rows
+from tidemill.metrics.paging import CURSOR, Page, cut, more_rows, without_places
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
 from tidemill.periods import Period, day_of
@@ -146,7 +146,7 @@ class Asker:
             filters=asked.bound.filters,
             segments=asked.bound.segments,
             following=following,
-            _sql=lambda: readable(table.statement),
+            _sql=lambda: readable(without_places(table.statement)),
             _plot=plot,
         )
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     FromClause,
+    Select,
     String,
     Text,
     and_,
@@ -44,6 +45,7 @@ __all__ = [
     "more_rows",
     "paged",
     "read_page",
+    "without_places",
 ]
 
 ROWS_MAX: Final = 1_000
@@ -51,6 +53,9 @@ ROWS_MAX: Final = 1_000
 
 ALL: Final = "all"
 """As the limit: every row."""
+
+# More rows than any list has: the database counts them in eight bytes.
+_GIVEN_MAX: Final = 1 << 62
 
 CURSOR: Final = "page_place"
 """The column in which a statement says at which place each row stands."""
@@ -75,7 +80,8 @@ class Place:
         """
         padded = written + "=" * (-len(written) % 4)
         given, *keys = loads(urlsafe_b64decode(padded.encode("ascii")))
-        if not (isinstance(given, int) and given > 0 and all(isinstance(k, str) for k in keys)):
+        counts = type(given) is int and 0 < given < _GIVEN_MAX
+        if not (counts and all(isinstance(each, str) for each in keys)):
             raise ValueError(written)
         return cls(tuple(keys), given)
 
@@ -91,10 +97,10 @@ class Page:
 def read_page(limit: int | str | None, after: str | None) -> tuple[Page, list[Issue]]:
     """The page that is asked for, with every problem."""
     issues, rows, place = [], ROWS_MAX, None
-    written = "" if limit is None else str(limit).strip()
+    written = str(ROWS_MAX if limit is None else limit).strip()
     if written.isascii() and written.isdigit() and int(written[:9]) > 0:
         rows = int(written[:9])
-    elif written not in {"", ALL}:
+    elif written != ALL:
         issues.append(Issue("limit", f"{limit!r} is no number of rows", f"Such as 50, or {ALL}."))
     if after is not None:
         try:
@@ -176,6 +182,14 @@ def more_rows(listing: str, shown: int, following: str) -> str:
         f"Only {shown:,} rows are shown: {listing} goes on with after={following}, and gives all "
         f"with limit={ALL}."
     )
+
+
+def without_places(statement: Select[Any]) -> Select[Any]:
+    """The statement of a page as people are shown it: with nothing but its rows."""
+    if CURSOR not in statement.selected_columns:
+        return statement
+    shown = [each for each in statement.selected_columns if each.key != CURSOR]
+    return statement.with_only_columns(*shown, maintain_column_froms=True)
 
 
 def _from(order: Sequence[tuple[ColumnElement[Any], bool]], place: Place) -> ColumnElement[bool]:

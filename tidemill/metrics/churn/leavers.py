@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
+    Numeric,
     and_,
     case,
     cast,
@@ -51,7 +52,7 @@ def leavers(q: Query, windows: Windows, who: Who) -> Table:
         line = other.c.customer_id == concerned.c.customer_id
         return and_(line, q.same_group(other, concerned))
 
-    mrr = case((paid.c.customer_id.is_(None), 0), else_=paid.c.mrr)
+    mrr = cast(case((paid.c.customer_id.is_(None), 0), else_=paid.c.mrr), Numeric)
     told = {
         "customer": named.c.external_id,
         "customer_name": named.c.name,
