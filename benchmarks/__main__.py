@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import derive, every, in_place, live, stripe
+from benchmarks import derive, every, in_place, live, soak, stripe
 from benchmarks.books import LAST_DAY, Size, Store, write_events
 from benchmarks.measure import Measurement, median_of, once, process
 from benchmarks.report import RESULTS, save, show
@@ -34,6 +34,7 @@ _OTHERS = {
     "in-place": in_place.main,
     "live": live.main,
     "questions": every.main,
+    "soak": soak.main,
     "stripe": stripe.main,
 }
 

@@ -43,7 +43,7 @@ from tidemill.rebuilding import rebuild
 from tidemill.settings import Settings
 from tidemill.worker import CONSUMER
 
-__all__ = ["Book", "main"]
+__all__ = ["alive", "main", "peak_mb", "running_workers", "translated", "wait"]
 
 _MONTHS: Final = 8
 _SEED: Final = 7
@@ -97,11 +97,11 @@ class Book:
     def _make(self) -> None:
         (self.folder / "topic").write_text(f"benchmark.{uuid4()}", encoding="utf-8")
         raw = generate(self.customers, _MONTHS, _SEED, end=LAST_DAY)
-        translated = self.folder / "events.jsonl"
-        with translated.open("wb") as file:
-            count = sum(1 for each in _translated(raw) if file.write(event_line(each) + b"\n"))
+        path = self.folder / "events.jsonl"
+        with path.open("wb") as file:
+            count = sum(1 for each in translated(raw) if file.write(event_line(each) + b"\n"))
         size = min(_SLICE_MAX, count // (4 * _SLICES))
-        with translated.open("rb") as lines, connect(None, data_dir=self.folder / "data") as store:
+        with path.open("rb") as lines, connect(None, data_dir=self.folder / "data") as store:
             books = books_of(self.settings)
             settle(store, PostgresBus(store), books)
             rates = fx_rates(_MONTHS, _SEED, end=LAST_DAY, source="benchmark")
@@ -111,11 +111,11 @@ class Book:
             for number in range(_SLICES):
                 part = b"".join(islice(lines, size))
                 (self.folder / f"slice-{number}.jsonl").write_bytes(part)
-        translated.unlink()
+        path.unlink()
         (self.folder / "ready").touch()
 
 
-def _translated(raws: Iterator[dict[str, Any]]) -> Iterator[Event]:
+def translated(raws: Iterator[dict[str, Any]]) -> Iterator[Event]:
     """The canonical events of Stripe's, as an import would make them."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         for raw in raws:
@@ -151,24 +151,25 @@ def arrive(book: Book, servers: str | None, workers: int) -> Arrived:
     with connect(None, data_dir=settings.data_dir) as store:
         bus = bus_of(settings, store)
         before = _applied(store)
-        with _workers(settings, workers) as running:
-            _wait(lambda: _alive(store) == workers)
+        with running_workers(settings, workers) as running:
+            wait(lambda: alive(store) == workers)
             # A worker that begins builds its statements, and a group gives out its partitions.
             first = max(1, min(_CHUNK, len(events) // 5))
             bus.append(events[:first], source_kind="stripe")
-            _wait(lambda: _applied(store) - before >= first)
+            wait(lambda: _applied(store) - before >= first)
             started = time.perf_counter()
             for begin in range(first, len(events), _CHUNK):
                 bus.append(events[begin : begin + _CHUNK], source_kind="stripe")
-            _wait(lambda: _applied(store) - before >= len(events))
+            wait(lambda: _applied(store) - before >= len(events))
             elapsed = time.perf_counter() - started
-            memory = max(_peak_mb(each.pid) for each in running)
+            memory = max(peak_mb(each.pid) for each in running)
         bus.close()
     return Arrived(len(events) - first, elapsed, memory)
 
 
 @contextmanager
-def _workers(settings: Settings, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+def running_workers(settings: Settings, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """So many workers, each a process as in real life, until the block ends."""
     ours = ("TIDEMILL", "KAFKA", "DATABASE_URL", "STRIPE")
     clean = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
     given = {"TIDEMILL_DATA_DIR": str(settings.data_dir)}
@@ -198,19 +199,21 @@ def _applied(store: Database) -> int:
         return int(total) - PostgresBus(store).pending(connection, CONSUMER)
 
 
-def _alive(store: Database) -> int:
+def alive(store: Database) -> int:
+    """How many workers are heard of."""
     with store.connect() as connection:
         return sum(not each.silent for each in heard(connection))
 
 
-def _wait(reached: Callable[[], bool]) -> None:
+def wait(reached: Callable[[], bool]) -> None:
+    """Come back when it is so."""
     deadline = time.monotonic() + _PATIENCE_S
     while not reached():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.05)
 
 
-def _peak_mb(pid: int) -> float:
+def peak_mb(pid: int) -> float:
     """The most memory a process ever had resident."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0

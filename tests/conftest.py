@@ -3,13 +3,12 @@
 One PostgreSQL server serves the whole run, also when pytest-xdist spreads it over processes: the
 embedded server is made to be shared, and the last process to leave stops it. It does not sync to
 disk, because nothing in a test outlives it. The schema is migrated once, into a template database;
-a test gets a clone of it.
+a test gets a clone of it, new or made as new.
 """
 
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests.support.lending import Lender
 from tidemill.database import Database, connect
 from tidemill.embedded import LAPTOP_SETTINGS, EmbeddedServer
 
@@ -120,7 +120,7 @@ def _template(postgres: Server) -> Iterator[str]:
 
 
 class NewDatabase(Protocol):
-    """Makes a database for the length of a ``with`` block and drops it at the end."""
+    """Lends a database for the length of a ``with`` block."""
 
     def __call__(self, *, schema: bool = True) -> AbstractContextManager[Database]:
         """A clone of the template, or without `schema` a database without any table."""
@@ -129,23 +129,19 @@ class NewDatabase(Protocol):
 @pytest.fixture(scope="session")
 def new_database(postgres: Server, _template: str) -> Iterator[NewDatabase]:
     """For tests that need several databases, such as one for each example of a property."""
-    numbers = itertools.count(1)
 
     @contextmanager
     def lend(*, schema: bool = True) -> Iterator[Database]:
-        plain = f"tidemill_test_{os.getpid()}_{next(numbers)}"
-        name = sql.Identifier(plain)
-        template = sql.Identifier(_template if schema else "template0")
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-        admin.execute(create.format(name, template))
-        try:
-            with connect(postgres.url(plain), migrate=False) as database:
-                yield database
-        finally:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        with (
+            lender.clone() if schema else lender.bare() as name,
+            connect(postgres.url(name), migrate=False) as database,
+        ):
+            yield database
 
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        lender = Lender(admin, postgres.url, _template)
         yield lend
+        lender.close()
 
 
 @pytest.fixture
