@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 
 from sqlalchemy import Select, select
 
@@ -40,15 +40,15 @@ def core_relations(
     payments:  restricts the relation `payments` to these rows of the history (one bigint column).
                To see what an invoice is owed, name all payments that may be of it.
     """
-    if known_at is None and customers is None and payments is None:
-        return _whole(base_currency)
+    if customers is None and payments is None:
+        return _everybody(base_currency, known_at)
     return _made(base_currency, Scope(known_at, customers, payments))
 
 
-@cache
-def _whole(base_currency: str) -> Relations:
-    """All that is known of everybody, which most questions ask; dear to put together."""
-    return _made(base_currency, Scope(None, None))
+@lru_cache(maxsize=8)
+def _everybody(base_currency: str, known_at: datetime | None) -> Relations:
+    """Dear to put together; and what is derived of the same relations is written out once."""
+    return _made(base_currency, Scope(known_at, None))
 
 
 def _made(base_currency: str, scope: Scope) -> Relations:
