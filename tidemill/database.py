@@ -47,7 +47,16 @@ from tidemill.errors import (
 if TYPE_CHECKING:
     from tidemill.embedded import EmbeddedServer
 
-__all__ = ["OLDEST_SERVER", "Database", "SchemaState", "connect", "migrate", "schema_state"]
+__all__ = [
+    "OLDEST_SERVER",
+    "Database",
+    "SchemaState",
+    "connect",
+    "embedded_exists",
+    "migrate",
+    "same_address",
+    "schema_state",
+]
 
 OLDEST_SERVER = 15
 """The oldest major version of PostgreSQL that is supported."""
@@ -102,13 +111,13 @@ class Database:
     @contextlib.contextmanager
     def begin(self) -> Iterator[Connection]:
         """A connection in a transaction: committed at the end, rolled back by an exception."""
-        with self._translated(), self.engine.begin() as connection:
+        with self.translated(), self.engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Connection]:
         """A connection; what is not committed by hand is rolled back at the end."""
-        with self._translated(), self.engine.connect() as connection:
+        with self.translated(), self.engine.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -117,7 +126,7 @@ class Database:
 
         scratch: temporary tables to create first; these alone can be filled in it.
         """
-        with self._translated(), self.engine.connect() as connection:
+        with self.translated(), self.engine.connect() as connection:
             reading = connection.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=not scratch
             )
@@ -156,7 +165,7 @@ class Database:
         self.close()
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
         """Give trouble of the driver itself (COPY goes around SQLAlchemy) the same names."""
         try:
             yield
@@ -217,6 +226,18 @@ def connect(
         reading = database.engine.execution_options(postgresql_readonly=True)
         database = replace(database, engine=reading, writing=database.engine)
     return database
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two addresses name one database; several names of one server are not seen through."""
+    parsed = (_parse(each) for each in (one, other))
+    first, second = ((each.host, each.port or 5432, each.database) for each in parsed)
+    return first == second
+
+
+def embedded_exists(data_dir: Path) -> bool:
+    """Whether an embedded database has been made here; without starting anything."""
+    return (data_dir / "postgres" / "PG_VERSION").exists()
 
 
 # --- the schema -----------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Select, func, select, union_all
 
 from tidemill import quarantine
 from tidemill.bus import PostgresBus
+from tidemill.copying import Copy, copied_relations, copy_in
+from tidemill.copying.holding import rates_position
 from tidemill.database import Database, SchemaState, schema_state
 from tidemill.fx import daily_rates
 from tidemill.heartbeat import heard
@@ -21,7 +23,7 @@ from tidemill.inbox.report import report, unsettled
 from tidemill.ledger import derive, tables_of
 from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.monitoring import lag_s
-from tidemill.relations import core_relations
+from tidemill.relations import Relations, core_relations
 from tidemill.state import Books
 from tidemill.state.in_force import differing_knobs, kept_document, kept_facts
 from tidemill.state.rollups import sums_of
@@ -99,7 +101,8 @@ def check(database: Database, bus: PostgresBus, books: Books) -> Iterator[Findin
         return
     yield Finding("schema", "ok", "is current")
     with database.snapshot() as connection:
-        yield from _sources(connection)
+        copy = copy_in(connection)
+        yield from _sources(connection) if copy is None else _copy(copy)
         yield from _log(connection, bus)
         yield from _workers(connection)
         yield from _quarantine(connection)
@@ -108,7 +111,7 @@ def check(database: Database, bus: PostgresBus, books: Books) -> Iterator[Findin
         yield from _contradictions(connection)
         yield from _reconciliations(connection)
         yield from _rates(connection, books)
-        yield from _facts(connection, books)
+        yield from _facts(connection, books, copy)
 
 
 def sources(connection: Connection) -> list[Source]:
@@ -190,6 +193,16 @@ def _sources(connection: Connection) -> Iterator[Finding]:
         until = f", the latest of {latest:%Y-%m-%d %H:%M} UTC" if latest else ""
         counted = f"{each.events:,} events of {each.customers:,} customers{until}"
         yield Finding(f"source {each.name}", "ok", counted)
+
+
+def _copy(copy: Copy) -> Iterator[Finding]:
+    """How old the copy of a billing database is; no clock of ours tells whether that is too old."""
+    at, compared = (f"{each:%Y-%m-%d %H:%M} UTC" for each in (copy.copied_at, copy.compared_at))
+    found = f"as it was at {at}; every customer was compared at {compared}"
+    yield Finding(f"copy of {copy.title}", "ok", found)
+    for what, count in copy.left_out:
+        if count:
+            yield Finding(f"copy of {copy.title}", "warning", f"not counted: {count:,} {what}")
 
 
 def _log(connection: Connection, bus: PostgresBus) -> Iterator[Finding]:
@@ -326,8 +339,8 @@ def _rates(connection: Connection, books: Books) -> Iterator[Finding]:
             yield Finding(about, "ok", f"{each.first_on} to {each.last_on}")
 
 
-def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
-    hint = "Run `tidemill rebuild`."
+def _facts(connection: Connection, books: Books, copy: Copy | None) -> Iterator[Finding]:
+    hint = "Run `tidemill rebuild`." if copy is None else "Run `tidemill refresh`."
     kept = kept_document(connection)
     if kept is None:
         return
@@ -337,11 +350,16 @@ def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
         return
     if unfilled := {table.name for table in tables_of(books.facts)} - kept_facts(kept):
         said = f"of an earlier version: {', '.join(sorted(unfilled))} not filled yet"
-        hint = "A worker fills it, or `tidemill rebuild`; until then, questions are derived."
+        if copy is None:
+            hint = "A worker fills it, or `tidemill rebuild`; until then, questions are derived."
         yield Finding("facts", "warning", said, hint)
         return
-    different = connection.execute(_differences(books)).scalar_one()
-    wrong = _wrong_sums(connection, books)
+    if copy is not None and rates_position(connection) != copy.rates_position:
+        yield Finding("facts", "warning", "rates have come since; questions are derived", hint)
+        return
+    relations = _relations(books, copy)
+    different = connection.execute(_differences(relations, books)).scalar_one()
+    wrong = _wrong_sums(connection, relations, books)
     if different:
         yield Finding("facts", "wrong", f"{different:,} rows differ from a new derivation", hint)
     elif wrong:
@@ -350,17 +368,23 @@ def _facts(connection: Connection, books: Books) -> Iterator[Finding]:
         yield Finding("facts", "ok", "equal a new derivation")
 
 
-def _differences(books: Books) -> Select[int]:
+def _relations(books: Books, copy: Copy | None) -> Relations:
+    if copy is None:
+        return core_relations(base_currency=books.base_currency)
+    taxed = books.policy.tax == "include"
+    return copied_relations(base_currency=books.base_currency, taxed=taxed)
+
+
+def _differences(relations: Relations, books: Books) -> Select[int]:
     """Counts the rows that stand only in the table, or only in a new derivation."""
     columns = metric_mrr_movement.columns.keys()
-    made = derive(core_relations(base_currency=books.base_currency), books.policy).subquery()
+    made = derive(relations, books.policy).subquery()
     fresh = select(*(made.c[name] for name in columns))
     return _only_in_one(select(*(metric_mrr_movement.c[name] for name in columns)), fresh)
 
 
-def _wrong_sums(connection: Connection, books: Books) -> list[str]:
+def _wrong_sums(connection: Connection, relations: Relations, books: Books) -> list[str]:
     """The roll-ups that do not hold the sums of what they are of."""
-    relations = core_relations(base_currency=books.base_currency)
     sums = {
         rollup.table: sums_of(rollup, each.table) for each in books.facts for rollup in each.rollups
     }

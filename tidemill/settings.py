@@ -149,7 +149,8 @@ class Settings(BaseSettings):
         default=None,
         repr=False,
         description="The billing system's own database, read and never written. Without it that "
-        "is `TIDEMILL_DATABASE_URL`; with both, exchange rates are taken from the latter.",
+        "is `TIDEMILL_DATABASE_URL`; with both, the latter holds exchange rates, and a copy when "
+        "`tidemill refresh` has made one.",
     )
     source_schema: str | None = Field(
         default=None,

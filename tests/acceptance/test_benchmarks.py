@@ -104,10 +104,18 @@ def test_billing_databases_are_measured(tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*options, "--results", str(tmp_path)]) == 0
     [saved] = tmp_path.glob("*.json")
     measured = json.loads(saved.read_text(encoding="utf-8"))["measurements"]
+    refreshes = (
+        "first copy", "refresh of 1% changed", "refresh of nothing changed",
+        "comparison of everybody",
+    )  # fmt: skip
+    questions = ("mrr", "waterfall of 36 months")
     assert [each["name"] for each in measured] == [
-        "killbill: mrr",
-        "killbill: waterfall of 36 months",
-        "lago: mrr",
-        "lago: waterfall of 36 months",
+        f"{of}: {name}"
+        for connector in ("killbill", "lago")
+        for of, names in (
+            (connector, (*questions, *refreshes)),
+            (f"{connector} copied", questions),
+        )
+        for name in names
     ]
     assert saved.name in capsys.readouterr().out

@@ -42,8 +42,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("connectors", "ledger"),
     ("attributes", "metrics", "quarantine", "segments", "state"),
     (
+        "billing_doctor",
         "bookkeeping",
         "companies",
+        "copying",
         "demo",
         "doctor",
         "engine",

@@ -34,6 +34,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("demo", _DATA),
     "import": ("importing", _DATA),
     "sync": ("syncing", _DATA),
+    "refresh": ("refreshing", _DATA),
     "reconcile": ("reconciling", _DATA),
     "fx": ("rates", _DATA),
     "quarantine": ("quarantine", _DATA),

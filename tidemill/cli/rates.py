@@ -38,7 +38,7 @@ def _load(
     session = session_of(context)
     events = read_rates(file, base=session.settings.base_currency)
     with session.store() as store:
-        desk = session.desk(store)
+        desk = session.desk(store, beside=True)
         done = ingest(store, desk.bus, events, desk.books, source_kind=RATES_SOURCE)
     words = f"Read {done.read:,} rates: {done.applied:,} new, {done.duplicate:,} known before."
     say(as_json(done.document()) if how == "json" else words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,11 @@ import typer
 from tidemill.bookkeeping import books_of, settle
 from tidemill.bus import PostgresBus
 from tidemill.cli.output import note
-from tidemill.database import Database, connect
+from tidemill.copying import copy_in
+from tidemill.database import Database, connect, same_address
 from tidemill.engine import Tidemill
 from tidemill.engine.opening import open_engine
-from tidemill.errors import NotInThisMode
+from tidemill.errors import NotInThisMode, SourceIsStore, StoreIsCopy
 from tidemill.settings import Settings, load_settings
 from tidemill.state import Books
 
@@ -54,11 +55,15 @@ class Session:
         """The configured database, open; close it, or use it in a ``with`` block.
 
         Raises: as `tidemill.database.connect`; NotInThisMode when the only database there is is
-                that of a billing system.
+                that of a billing system, SourceIsStore when both are the same.
         """
         url = self.settings.database_url
         if self.settings.reads_in_place and not self.settings.source_url:
             raise NotInThisMode("This command")
+        billing = self.settings.source_url if self.settings.reads_in_place else None
+        if billing and url and same_address(billing, url):
+            # Our tables must not come to stand among the billing system's.
+            raise SourceIsStore
         return connect(url, data_dir=self.settings.data_dir, migrate=migrate)
 
     def open(self, *, serving: bool = False) -> Tidemill:
@@ -74,13 +79,21 @@ class Session:
         )
         return Tidemill(store, engine)
 
-    def desk(self, store: Database, *, settled: bool = True) -> Desk:
+    def desk(self, store: Database, *, settled: bool = True, beside: bool = False) -> Desk:
         """What writes into an open store; its facts are those of the configured policy.
 
         settled: not so for what derives all facts again anyway.
-        Raises:  as `tidemill.bookkeeping.settle`.
+        beside:  for what is about no customer, and so can stand beside a copy.
+        Raises:  as `tidemill.bookkeeping.settle`; StoreIsCopy.
         """
         desk = Desk(store, PostgresBus(store), books_of(self.settings))
+        with store.connect() as connection:
+            copy = copy_in(connection)
+        if copy is not None:
+            if not beside:
+                raise StoreIsCopy("This command", copy.title)
+            # The facts are the copy's: they follow when it is refreshed.
+            return replace(desk, books=replace(desk.books, facts=()))
         if settled and settle(desk.store, desk.bus, desk.books, telling=_tell):
             note("The facts are derived again, under the policy as configured now.")
         return desk

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from sqlalchemy import Connection, Executable, FromClause, Select
 
 from tidemill.connectors.schema import WantedTable
+from tidemill.connectors.watching import Watched
+from tidemill.errors import KeysCollide, KnobNotSupported
+from tidemill.policy import Policy
 from tidemill.relations import Relations
 
-__all__ = ["DatabaseConnector", "Reading"]
+__all__ = ["DatabaseConnector", "Reading", "require_distinct", "require_told"]
 
 
 class Reading(Protocol):
@@ -47,6 +50,13 @@ class Reading(Protocol):
         """For each relation with hashed keys: its name, how many rows, how many distinct keys."""
         ...
 
+    def watched(self) -> tuple[Watched, ...]:
+        """Every table that customers' numbers rest on, and its mark of a change.
+
+        None where this database does not tell what has changed.
+        """
+        ...
+
 
 class DatabaseConnector(Protocol):
     """A billing system whose database is read in place."""
@@ -64,3 +74,27 @@ class DatabaseConnector(Protocol):
         Raises: SchemaNotUnderstood, TenantNotChosen.
         """
         ...
+
+
+# Knobs whose other values need to know when a change was written down, which nothing tells.
+_TOLD: Final = {"event_time": "effective", "late_events": "restate"}
+
+
+def require_told(policy: Policy) -> None:
+    """Refuse a policy that asks for what no billing database writes down.
+
+    Raises: KnobNotSupported.
+    """
+    for knob, value in _TOLD.items():
+        if (asked := str(getattr(policy, knob))) != value:
+            raise KnobNotSupported(knob, asked, [value])
+
+
+def require_distinct(connection: Connection, reading: Reading) -> None:
+    """Look whether hashed keys tell all rows apart; one statement.
+
+    Raises: KeysCollide.
+    """
+    for relation, count, distinct in connection.execute(reading.keys()):
+        if count != distinct:
+            raise KeysCollide(reading.title, relation)

@@ -339,7 +339,7 @@ class MetricsEngine:
         by_segment = spec.segment is not None or spec.compare
         if not by_segment and not attribute_names(spec):
             return Around(cube)
-        self.provider.require_own("Attributes and segments of customers")
+        self.provider.require_own("Attributes and segments of customers", written=False)
         with self.database.snapshot() as connection:
             attributes = known_attributes(connection)
             if attribute_names(spec):

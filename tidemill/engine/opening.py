@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
 from tidemill import database
 from tidemill.connectors import DATABASE_CONNECTORS
+from tidemill.connectors.database import DatabaseConnector
+from tidemill.copying import Asked, copy_in, require_same
+from tidemill.engine.copied import Copied
 from tidemill.engine.core import MetricsEngine
 from tidemill.engine.providing import CORE, Provider, in_place
 from tidemill.errors import InvalidSettings, Problem
@@ -18,11 +21,18 @@ from tidemill.relations import COLUMNS, core_relations
 if TYPE_CHECKING:
     from tidemill.settings import Settings
 
-__all__ = ["open_engine"]
+__all__ = [
+    "SOURCE_TIMEOUT_S",
+    "asked_of",
+    "connector_of",
+    "has_own_store",
+    "open_engine",
+    "open_source",
+]
 
 # A billing database has other work to do: one connection, and no statement for longer than this.
 _SOURCE_CONNECTIONS: Final = 1
-_SOURCE_TIMEOUT_S: Final = 60.0
+SOURCE_TIMEOUT_S: Final = 60.0
 
 
 def open_engine(
@@ -34,19 +44,15 @@ def open_engine(
 ) -> tuple[database.Database, MetricsEngine]:
     """The configured store, open, and its engine; who closes the store closes everything.
 
+    A store of our own that holds a copy of the billing database is asked in its place.
+
     Raises: as `database.connect`; InvalidSettings, SchemaNotUnderstood, TenantNotChosen or
-            KeysCollide where a billing system's database is read in place.
+            KeysCollide where a billing system's database is read in place; CopyOfAnother.
     """
-    provider: Provider = CORE
-    if settings.reads_in_place:
-        store, provider = _open_source(settings)
-    else:
-        store = database.connect(
-            settings.database_url,
-            data_dir=settings.data_dir,
-            read_only=read_only,
-            statement_timeout_s=statement_timeout_s,
-        )
+    found: tuple[database.Database, Provider] | None = None
+    if not settings.reads_in_place or has_own_store(settings):
+        found = _open_own(settings, read_only=read_only, statement_timeout_s=statement_timeout_s)
+    store, provider = found or _open_source(settings)
     engine = MetricsEngine(
         store,
         base_currency=settings.base_currency,
@@ -57,22 +63,69 @@ def open_engine(
     return store, engine
 
 
-def _open_source(settings: Settings) -> tuple[database.Database, Provider]:
+def has_own_store(settings: Settings) -> bool:
+    """Whether there is a store of our own beside a billing database.
+
+    The embedded one counts once it has been made: to ask in place none is needed.
+    """
+    if not settings.source_url:
+        return False
+    return settings.database_url is not None or database.embedded_exists(settings.data_dir)
+
+
+def _open_own(settings: Settings, **how: Any) -> tuple[database.Database, Provider] | None:
+    """Our store; None where a billing database is configured that it holds no copy of."""
+    store = database.connect(settings.database_url, data_dir=settings.data_dir, **how)
+    try:
+        with store.snapshot() as connection:
+            copy = copy_in(connection)
+        if copy is not None:
+            if settings.reads_in_place:
+                require_same(copy, str(settings.connector), asked_of(settings))
+            return store, Copied(copy.title)
+    except BaseException:
+        store.close()
+        raise
+    if settings.reads_in_place:
+        store.close()
+        return None
+    return store, CORE
+
+
+def open_source(settings: Settings, *, statement_timeout_s: float) -> database.Database:
+    """The billing system's database, to read only, with one connection.
+
+    Raises: InvalidSettings; as `database.connect`.
+    """
     if not (settings.source_url or settings.database_url):
         hint = "Set it, or TIDEMILL_DATABASE_URL, to the database of the billing system."
         raise InvalidSettings([Problem("TIDEMILL_SOURCE_URL", "is needed with a connector", hint)])
-    connector = next(each for each in DATABASE_CONNECTORS if each.name == settings.connector)
-    store = database.connect(
+    return database.connect(
         settings.source_url or settings.database_url,
         migrate=False,
         read_only=True,
-        statement_timeout_s=_SOURCE_TIMEOUT_S,
+        statement_timeout_s=statement_timeout_s,
         connection_count_max=_SOURCE_CONNECTIONS,
     )
+
+
+def connector_of(settings: Settings) -> DatabaseConnector:
+    """The connector of the billing system that is configured."""
+    return next(each for each in DATABASE_CONNECTORS if each.name == settings.connector)
+
+
+def asked_of(settings: Settings) -> Asked:
+    """Which of the books in the billing database are meant."""
+    return Asked(settings.source_schema, settings.source_tenant)
+
+
+def _open_source(settings: Settings) -> tuple[database.Database, Provider]:
+    store = open_source(settings, statement_timeout_s=SOURCE_TIMEOUT_S)
     try:
         rates = _own_rates(settings)
         with store.snapshot() as connection:
-            reading = connector.read(connection, settings.source_schema, settings.source_tenant)
+            asked = asked_of(settings)
+            reading = connector_of(settings).read(connection, asked.schema, asked.tenant)
             return store, in_place(connection, reading, rates)
     except BaseException:
         store.close()

@@ -21,10 +21,10 @@ from sqlalchemy import (
     Text,
 )
 
-from tidemill.connectors.database import Reading
+from tidemill.connectors.database import Reading, require_distinct, require_told
 from tidemill.connectors.rows import relation_of
 from tidemill.engine.notices import Notices, read_notices
-from tidemill.errors import HistoryNotKept, KeysCollide, KnobNotSupported, NotInThisMode
+from tidemill.errors import HistoryNotKept, NotInThisMode
 from tidemill.metrics.result import Freshness
 from tidemill.policy import Policy
 from tidemill.relations import COLUMNS, Relations, core_relations
@@ -65,10 +65,11 @@ class Provider(Protocol):
         """
         ...
 
-    def require_own(self, what: str) -> None:
+    def require_own(self, what: str, *, written: bool = True) -> None:
         """Refuse what only our own tables can hold.
 
-        Raises: NotInThisMode.
+        written: whether it comes with events; not so what stands beside them, such as segments.
+        Raises: NotInThisMode, StoreIsCopy.
         """
         ...
 
@@ -87,7 +88,7 @@ class _Core:
     def require(self, policy: Policy, known_at: datetime | None) -> None:
         """Everything is known."""
 
-    def require_own(self, what: str) -> None:
+    def require_own(self, what: str, *, written: bool = True) -> None:
         """These are our own."""
 
 
@@ -143,11 +144,9 @@ class InPlace:
         """Nothing tells when a change was written down."""
         if known_at is not None:
             raise HistoryNotKept(self.title)
-        for knob, value in (("event_time", "effective"), ("late_events", "restate")):
-            if getattr(policy, knob) != value:
-                raise KnobNotSupported(knob, str(getattr(policy, knob)), [value])
+        require_told(policy)
 
-    def require_own(self, what: str) -> None:
+    def require_own(self, what: str, *, written: bool = True) -> None:  # noqa: ARG002 - neither is
         """Nothing of ours is here."""
         raise NotInThisMode(what)
 
@@ -161,9 +160,7 @@ def in_place(
 
     Raises: KeysCollide.
     """
-    for relation, count, distinct in connection.execute(reading.keys()):
-        if count != distinct:
-            raise KeysCollide(reading.title, relation)
+    require_distinct(connection, reading)
     return InPlace(reading, rates)
 
 

@@ -52,6 +52,8 @@
         ├── TenantNotChosen           whose of the books in a billing system's database
         ├── KeysCollide               rows of a billing system cannot be told apart
         ├── NotInThisMode             a billing system's database is only read
+        ├── SourceIsStore · StoreHoldsEvents · CopyOfAnother   no place for this copy of one
+        ├── StoreIsCopy               a copy takes in no events about customers
         ├── SchemaTooNew · SchemaTooOld · MigrationRefused
         ├── WebhookSecretMissing      nothing can tell who sends to a webhook
         └── EmbeddedServerError
@@ -144,10 +146,14 @@ from tidemill.errors.root import (
     UnknownName,
 )
 from tidemill.errors.source import (
+    CopyOfAnother,
     HistoryNotKept,
     KeysCollide,
     NotInThisMode,
     SchemaNotUnderstood,
+    SourceIsStore,
+    StoreHoldsEvents,
+    StoreIsCopy,
     TenantNotChosen,
 )
 from tidemill.errors.vendor import (
@@ -180,6 +186,7 @@ __all__ = [
     "BrokerMisconfigured",
     "BrokerUnreachable",
     "ConfigError",
+    "CopyOfAnother",
     "CostDataMissing",
     "DatabaseFull",
     "DatabaseTooOld",
@@ -222,7 +229,10 @@ __all__ = [
     "SchemaTooNew",
     "SchemaTooOld",
     "SignatureRefused",
+    "SourceIsStore",
     "StatementTimedOut",
+    "StoreHoldsEvents",
+    "StoreIsCopy",
     "SyncUnderway",
     "TenantNotChosen",
     "TidemillError",

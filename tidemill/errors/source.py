@@ -10,10 +10,14 @@ from tidemill.errors.root import ManyProblems, Permanent
 from tidemill.problems import Problem
 
 __all__ = [
+    "CopyOfAnother",
     "HistoryNotKept",
     "KeysCollide",
     "NotInThisMode",
     "SchemaNotUnderstood",
+    "SourceIsStore",
+    "StoreHoldsEvents",
+    "StoreIsCopy",
     "TenantNotChosen",
 ]
 
@@ -91,4 +95,68 @@ class KeysCollide(ConfigError, Permanent):
             hint="This is a chance of one in millions; please report it.",
             source=title,
             relation=relation,
+        )
+
+
+class SourceIsStore(ConfigError, Permanent):
+    """A billing database is to be copied into itself."""
+
+    code = "source_is_store"
+
+    def __init__(self) -> None:
+        """Nothing to name: both addresses lead to one database."""
+        super().__init__(
+            "The billing system's database and Tidemill's own are the same.",
+            hint="Give Tidemill a database of its own as TIDEMILL_DATABASE_URL, or unset that: "
+            "then the copy stands in the embedded one.",
+        )
+
+
+class StoreHoldsEvents(ConfigError, Permanent):
+    """A store whose customers came with events cannot become a copy."""
+
+    code = "store_holds_events"
+
+    def __init__(self, title: str) -> None:
+        """Name the billing system that was to be copied."""
+        super().__init__(
+            f"There are customers in this database already, so it cannot hold a copy of {title}.",
+            hint="Give the copy a database of its own: `createdb tidemill_copy`, and its address "
+            "as TIDEMILL_DATABASE_URL.",
+            source=title,
+        )
+
+
+class StoreIsCopy(ConfigError, Permanent):
+    """A copy of a billing database takes in no events about customers."""
+
+    code = "store_is_a_copy"
+
+    def __init__(self, what: str, title: str) -> None:
+        """Say what was asked for, and what the store is a copy of."""
+        super().__init__(
+            f"{what} needs books that take in events, and this database holds a copy of {title}.",
+            hint="Give it a database of its own as TIDEMILL_DATABASE_URL, or remove the copy with "
+            "`tidemill refresh --drop`.",
+            what=what,
+            source=title,
+        )
+
+
+class CopyOfAnother(ConfigError, Permanent):
+    """The store holds a copy of other books than those that are configured."""
+
+    code = "copy_of_another"
+
+    def __init__(self, title: str, schema: str | None, tenant: str | None) -> None:
+        """Say what it is a copy of."""
+        named = {"TIDEMILL_SOURCE_SCHEMA": schema, "TIDEMILL_SOURCE_TENANT": tenant}
+        said = ", ".join(f"{name}={value or '(not set)'}" for name, value in named.items())
+        super().__init__(
+            f"This database holds a copy of {title} as of {said}, and the settings name another.",
+            hint="Set them as they were, give the other copy a database of its own, or remove this "
+            "one with `tidemill refresh --drop`.",
+            source=title,
+            schema=schema,
+            tenant=tenant,
         )

@@ -1,6 +1,6 @@
 """The tables Tidemill keeps, as SQLAlchemy Core.
 
-Four families, from the outside in:
+Five families, from the outside in:
 
 - **the inbox**: ``delivery`` (what a vendor sent to a webhook, byte by byte, kept before it was
   acknowledged) and ``vendor_object`` (what was learned on the way of prices, coupons, discounts);
@@ -9,6 +9,8 @@ Four families, from the outside in:
 - **the core tables**: who pays and what is sold (current rows), and the append-only history of
   subscriptions, invoices and payments: one row per event, keyed by the event's log position,
   never updated;
+- **the copy** of a billing database, in a store that has one: ``copied_*``, in place of the core
+  tables;
 - **the facts**: ``metric_*`` tables, a cache of what the ledger derives under the configured
   policy.
 
@@ -30,6 +32,20 @@ from tidemill.models.billing import (
     invoice_line,
     invoice_version,
     payment,
+)
+from tidemill.models.copies import (
+    copied_customer,
+    copied_discount,
+    copied_event,
+    copied_invoice,
+    copied_item,
+    copied_payment,
+    copied_plan,
+    copied_product,
+    copied_source,
+    copied_subscription,
+    copied_usage_line,
+    copied_version,
 )
 from tidemill.models.customers import (
     attribute,
@@ -64,6 +80,18 @@ __all__ = [
     "attribute",
     "attribute_pin",
     "consumer_position",
+    "copied_customer",
+    "copied_discount",
+    "copied_event",
+    "copied_invoice",
+    "copied_item",
+    "copied_payment",
+    "copied_plan",
+    "copied_product",
+    "copied_source",
+    "copied_subscription",
+    "copied_usage_line",
+    "copied_version",
     "customer",
     "customer_attribute",
     "customer_merge",

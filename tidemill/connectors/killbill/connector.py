@@ -32,7 +32,9 @@ from tidemill.connectors.killbill.catalog import (
 from tidemill.connectors.killbill.relations import killbill_relations
 from tidemill.connectors.killbill.tables import TABLES
 from tidemill.connectors.killbill.terms import unpriced
+from tidemill.connectors.killbill.watching import watched
 from tidemill.connectors.schema import Schema, WantedTable, probe
+from tidemill.connectors.watching import Watched, marked
 from tidemill.errors import SchemaNotUnderstood, TenantNotChosen
 from tidemill.problems import Problem
 from tidemill.relations import Relations
@@ -137,3 +139,7 @@ class KillBillReading:
     def keys(self) -> Executable:
         """None is hashed: every table here is numbered."""
         return select(literal("", Text), literal(0), literal(0)).where(false())
+
+    def watched(self) -> tuple[Watched, ...]:
+        """See `Reading.watched`."""
+        return marked(self.schema, "updated_date", watched(self.schema, self.tenant))

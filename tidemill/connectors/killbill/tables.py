@@ -19,6 +19,8 @@ TEST_TAG: Final = "00000000-0000-0000-0000-000000000006"
 """tags.tag_definition_id of accounts made for tests."""
 
 _OWN: Final = {"record_id": BigInteger, "tenant_record_id": BigInteger}
+# Which rows have changed, for whoever keeps a copy; every version has it.
+_MARK: Final = {"updated_date": DateTime}
 _OF_ACCOUNT: Final = {**_OWN, "id": Text, "account_record_id": BigInteger}
 
 TABLES: Final = {
@@ -37,14 +39,18 @@ TABLES: Final = {
             "country": Text,
             "created_date": DateTime,
         },
-        optional={"company_name": Text},
+        optional={"company_name": Text, **_MARK},
     ),
     "tags": WantedTable(
         {**_OWN, "tag_definition_id": Text, "object_id": Text, "object_type": Text}
-        | {"is_active": Boolean}
+        | {"is_active": Boolean},
+        optional={"created_date": DateTime, **_MARK},
     ),
     "bundles": WantedTable({**_OF_ACCOUNT}),
-    "subscriptions": WantedTable({**_OF_ACCOUNT, "bundle_id": Text, "external_key": Text}),
+    "subscriptions": WantedTable(
+        {**_OF_ACCOUNT, "bundle_id": Text, "external_key": Text},
+        optional={"created_date": DateTime, **_MARK},
+    ),
     "subscription_events": WantedTable(
         {
             **_OF_ACCOUNT,
@@ -57,7 +63,7 @@ TABLES: Final = {
             "is_active": Boolean,
             "created_date": DateTime,
         },
-        optional={"quantity": Integer},
+        optional={"quantity": Integer, **_MARK},
     ),
     "blocking_states": WantedTable(
         {
@@ -68,7 +74,8 @@ TABLES: Final = {
             "effective_date": DateTime,
             "is_active": Boolean,
             "created_date": DateTime,
-        }
+        },
+        optional=_MARK,
     ),
     "catalog_override_plan_definition": WantedTable({**_OWN, "parent_plan_name": Text}),
     "catalog_override_plan_phase": WantedTable(
@@ -118,7 +125,7 @@ TABLES: Final = {
             "processed_currency": Text,
             "payment_id": Text,
         },
-        optional={"gateway_error_code": Text},
+        optional={"gateway_error_code": Text, "created_date": DateTime, **_MARK},
     ),
 }
 """Every table that is read: the rights that a role needs, and what must be there."""

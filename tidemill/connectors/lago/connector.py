@@ -24,7 +24,9 @@ from sqlalchemy import (
 from tidemill.connectors.keys import instant, key
 from tidemill.connectors.lago.relations import lago_relations
 from tidemill.connectors.lago.tables import TABLES
+from tidemill.connectors.lago.watching import watched
 from tidemill.connectors.schema import Schema, WantedTable, probe
+from tidemill.connectors.watching import Watched, marked
 from tidemill.errors import TenantNotChosen
 from tidemill.relations import Relations
 
@@ -107,3 +109,7 @@ class LagoReading:
             own = literal(name, Text)
             counts.append(select(own, func.count(), func.count(distinct(key(row.c.id)))))
         return union_all(*counts)
+
+    def watched(self) -> tuple[Watched, ...]:
+        """See `Reading.watched`."""
+        return marked(self.schema, "updated_at", watched(self.schema, self.organization))

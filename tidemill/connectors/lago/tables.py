@@ -40,6 +40,9 @@ INTERVALS: Final = {
 }
 """plans.interval → billing interval and how many of it."""
 
+# Which rows have changed, for whoever keeps a copy; every version has it.
+_MARK: Final = {"updated_at": DateTime}
+
 TABLES: Final = {
     "organizations": WantedTable({"id": Uuid, "name": Text}),
     "customers": WantedTable(
@@ -52,7 +55,7 @@ TABLES: Final = {
             "country": Text,
             "created_at": DateTime,
         },
-        optional={"firstname": Text, "lastname": Text, "account_type": Text},
+        optional={"firstname": Text, "lastname": Text, "account_type": Text, **_MARK},
     ),
     "plans": WantedTable(
         {
@@ -85,7 +88,7 @@ TABLES: Final = {
             "terminated_at": DateTime,
             "created_at": DateTime,
         },
-        optional={"activated_at": DateTime, "trial_ended_at": DateTime},
+        optional={"activated_at": DateTime, "trial_ended_at": DateTime, **_MARK},
     ),
     "fees": WantedTable(
         {
@@ -104,6 +107,7 @@ TABLES: Final = {
             "taxes_rate": Double,
             "precise_coupons_amount_cents": Numeric,
             "deleted_at": DateTime,
+            **_MARK,
         },
     ),
     "invoices": WantedTable(
@@ -116,7 +120,7 @@ TABLES: Final = {
             "currency": Text,
             "created_at": DateTime,
         },
-        optional={"self_billed": Boolean},
+        optional={"self_billed": Boolean, **_MARK},
     ),
     "invoice_subscriptions": WantedTable(
         {
@@ -125,11 +129,15 @@ TABLES: Final = {
             "from_datetime": DateTime,
             "to_datetime": DateTime,
         },
+        optional=_MARK,
     ),
     "coupons": WantedTable(
-        {"id": Uuid, "limited_plans": Boolean, "limited_billable_metrics": Boolean}
+        {"id": Uuid, "limited_plans": Boolean, "limited_billable_metrics": Boolean},
+        optional=_MARK,
     ),
-    "coupon_targets": WantedTable({"coupon_id": Uuid, "plan_id": Uuid, "deleted_at": DateTime}),
+    "coupon_targets": WantedTable(
+        {"coupon_id": Uuid, "plan_id": Uuid, "deleted_at": DateTime}, optional=_MARK
+    ),
     "applied_coupons": WantedTable(
         {
             "id": Uuid,
@@ -143,6 +151,7 @@ TABLES: Final = {
             "created_at": DateTime,
             "terminated_at": DateTime,
         },
+        optional=_MARK,
     ),
     "payments": WantedTable(
         {
@@ -153,7 +162,12 @@ TABLES: Final = {
             "status": Text,
             "created_at": DateTime,
         },
-        optional={"payable_type": Text, "payable_id": Uuid, "payable_payment_status": Text},
+        optional={
+            "payable_type": Text,
+            "payable_id": Uuid,
+            "payable_payment_status": Text,
+            **_MARK,
+        },
     ),
     "credit_notes": WantedTable(
         {
@@ -167,6 +181,7 @@ TABLES: Final = {
             "status": Integer,
             "created_at": DateTime,
         },
+        optional=_MARK,
     ),
     "fixed_charges": WantedTable(
         {"id": Uuid, "plan_id": Uuid, "deleted_at": DateTime}, is_optional=True
