@@ -68,8 +68,7 @@ def prolonged(relations: Relations, policy: Policy, pieces: FromClause) -> FromC
         judged.c.seg_from < judged.c.current_period_end,
     )
     if policy.annual_refund_churns == "yes":
-        annual = _annual_versions(relations)
-        is_annual = judged.c.version_id.in_(select(annual.c.version_id))
+        is_annual = _is_annual(relations, judged)
         is_paid_up = and_(is_paid_up, not_(and_(judged.c.refunded_at_cancellation, is_annual)))
     return _replaced(judged, or_(judged.c.countable, is_paid_up), pieces)
 
@@ -98,15 +97,11 @@ def _replaced(
     return query.select_from(judged if source is None else source).subquery()
 
 
-def _annual_versions(relations: Relations) -> FromClause:
-    """The versions of which every item is billed by the year."""
+def _is_annual(relations: Relations, pieces: FromClause) -> ColumnElement[bool]:
+    """Is every item of a piece's version billed by the year? Asked of the few that matter only."""
     item = relations.version_items
-    return (
-        select(item.c.version_id)
-        .group_by(item.c.version_id)
-        .having(func.bool_and(item.c.interval == "year"))
-        .subquery("annual")
-    )
+    of_version = select(item.c.version_id).where(item.c.version_id == pieces.c.version_id)
+    return and_(of_version.exists(), not_(of_version.where(item.c.interval != "year").exists()))
 
 
 def _refunded_periods(relations: Relations) -> FromClause:

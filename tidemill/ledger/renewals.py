@@ -144,25 +144,41 @@ def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
     Shape: version_id, seg_from; begun and ended, the numbers of the last renewals before a segment
            begins and ends, begun_at and ended_at, when they were; anchor, interval, interval_count.
     """
-    begun, ended = _number(renews, segments.c.seg_from), _last(renews, segments.c.seg_to, relations)
-    numbered = (
+    piece = (
         select(
             segments.c.seg_from,
+            segments.c.seg_to,
+            func.least(segments.c.seg_to, _after_rates(relations)).label("until"),
             *(renews.c[name] for name in ("version_id", "anchor", "interval", "interval_count")),
-            begun.label("begun"),
-            func.greatest(begun, ended).label("ended"),
         )
         .join(renews, renews.c.version_id == segments.c.version_id)
         .where(or_(segments.c.counts, segments.c.present))
-        # Numbers are asked for several times below, and take longer to find than to keep.
-        .offset(0)
-        .subquery("numbered")
+        .subquery("renewing_piece")
     )
+    guessed = _kept(
+        piece, begun=_guess(piece, piece.c.seg_from), ended=_guess(piece, piece.c.until)
+    )
+    settled = _kept(
+        guessed,
+        first=_settled(guessed, guessed.c.begun, guessed.c.seg_from),
+        last=_settled(guessed, guessed.c.ended, guessed.c.until, before=True),
+    )
+    last = _with_last_rate(settled, settled.c.last, settled.c.seg_to)
+    numbered = _kept(settled, ending=func.greatest(settled.c.first, last))
+    names = ("seg_from", "version_id", "anchor", "interval", "interval_count")
     return select(
-        numbered,
-        _renewal(numbered, numbered.c.begun).label("begun_at"),
-        _renewal(numbered, numbered.c.ended).label("ended_at"),
+        *(numbered.c[name] for name in names),
+        numbered.c.first.label("begun"),
+        numbered.c.ending.label("ended"),
+        _renewal(numbered, numbered.c.first).label("begun_at"),
+        _renewal(numbered, numbered.c.ending).label("ended_at"),
     ).cte("renewal_held")
+
+
+def _kept(rows: FromClause, **more: ColumnElement[Any]) -> FromClause:
+    """Rows with more columns, each worked out once: finding numbers takes longer than keeping."""
+    added = (column.label(name) for name, column in more.items())
+    return select(rows, *added).offset(0).subquery()
 
 
 def _revaluations(
@@ -237,6 +253,11 @@ def _number(
 
     A period written down ahead of its time had others before it: they count down from it.
     """
+    return _settled(renews, _guess(renews, at), at, before=before)
+
+
+def _guess(renews: FromClause, at: ColumnElement[datetime]) -> ColumnElement[int]:
+    """The number that `_number` gives, or the next one."""
     start, end = (func.timezone("UTC", each, type_=DateTime()) for each in (renews.c.anchor, at))
 
     def part(name: str, of: ColumnElement[Any]) -> ColumnElement[float]:
@@ -249,19 +270,37 @@ def _number(
     days = part("epoch", end - start) / _DAY_S
     by_day = days / case((renews.c.interval == "week", 7), else_=1)
     passed = case((renews.c.interval.in_(("year", "month")), by_month), else_=by_day)
-    latest = cast(func.floor(passed / renews.c.interval_count), Integer)
-    due = _renewal(renews, latest)
+    return cast(func.floor(passed / renews.c.interval_count), Integer)
+
+
+def _settled(
+    renews: FromClause,
+    guess: ColumnElement[int],
+    at: ColumnElement[datetime],
+    *,
+    before: bool = False,
+) -> ColumnElement[int]:
+    due = _renewal(renews, guess)
     is_ahead = due >= at if before else due > at
-    return case((is_ahead, latest - 1), else_=latest)
+    return case((is_ahead, guess - 1), else_=guess)
 
 
 def _last(
     renews: FromClause, end: ColumnElement[datetime], relations: Relations
 ) -> ColumnElement[int]:
     """The number of the last renewal before an instant that can bring a rate."""
+    until = func.least(end, _after_rates(relations))
+    return _with_last_rate(renews, _number(renews, until, before=True), end)
+
+
+def _after_rates(relations: Relations) -> ColumnElement[datetime]:
     rates = relations.fx_rates
     day_after = func.timezone("UTC", cast(func.max(rates.c.day) + 1, DateTime), type_=_INSTANT)
-    after_rates = select(func.coalesce(day_after, literal(_BEFORE_ALL, _INSTANT))).scalar_subquery()
-    number = _number(renews, func.least(end, after_rates), before=True)
-    # The first renewal after the last rate still takes that rate on.
+    return select(func.coalesce(day_after, literal(_BEFORE_ALL, _INSTANT))).scalar_subquery()
+
+
+def _with_last_rate(
+    renews: FromClause, number: ColumnElement[int], end: ColumnElement[datetime]
+) -> ColumnElement[int]:
+    """The first renewal after the last rate still takes that rate on."""
     return case((_renewal(renews, number + 1) < end, number + 1), else_=number)

@@ -80,14 +80,14 @@ def latest(instants: Select[Any], starts: Select[Any], name: str) -> FromClause:
     Shape:    the columns of `instants` and `since`; only where there is such a start.
     Both are laid out in one line of time: a join by ranges would compare each with each.
     """
-    one, other = instants.subquery(f"{name}_instant"), starts.subquery(f"{name}_start")
+    one, other = instants.cte(f"{name}_instant"), starts.subquery(f"{name}_start")
     owner, at = other.c
     empty = [cast(null(), column.type) for column in [*one.c][2:]]
     marks = union_all(
         select(
             one, cast(null(), DateTime(timezone=True)).label("start"), true().label("is_instant")
         ).where(one.c.subscription_id.in_(select(owner))),
-        select(owner, at, *empty, at, false()),
+        select(owner, at, *empty, at, false()).where(owner.in_(select(one.c.subscription_id))),
     ).subquery(f"{name}_mark")
     last = func.max(marks.c.start).over(partition_by=marks.c.subscription_id, order_by=marks.c.at)
     line = select(marks, last.label("since")).subquery(f"{name}_line")
