@@ -33,6 +33,7 @@ EXCEPTIONS: dict[str, str] = {
     "tidemill.models.inbox": "when a row was written defaults to the database's clock",
     "tidemill.models.log": "when a row was written defaults to the database's clock",
     "tidemill.bus.kafka.bus": "waiting for brokers and for other workers takes real time",
+    "tidemill.bus.kafka.reading": "waiting for messages takes real time",
     "tidemill.bus.kafka.sending": "waiting for the brokers' word takes real time",
     "tidemill.bus.postgres": "the log stamps `recorded_at` when an event brings none",
     "tidemill.connectors.stripe.client": "asking again later takes real time, and some chance",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.campaign import run
-from tests.faults.world import Ground, ground
+from tests.faults.world import Ground, ground, world
 from tests.support.broker import Unavailable, broker
+from tidemill.database import Database, connect
+from tidemill.heartbeat import heard
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +53,32 @@ def test_a_disk_that_is_full_and_a_clock_that_jumps(here: Ground) -> None:
         pytest.skip("; ".join(reasons))
     outcome = run(here, seed=5, only=("fill_disk", "set_clock", "kill_worker"))
     assert not outcome.wrong, outcome
+
+
+@pytest.mark.slow
+def test_an_idle_worker_ends_soon_after_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The brokers' client waits by the clock of the day, so it must never be the one to wait."""
+    try:
+        with (
+            broker() as running,
+            ground(tmp_path, running) as there,
+            world(there, workers=1) as here,
+            connect(here.url, migrate=False) as database,
+        ):
+            if there.clock.missing:
+                pytest.skip(there.clock.missing)
+            here.wait_for_api()
+            while not _at_work(database):
+                time.sleep(0.1)
+            there.clock.set(3_600)
+            time.sleep(2)
+            there.clock.set(0)
+            here.end(*here.processes)
+    except Unavailable as missing:
+        pytest.skip(f"no Kafka broker: {missing}")
+    assert not here.surprises
+
+
+def _at_work(database: Database) -> bool:
+    with database.connect() as connection:
+        return any(not each.silent for each in heard(connection))

@@ -40,8 +40,8 @@ from tidemill.bus.kafka.messages import (
     incoming,
     outgoing,
     rejected,
-    waiting,
 )
+from tidemill.bus.kafka.reading import waiting
 from tidemill.bus.kafka.sending import Sender
 from tidemill.bus.kafka.topics import TOPIC, as_error, client_settings, dead_letters, ends_of
 from tidemill.bus.log import PARTITIONS, Appended, Delivery, Refused

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from msgspec.structs import replace
 
 from tidemill.bus.log import PARTITIONS, partition_of
@@ -15,15 +15,10 @@ from tidemill.errors import InvalidEvent
 from tidemill.events import Event, event_line, parse_event
 from tidemill.intake import Rejected
 
-__all__ = ["Incoming", "Outgoing", "event_of", "incoming", "outgoing", "rejected", "waiting"]
+__all__ = ["Incoming", "Outgoing", "event_of", "incoming", "outgoing", "rejected"]
 
 _KIND: Final = "kind"
 _BODY_MAX: Final = 100_000
-# How long one look for messages waits when there are none.
-_POLL_S: Final = 0.2
-# What is read at once, and how many bytes of messages are held at most, but for the last of them.
-_READ: Final = 1_000
-_HELD_BYTES_MAX: Final = 33_554_432
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +41,6 @@ def outgoing(events: Iterable[Event], source_kind: str) -> Iterator[Outgoing]:
 
 def _key(source: str, customer: str) -> bytes:
     return f"{source}\0{customer}".encode(errors="backslashreplace")
-
-
-def waiting(consumer: Consumer, limit: int) -> list[Message]:
-    """The messages that are there, at most `limit`; waits a moment for the first of them."""
-    found: list[Message] = []
-    size = 0
-    while len(found) < limit and size < _HELD_BYTES_MAX:
-        wanted = min(_READ, limit - len(found))
-        more: list[Message] = consumer.consume(wanted, 0 if found else _POLL_S)
-        found += more
-        size += sum(len(each.value() or b"") for each in more)
-        if len(more) < wanted:
-            break
-    return found
 
 
 @dataclass(frozen=True, slots=True)
