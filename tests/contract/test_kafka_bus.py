@@ -226,12 +226,12 @@ def test_messages_are_held_in_bounds(
 ) -> None:
     """However many wait, and however large they are."""
     bus.append(story("a", 9))
-    monkeypatch.setattr("tidemill.bus.kafka.messages._READ", 2)
-    monkeypatch.setattr("tidemill.bus.kafka.messages._HELD_BYTES_MAX", 1)
+    monkeypatch.setattr("tidemill.bus.kafka.reading._READ", 2)
+    monkeypatch.setattr("tidemill.bus.kafka.reading._HELD_BYTES_MAX", 1)
     with bus.claim("reader", 100) as delivery:
         assert delivery is not None
         assert delivery.count <= 2
-    monkeypatch.setattr("tidemill.bus.kafka.messages._HELD_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr("tidemill.bus.kafka.reading._HELD_BYTES_MAX", 1_000_000)
     assert len(read(bus)) + delivery.count == 9
 
 
