@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, FromClause, func, select
 
 from tidemill.database import Database
 from tidemill.engine.notices import Notices, ledger_of
 from tidemill.engine.providing import Provider
+from tidemill.engine.reading import columns_read
 from tidemill.engine.scratch import Scratch
 from tidemill.engine.side_by_side import derive_side_by_side
 from tidemill.engine.sql import readable
@@ -40,6 +41,8 @@ from tidemill.state.in_force import kept_facts, same_ledger
 
 __all__ = ["Asked", "Asker", "asking", "require_honoured"]
 
+# Has the columns of movements, for whoever asks which are read.
+_STAND_IN: Final = MRR_MOVEMENTS.table.alias("stand_in")
 # More missing rates than this are not listed one by one.
 _LISTED_MAX = 1000
 # And of a warning's rows only so many are named.
@@ -77,8 +80,7 @@ class Asker:
 
         Raises: MissingRate, BooksDoNotClose.
         """
-        table = asked.question.ask(asked.info.kind(), self._query(asked), **asked.bound.params)
-        return self._result(asked, table)
+        return self._result(asked, self._table(asked))
 
     def behind(self, asked: Asked, *, rows_max: int | None = None) -> Result:
         """The rows that an answer rests on, filtered alike, the first `rows_max` of them."""
@@ -86,7 +88,7 @@ class Asker:
 
     def behind_of(self, asked: Asked) -> Behind:
         """Which rows an answer rests on."""
-        query = self._query(asked)
+        query = self._query(asked, _STAND_IN if self._is_derived(asked) else None)
         return asked.question.ask(asked.info.kind(), query, **asked.bound.params).behind
 
     def movements(self, asked: Asked, behind: Behind, *, rows_max: int | None = None) -> Result:
@@ -97,7 +99,7 @@ class Asker:
         bound = replace(asked.bound, params=span, dimensions=(), page=Page(rows_max))
         info = replace(asked.info, name=metric, kind=kind)
         rows = replace(asked, info=info, question=listing, bound=bound)
-        return self._result(rows, listing.ask(kind(), self._query(rows), **span))
+        return self._result(rows, self._table(rows))
 
     def customers_of(self, name: str, asked: Asked) -> list[str]:
         """The ids under which the ledger keeps the customers of this vendor id.
@@ -188,7 +190,29 @@ class Asker:
             (currency, day), *others = sorted(pairs)
             raise MissingRate(currency, day, self.base_currency, others)
 
-    def _query(self, asked: Asked) -> Query:
+    def _table(self, asked: Asked) -> Table:
+        """The answer as declared, of rows with no more columns than it reads."""
+
+        def ask(query: Query) -> Table:
+            return asked.question.ask(asked.info.kind(), query, **asked.bound.params)
+
+        if not self._is_derived(asked):
+            return ask(self._query(asked))
+        said = ask(self._query(asked, _STAND_IN))
+        read = columns_read([said.statement, *(each.statement for each in said.needs)], _STAND_IN)
+        return ask(self._query(asked, columns=read))
+
+    def _query(
+        self,
+        asked: Asked,
+        rows: FromClause | None = None,
+        columns: frozenset[str] | None = None,
+    ) -> Query:
+        """The question's query.
+
+        rows:    stand in for the movements, where they are derived.
+        columns: of the movements, where they are derived; None for all.
+        """
         asked.provider.require(asked.policy, asked.known_at)
         relations = asked.provider.relations(
             base_currency=self.base_currency,
@@ -197,11 +221,12 @@ class Asker:
         )
         measure = asked.info.kind.ledger_measure(asked.policy)
         own = self._own_rows(asked, relations)
-        rows = self._standing(asked, relations, measure) if own is None else own
+        if rows is None:
+            rows = self._standing(asked, relations, measure) if own is None else own
         # Who is in a segment is decided on MRR, whatever the question adds up.
         by_mrr = asked.bound.members is not None and (own is not None or measure != "mrr")
         return Query(
-            rows=self._ledger(asked, relations, measure) if rows is None else rows,
+            rows=self._ledger(asked, relations, measure, columns) if rows is None else rows,
             rollups=asked.bound.cube.rollups if own is None else _rollups_of(asked),
             kept=self._kept_tables(asked),
             ledger=self._ledger(asked, relations, "mrr") if by_mrr else None,
@@ -215,37 +240,60 @@ class Asker:
             dated=asked.info.kind.rows is not None,
         )
 
-    def _ledger(self, asked: Asked, relations: Relations, measure: Measure) -> FromClause:
+    def _is_derived(self, asked: Asked) -> bool:
+        """Whether a question's rows are movements that are derived for it alone."""
+        kind = asked.info.kind
+        measure = kind.ledger_measure(asked.policy)
+        return (
+            kind.rows is None
+            and kind.facts[0] is MRR_MOVEMENTS
+            and not self._stands(asked, measure)
+            and not (measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS))
+            and not (self.scratch is not None and self.scratch.keeps)
+        )
+
+    def _ledger(
+        self,
+        asked: Asked,
+        relations: Relations,
+        measure: Measure,
+        columns: frozenset[str] | None = None,
+    ) -> FromClause:
         """The movements: as they are kept, or else derived."""
         if measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS):
             return MRR_MOVEMENTS.table
-        if self.scratch is not None:
+        if self.scratch is not None and self.scratch.keeps:
             return self.scratch.rows(
                 (ledger_of(asked.policy), measure, asked.known_at),
                 lambda: derive(relations, asked.policy, measure=measure),
             )
         by_both = asked.provider.keeps_facts
         derived = derive_side_by_side if by_both else derive
-        return derived(relations, asked.policy, measure=measure).cte("derived_movement")
+        rows = derived(relations, asked.policy, measure=measure, columns=columns)
+        return rows.cte("derived_movement")
 
     def _standing(self, asked: Asked, relations: Relations, measure: Measure) -> FromClause | None:
-        """What stands on the day of a question that asks no more; None where movements have to say.
+        """What stands on the day of a question that asks no more; None where it is not enough."""
+        if not self._stands(asked, measure):
+            return None
+        at = asked.bound.params["at"]
+        return standing(relations, asked.policy, at, measure=measure).cte("standing_item")
 
-        Where they are kept, or will be for others who ask, there is nothing to gain.
+    def _stands(self, asked: Asked, measure: Measure) -> bool:
+        """Whether a question is answered from what stands on its day.
+
+        Where movements are kept, or will be for others who ask, there is nothing to gain.
         """
         bound = asked.bound
         cuts = (*bound.dimensions, *(each.dimension for each in bound.conditions))
-        if (
-            not asked.question.standing
-            or not stands_by_itself(asked.policy)
-            or bound.members is not None
-            or any(each.of_history for each in cuts)
-            or (self.scratch is not None and self.scratch.keeps)
-            or (measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS))
-        ):
-            return None
-        rows = standing(relations, asked.policy, bound.params["at"], measure=measure)
-        return rows.cte("standing_item")
+        return (
+            asked.question.standing
+            and stands_by_itself(asked.policy)
+            and bound.members is None
+            and not any(each.of_history for each in cuts)
+            and not (self.scratch is not None and self.scratch.keeps)
+            and not (measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS))
+        )
 
     def _own_rows(self, asked: Asked, relations: Relations) -> FromClause | None:
         """What a metric stands on that does not stand on movements; None for those that do."""

@@ -28,6 +28,8 @@ from tidemill.ledger.steps import segment_levels, steps
 from tidemill.ledger.trials import trials
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Select
 
     from tidemill.policy import Policy
@@ -49,14 +51,19 @@ __all__ = [
 
 
 def derive(
-    relations: Relations, policy: Policy, *, measure: Measure = "mrr"
+    relations: Relations,
+    policy: Policy,
+    *,
+    measure: Measure = "mrr",
+    columns: Collection[str] | None = None,
 ) -> Select[tuple[object, ...]]:
     """The MRR movements of a history under a policy.
 
     measure: what levels measure; the two annual ones serve ARR only.
+    columns: which are wanted beside the customer, where not all are; fewer take less time.
     Shape:   the columns of `models.metric_mrr_movement`; native currency, exact.
     Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     made = steps(relations, policy, measure)
     levels, revaluations = in_base(made.levels, relations, policy, (made.segments, made.renewing))
-    return named(changes(levels), levels, revaluations, relations, policy)
+    return named(changes(levels), levels, revaluations, relations, policy, columns)

@@ -24,6 +24,8 @@ from tidemill.ledger.versions import forever
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import ColumnElement, FromClause
 
 __all__ = ["LINE", "REVALUED", "changes", "in_order", "revalued"]
@@ -69,38 +71,46 @@ def changes(levels: FromClause) -> FromClause:
 
     Every level is written at its beginning and taken back at its end. Where one goes over into the
     next of the same line, only the difference is written, and nothing where there is none (a
-    renewal). What is left meets only where an item moves to another place of its subscription.
+    renewal). What is left meets only where an item moves to another place of its subscription, so
+    it is added up for those alone that have several places.
     Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
            is the change in how many subscriptions keep their customer at no value.
     """
     measures = [name for name in _MEASURES if name in levels.c]
     turns = _turns(levels, measures)
     line = [turns.c[name] for name in LINE]
+    begun = {name: turns.c[f"{name}_change"] for name in measures}
     begins = select(
         *line,
         turns.c.seg_from.label("occurred_at"),
         turns.c.cause,
         turns.c.event_position,
         turns.c.reason,
-        *(turns.c[f"{name}_change"].label(name) for name in measures),
+        *(change.label(name) for name, change in begun.items()),
     ).where(turns.c.is_changed)
+    ended = {name: -turns.c[_AT_END.get(name, name)] for name in measures}
     ends = select(
         *line,
         turns.c.seg_to,
         turns.c.next_cause,
         turns.c.next_position,
         turns.c.next_reason,
-        *(-turns.c[_AT_END.get(name, name)] for name in measures),
+        *ended.values(),
     ).where(turns.c.is_over)
-    signed = union_all(begins, ends).subquery("signed")
-    keys = [column for column in signed.c if column.name not in measures]
-    sums = [func.sum(signed.c[name]) for name in measures]
-    return (
-        select(*keys, *(each.label(name) for each, name in zip(sums, measures, strict=True)))
-        .group_by(*keys)
-        .having(or_(*(each != 0 for each in sums)))
-        .subquery("change")
+    signed = union_all(begins.where(~turns.c.is_plain), ends.where(~turns.c.is_plain)).subquery(
+        "signed"
     )
+    keys = [column for column in signed.c if column.name not in measures]
+    sums = [func.sum(signed.c[name]).label(name) for name in measures]
+    return union_all(
+        begins.where(turns.c.is_plain, _is_something(begun.values())),
+        ends.where(turns.c.is_plain, _is_something(ended.values())),
+        select(*keys, *sums).group_by(*keys).having(_is_something(sums)),
+    ).subquery("change")
+
+
+def _is_something(measured: Iterable[ColumnElement[Any]]) -> ColumnElement[bool]:
+    return or_(*(each != 0 for each in measured))
 
 
 def revalued(revaluations: FromClause, levels: FromClause) -> FromClause:
@@ -130,6 +140,8 @@ def revalued(revaluations: FromClause, levels: FromClause) -> FromClause:
 def _turns(levels: FromClause, measures: list[str]) -> CTE:
     """The levels at whose beginning something changes (is_changed), or that end (is_over).
 
+    is_plain: its subscription only ever has the first place.
+
     With `…_change`, each measure less what it was right before on the same line: all of it where
     there was nothing.
     """
@@ -144,11 +156,13 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
     begun, ended = func.row(levels.c.seg_from, *line), func.row(levels.c.seg_to, *line)
     goes_on = func.lag(ended).over(**run).is_not_distinct_from(begun)
     is_continued = func.lead(begun).over(**run).is_not_distinct_from(ended)
+    last_place = func.max(levels.c.ordinal).over(partition_by=levels.c.subscription_id)
     before = [func.lag(levels.c[_AT_END.get(name, name)]).over(**run) for name in measures]
     seen = select(
         levels,
         goes_on.label("goes_on"),
         is_continued.label("is_continued"),
+        (last_place == 0).label("is_plain"),
         *(each.label(f"{name}_before") for each, name in zip(before, measures, strict=True)),
     ).subquery("seen")
     was = {name: seen.c[f"{name}_before"] for name in measures}
@@ -159,6 +173,7 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
         *(seen.c[name] for name in (*LINE, *_OF_TURN)),
         *(seen.c[name] for name in (*measures, *_AT_END.values()) if name in seen.c),
         *(_less(seen, name, was[name]).label(f"{name}_change") for name in measures),
+        seen.c.is_plain,
         is_changed.label("is_changed"),
         is_over.label("is_over"),
     )

@@ -34,6 +34,8 @@ from tidemill.ledger.timers import within
 from tidemill.vocabulary import MovementType
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import ColumnElement, FromClause, Select
 
     from tidemill.policy import Policy
@@ -51,10 +53,12 @@ def named(
     revaluations: FromClause | None,
     relations: Relations,
     policy: Policy,
+    columns: Collection[str] | None = None,
 ) -> Select[tuple[object, ...]]:
     """The ledger: every change with the name of its bucket's movement.
 
     levels, revaluations: as `renewals.in_base` gives them.
+    columns: those that are wanted; None for all.
 
     Source: docs/reference/definitions.md, movements. With b and a the level of the customer before
             and after the bucket: not active, then active is new, or reactivation if ever active
@@ -81,9 +85,9 @@ def named(
         told.append(_asides(dated(revalued(outside, levels), policy)))
     rows = union_all(*told).subquery("told")
     if policy.movement_level == "customer":
-        return _with_cohorts(rows, cohorts(states))
+        return _whole(rows, states, columns)
     counted, turns = counted_apart(rows, changes, relations, policy)
-    return _with_cohorts(counted, cohorts(turns))
+    return _whole(counted, turns, columns)
 
 
 def _told(
@@ -201,8 +205,16 @@ def _asides(changes: FromClause) -> Select[tuple[object, ...]]:
     ).where(is_worth_telling)
 
 
-def _with_cohorts(told: FromClause, cohort: FromClause) -> Select[tuple[object, ...]]:
-    """The rows with the month in which their customer first became active."""
+def _whole(
+    told: FromClause, states: CTE, columns: Collection[str] | None
+) -> Select[tuple[object, ...]]:
+    """The rows with the month in which their customer first became active, where it is wanted."""
+    if columns is not None:
+        kept = {"customer_id", *columns}
+        told = select(*(each for each in told.c if each.name in kept)).subquery("wanted")
+        if "cohort_month" not in columns:
+            return select(told)
+    cohort = cohorts(states)
     joined = matching(told, cohort, customer_id=told.c.customer_id)
     return (
         select(told, cohort.c.cohort_month)
