@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from sqlalchemy import event, select
 
 import tidemill
 from tests.conftest import NewDatabase
-from tests.support.cli import Inside
+from tests.support.cli import Cli, Inside
 from tests.support.copies import books, differences, refresh
 from tests.support.in_place import reader_of, rows_of, url_of
 from tests.support.killbill import create_killbill
@@ -22,11 +24,12 @@ from tests.support.lago import LagoBook, create_lago
 from tests.support.walks import KillBillWalk, LagoWalk, set_rows
 from tidemill.bookkeeping import FACTS
 from tidemill.connectors import DATABASE_CONNECTORS
-from tidemill.copying import Asked, Billing
+from tidemill.copying import Asked, Billing, drop_copy
 from tidemill.copying import refresh as bring_up
 from tidemill.database import Database, connect
 from tidemill.errors import (
     CopyOfAnother,
+    CopyRemoved,
     HistoryNotKept,
     KnobNotSupported,
     SchemaNotUnderstood,
@@ -130,6 +133,44 @@ def test_what_the_copy_does_not_know_is_refused(database: Database, lago: LagoBo
         refresh(database, lago.database, "lago", recorded)
     with pytest.raises(CopyOfAnother):
         refresh(database, lago.database, "lago", HELD, asked=Asked(None, "Hooli"))
+
+
+def test_a_copy_that_was_removed_gives_no_answer(database: Database, lago: LagoBook) -> None:
+    refresh(database, lago.database, "lago", HELD)
+    with asked(database, lago) as opened:
+        assert opened.mrr(at="2024-12-31").value == 16800
+        with database.begin() as connection:
+            drop_copy(connection)
+        with pytest.raises(CopyRemoved):
+            opened.mrr(at="2024-12-31")
+    with asked(database, lago) as opened:
+        assert opened.mrr(at="2024-12-31").value == 16800
+
+
+def test_who_comes_while_another_refreshes_waits(database: Database, lago: LagoBook) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(refresh, database, lago.database, "lago", HELD) for _ in range(4)]
+        done = sorted((each.result().how, each.result().changed) for each in runs)
+    assert done == [("changes", 0)] * 3 + [("first", 3)]
+    assert differences(database, lago.database, "lago", HELD) == []
+
+
+def test_again_and_again_until_it_is_ended(
+    database: Database, lago: LagoBook, tmp_path: Path
+) -> None:
+    settings = {
+        "TIDEMILL_CONNECTOR": "lago",
+        "TIDEMILL_SOURCE_URL": url_of(lago.database),
+        "TIDEMILL_DATABASE_URL": url_of(database),
+    }
+    with Cli(tmp_path, settings).start("refresh", "--every", "1s") as running:
+        assert running.stdout is not None
+        first, second = (running.stdout.readline() for _ in range(2))
+        running.send_signal(signal.SIGTERM)
+        _, said = running.communicate(timeout=60)
+    assert "Copied everything in Lago" in first
+    assert "0 differed" in second
+    assert (running.returncode, "Ended in good order." in said) == (0, True)
 
 
 def test_segments_are_kept_beside_a_copy(database: Database, lago: LagoBook) -> None:

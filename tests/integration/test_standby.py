@@ -14,7 +14,12 @@ from tests.support.in_place import reader_of
 from tests.support.killbill import create_killbill
 from tests.support.lago import create_lago
 from tests.support.standby import Pair, primary_and_standby
+from tidemill.bookkeeping import FACTS
+from tidemill.connectors import DATABASE_CONNECTORS
+from tidemill.copying import Billing, refresh
 from tidemill.database import Database, connect
+from tidemill.policy import Policy
+from tidemill.state import Books
 
 # Two servers are started, and one is copied.
 pytestmark = pytest.mark.slow
@@ -85,3 +90,23 @@ def test_standby(pair: Pair, billing: Database, connector: str) -> None:
             told = books.compare("mrr", presets=["default", "chartmogul"], at="2024-05-31")
             assert [side.error for side in told.sides] == [None, None]
             assert books.timeline("c" if connector == "lago" else "c-1").versions
+        copied(pair, connector, pair.standby_url(address), how)
+
+
+def copied(pair: Pair, connector: str, standby: str, how: dict[str, Any]) -> None:
+    """A copy of what the standby holds, in a database of our own."""
+    name = f"copy_of_{connector}"
+    with psycopg.connect(pair.primary.url(), autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+    found = next(each for each in DATABASE_CONNECTORS if each.name == connector)
+    own = pair.primary.url(name)
+    with (
+        connect(own, migrate=True) as store,
+        connect(standby, migrate=False, read_only=True) as source,
+    ):
+        books = Books(FACTS, Policy.of(), how["base_currency"])
+        assert refresh(store, Billing(source, found), books).changed == 2
+        assert refresh(store, Billing(source, found), books, full=True).changed == 0
+    with tidemill.connect(own, source_url=standby, **how) as asked:
+        assert asked.engine.provider.keeps_facts
+        assert asked.mrr(at="2024-05-31").value == 7000

@@ -12,7 +12,7 @@ from tidemill.connectors.database import require_told
 from tidemill.copying import Copy, copied_relations, copy_in
 from tidemill.copying.holding import rates_position
 from tidemill.engine.notices import Notices
-from tidemill.errors import HistoryNotKept, StoreIsCopy
+from tidemill.errors import CopyRemoved, HistoryNotKept, StoreIsCopy
 from tidemill.metrics.result import Freshness, utc_text
 from tidemill.policy import Policy
 from tidemill.relations import Relations
@@ -48,9 +48,8 @@ class Copied:
         copy = copy_in(connection)
         kept = kept_document(connection)
         if copy is None:
-            # Removed since this was opened: nothing is there, and it is said why.
-            gone = f"The copy of {self.title} has been removed; start this again."
-            return Notices((), 0, 0, kept, left_out=(gone,))
+            # Nothing is there, which is no answer.
+            raise CopyRemoved(self.title)
         return Notices(
             freshness=(Freshness(copy.name, copy.last_event_at),),
             quarantined_count=0,

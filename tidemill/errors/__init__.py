@@ -54,6 +54,7 @@
         ├── NotInThisMode             a billing system's database is only read
         ├── SourceIsStore · StoreHoldsEvents · CopyOfAnother   no place for this copy of one
         ├── StoreIsCopy               a copy takes in no events about customers
+        ├── CopyRemoved               what was asked is no longer there
         ├── SchemaTooNew · SchemaTooOld · MigrationRefused
         ├── WebhookSecretMissing      nothing can tell who sends to a webhook
         └── EmbeddedServerError
@@ -147,6 +148,7 @@ from tidemill.errors.root import (
 )
 from tidemill.errors.source import (
     CopyOfAnother,
+    CopyRemoved,
     HistoryNotKept,
     KeysCollide,
     NotInThisMode,
@@ -187,6 +189,7 @@ __all__ = [
     "BrokerUnreachable",
     "ConfigError",
     "CopyOfAnother",
+    "CopyRemoved",
     "CostDataMissing",
     "DatabaseFull",
     "DatabaseTooOld",

@@ -11,6 +11,7 @@ from tidemill.problems import Problem
 
 __all__ = [
     "CopyOfAnother",
+    "CopyRemoved",
     "HistoryNotKept",
     "KeysCollide",
     "NotInThisMode",
@@ -159,4 +160,18 @@ class CopyOfAnother(ConfigError, Permanent):
             source=title,
             schema=schema,
             tenant=tenant,
+        )
+
+
+class CopyRemoved(ConfigError, Permanent):
+    """The copy that was asked has been removed since."""
+
+    code = "copy_removed"
+
+    def __init__(self, title: str) -> None:
+        """Name the billing system."""
+        super().__init__(
+            f"The copy of {title} has been removed since this was started.",
+            hint="Start it again: the billing database is read in place then.",
+            source=title,
         )
