@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import NewDatabase
 from tests.support.telling import Told, described, paid, rate, subscribed
 from tidemill.errors import InvalidQuery, KnobNotSupported
+from tidemill.policy import Policy
 
 QUARTER = {"start": "2025-01-15", "end": "2025-03-31"}
 _SIGNED_UP = {"ann": "03", "bob": "05", "cyd": "31", "dot": "08", "eve": "09"}
@@ -141,6 +142,25 @@ def test_by_signup(told: Told) -> None:
     for how in ({"where": ["plan=x"]}, {"where": ["mrr_band=none"]}):
         with pytest.raises(KnobNotSupported):
             cells(told, cohort_key="signup", **how)
+
+
+@pytest.mark.parametrize(
+    "policy", ["default", "default;reactivation=never", "default;reactivation=within:5"]
+)
+def test_who_returns_stays_in_one_cohort(new_database: NewDatabase, policy: str) -> None:
+    """Whatever a return is called, in facts that are kept."""
+    with new_database() as database:
+        told = Told(database, policy=Policy.parse(policy))
+        told.hear(
+            subscribed("bob", "2025-01-20", 2_000),
+            subscribed("bob", "2025-02-10", 2_000, "canceled"),
+            subscribed("bob", "2025-03-15", 3_000, id="sub_bob_2"),
+            subscribed("ann", "2025-03-20", 3_000),
+        )
+        assert cells(told) == {
+            (1, "size"): 1, (1, "opening"): 1, (1, 0): 1, (1, 1): 0, (1, 2): 1,
+            (3, "size"): 1, (3, "opening"): 1, (3, 0): 1,
+        }  # fmt: skip
 
 
 def test_by_week_a_cohort_has_its_own_weeks(told: Told) -> None:

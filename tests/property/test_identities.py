@@ -141,6 +141,17 @@ def _turning(one: Seen, month: Month, sign: int) -> list[Row]:
     return [row for row in one.movements(month) if row.customer_delta * sign > 0]
 
 
+@holding(lambda policy: policy.movement_level == "customer" and policy.reactivation == "forever")
+def test_who_comes_is_new_the_first_time_and_never_again(books: Loaded) -> None:
+    """So one row of everybody tells when they joined their cohort."""
+    for one in books[1]:
+        came = [row for row in one.rows if row.customer_delta > 0]
+        new = sorted((row.customer, row.day) for row in came if row.type == "new")
+        first = {who: min(row.day for row in came if row.customer == who) for who, _ in new}
+        assert {row.customer for row in came} == first.keys(), one.where
+        assert new == sorted(first.items()), one.where
+
+
 @holding(pays_to_be_there)
 def test_i04_active_is_worth_something(books: Loaded) -> None:
     for one in books[1]:

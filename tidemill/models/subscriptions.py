@@ -63,10 +63,12 @@ subscription_version = Table(
     Index(None, "subscription_id", "occurred_at", "sequence"),
 )
 
-# The few states that are told of beside MRR.
+# The few states that are told of beside MRR. By subscription: what follows each is looked up, and
+# neighbours share pages.
 Index(
     "ix_subscription_version_beside",
     subscription_version.c.status,
+    subscription_version.c.subscription_id,
     subscription_version.c.occurred_at,
     postgresql_where=subscription_version.c.status.in_(("past_due", "trialing")),
 )

@@ -27,6 +27,7 @@ from tidemill.metrics.cash_flow import TRANSACTIONS
 from tidemill.metrics.payment_cube import signed_amount
 from tidemill.metrics.query import Query
 from tidemill.metrics.retention.cohorts import Cohorts
+from tidemill.periods import instants
 from tidemill.vocabulary import InvoiceStatus, PaymentKind
 
 __all__ = ["cohort_value"]
@@ -48,12 +49,20 @@ def cohort_value(q: Query, calendar: Calendar) -> Table:
         raise InvalidQuery([Issue("by", problem, "Cut it by what customers have.")])
     found = Cohorts(q, calendar)
     member, size, paid = found.member, found.sizes, _paid(q, calendar.end)
-    keys = [*q.group_columns(member), member.c.cohort, paid.c.day, paid.c.native_currency]
-    daily = (
-        select(*keys, func.sum(paid.c.amount).label("amount"))
+    theirs = (
+        select(
+            *q.group_columns(member),
+            member.c.cohort,
+            cast(func.timezone(q.policy.tz, paid.c.moment), Date).label("day"),
+            paid.c.native_currency,
+            paid.c.amount,
+        )
         .select_from(paid.join(member, member.c.customer_id == paid.c.customer_id))
-        .group_by(*keys)
-        .cte("cohort_paid")
+        .subquery("cohort_paid_row")
+    )
+    keys = [*q.group_columns(theirs), theirs.c.cohort, theirs.c.day, theirs.c.native_currency]
+    daily = (
+        select(*keys, func.sum(theirs.c.amount).label("amount")).group_by(*keys).cte("cohort_paid")
     )
     total, need = found.valued(daily, "day", None, q.rates_of_days)
     same = and_(total.c.cohort == size.c.cohort, q.same_group(total, size))
@@ -80,8 +89,8 @@ def cohort_value(q: Query, calendar: Calendar) -> Table:
 def _paid(q: Query, end: date) -> CTE:
     """What invoices brought in up to a day, less what went back, in whose books they are.
 
-    Shape: customer_id, day, native_currency, amount. A void invoice never was, nor what became of
-           it; an invoice that does not say what was paid was paid whole, or not at all.
+    Shape: customer_id, moment, native_currency, amount. A void invoice never was, nor what became
+           of it; an invoice that does not say what was paid was paid whole, or not at all.
     """
     payment, invoice = q.relations.payments, q.relations.invoices
     paid_for = invoice.alias("paid_for")
@@ -102,7 +111,8 @@ def _paid(q: Query, end: date) -> CTE:
     rows = union_all(
         came.where(_counts(invoice)), went.where(_counts(paid_for), payment.c.kind.in_(_BACK))
     ).subquery("each_paid")
-    return select(rows).where(rows.c.day <= end, rows.c.amount != 0).cte("paid_row")
+    over = instants(end, end, q.policy.tz).end_exclusive
+    return select(rows).where(rows.c.moment < over, rows.c.amount != 0).cte("paid_row")
 
 
 def _counts(invoice: FromClause) -> ColumnElement[bool]:
@@ -120,7 +130,7 @@ def _row(
     owner = func.coalesce(q.relations.identities.c.canonical_id, customer) if merged else customer
     return select(
         owner.label("customer_id"),
-        cast(func.timezone(q.policy.tz, at), Date).label("day"),
+        at.label("moment"),
         currency.label("native_currency"),
         amount.label("amount"),
     )

@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from sqlalchemy import CTE, Date, FromClause, cast, func, select
+from sqlalchemy import CTE, Date, FromClause, and_, cast, func, select
 
 from tidemill.errors import KnobNotSupported
 from tidemill.metrics.query import Query
+from tidemill.models import metric_mrr_movement
+from tidemill.vocabulary import MovementType
 
 __all__ = ["members"]
 
@@ -29,10 +31,24 @@ def members(q: Query, end: date) -> FromClause:
         return _signed_up(q, end)
     rows = q.rows.c
     first = rows.amount_minor > 0 if q.cuts_by("item") else rows.customer_delta > 0
-    told = q.select(
-        end, lambda _: [rows.customer_id.label("customer_id"), rows.day.label("day")]
-    ).where(first)
-    return _earliest(q, told.subquery("joining"))
+    columns = [rows.customer_id.label("customer_id"), rows.day]
+    if _new_once(q):
+        # One row each, which no grouping has to find.
+        first = and_(first, rows.type == MovementType.NEW.value)
+        columns[1] = rows.day.label("joined_on")
+        return q.select(end, lambda _: columns).where(first).subquery("joined")
+    return _earliest(q, q.select(end, lambda _: columns).where(first).subquery("joining"))
+
+
+def _new_once(q: Query) -> bool:
+    """Whether the movements of everybody are kept, and nobody is new in them who was there before.
+
+    Cut by anything, a customer may be in a group first with a movement that is not its first.
+    """
+    bound, policy = q.bound, q.policy
+    whole = not bound.dimensions and not bound.conditions and bound.members is None
+    told = policy.movement_level == "customer" and policy.reactivation == "forever"
+    return whole and told and q.rows is metric_mrr_movement
 
 
 def _signed_up(q: Query, end: date) -> FromClause:
