@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.campaign import run
+from tests.faults.load import load
+from tests.faults.verdict import wait_until_applied
 from tests.faults.world import Ground, ground, world
 from tests.support.broker import Unavailable, broker
 from tidemill.database import Database, connect
@@ -56,8 +59,9 @@ def test_a_disk_that_is_full_and_a_clock_that_jumps(here: Ground) -> None:
 
 
 @pytest.mark.slow
-def test_an_idle_worker_ends_soon_after_the_clock_was_set_back(tmp_path: Path) -> None:
+def test_an_idle_worker_goes_on_and_ends_soon_after_the_clock_was_set_back(tmp_path: Path) -> None:
     """The brokers' client waits by the clock of the day, so it must never be the one to wait."""
+    events = load(random.Random(1), 2).events
     try:
         with (
             broker() as running,
@@ -73,6 +77,12 @@ def test_an_idle_worker_ends_soon_after_the_clock_was_set_back(tmp_path: Path) -
             there.clock.set(3_600)
             time.sleep(2)
             there.clock.set(0)
+            running.stop()
+            running.start()
+            bus = here.bus(database)
+            bus.append(events)
+            wait_until_applied(here, database, bus)
+            bus.close()
             here.end(*here.processes)
     except Unavailable as missing:
         pytest.skip(f"no Kafka broker: {missing}")

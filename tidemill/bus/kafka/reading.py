@@ -23,6 +23,9 @@ def waiting(consumer: Consumer, limit: int) -> list[Message]:
     """The messages that are there, at most `limit`; waits a moment for the first of them."""
     deadline = time.monotonic() + _POLL_S
     found = _there(consumer, limit)
+    if not found:
+        # Its own threads wait by that clock, too, and would fetch nothing; being asked wakes them.
+        consumer.assignment()
     while not found and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
         found = _there(consumer, limit)
