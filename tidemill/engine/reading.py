@@ -24,4 +24,7 @@ def columns_read(statements: Iterable[Select[Any]], rows: FromClause) -> frozens
         if getattr(element, "table", None) is rows:
             found.add(element.name)
         left.extend(element.get_children())
+        if isinstance(element, Select):
+            # Of rows that are selected whole, no column is among its parts.
+            left.extend(element.selected_columns)
     return frozenset(found)
