@@ -122,11 +122,11 @@ class Ground:
                 return func.upper(value) if asked.upper else value
 
     def _figure(self, name: str) -> ColumnElement[Any]:
+        if name == "mrr":
+            unit = Decimal(10) ** exponent(self.q.base_currency)
+            return func.coalesce(self._worth.c.level_minor, 0) / unit
         figure = self._figures
         match name:
-            case "mrr":
-                unit = Decimal(10) ** exponent(self.q.base_currency)
-                return func.coalesce(self._worth.c.level_minor, 0) / unit
             case "active":
                 return func.coalesce(figure.c.active_count, 0) > 0
             case "tenure_months":
