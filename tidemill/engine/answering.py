@@ -229,7 +229,7 @@ class Asker:
             rows=self._ledger(asked, relations, measure, columns) if rows is None else rows,
             rollups=asked.bound.cube.rollups if own is None else _rollups_of(asked),
             kept=self._kept_tables(asked),
-            ledger=self._ledger(asked, relations, "mrr") if by_mrr else None,
+            ledger=self._ledger(asked, relations, "mrr", name="derived_mrr") if by_mrr else None,
             relations=relations,
             policy=asked.policy,
             cube=asked.bound.cube,
@@ -258,8 +258,13 @@ class Asker:
         relations: Relations,
         measure: Measure,
         columns: frozenset[str] | None = None,
+        *,
+        name: str = "derived_movement",
     ) -> FromClause:
-        """The movements: as they are kept, or else derived."""
+        """The movements: as they are kept, or else derived.
+
+        name: of the derived ones; two kinds of them may be in one statement.
+        """
         if measure == "mrr" and self._is_kept(asked, MRR_MOVEMENTS):
             return MRR_MOVEMENTS.table
         if self.scratch is not None and self.scratch.keeps:
@@ -270,7 +275,7 @@ class Asker:
         by_both = asked.provider.keeps_facts
         derived = derive_side_by_side if by_both else derive
         rows = derived(relations, asked.policy, measure=measure, columns=columns)
-        return rows.cte("derived_movement")
+        return rows.cte(name)
 
     def _standing(self, asked: Asked, relations: Relations, measure: Measure) -> FromClause | None:
         """What stands on the day of a question that asks no more; None where it is not enough."""

@@ -161,7 +161,7 @@ def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], 
 def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
     """Every customer's MRR at the close of a day: customer_id, level_minor (base currency)."""
     level = _native_levels(valued, at)
-    rate = rates_on(rates, at, "customer_rate")
+    rate = rates_on(rates, at, f"customer_rate_{at:%Y%m%d}")
     total = whole_sum(level.c.native_minor, rate.c.factor)
     return (
         select(level.c.customer_id, total.label("level_minor"))
@@ -174,7 +174,7 @@ def missing_for_customers(valued: Valued, rates: FromClause, at: date) -> Select
     """The currencies in which anyone has MRR at the close of a day, without a rate for it."""
     # No level is negative, so a currency's sum is zero only when nobody has any.
     level = _native_levels(valued, at, by_customer=False)
-    rate = rates_on(rates, at, "customer_rate")
+    rate = rates_on(rates, at, f"customer_rate_{at:%Y%m%d}")
     return (
         select(level.c.currency, cast(literal(at), Date).label("day"))
         .outerjoin_from(level, rate, rate.c.currency == level.c.currency)
@@ -199,5 +199,6 @@ def _native_levels(valued: Valued, at: date, *, by_customer: bool = True) -> CTE
         select(*keys, total.label("native_minor"))
         .group_by(*keys)
         .having(total != 0)
-        .cte("customer_level")
+        # A question may look at the levels of several days.
+        .cte(f"customer_level_{at:%Y%m%d}")
     )
