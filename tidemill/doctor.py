@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, func, select, union_all
 
 from tidemill import quarantine
 from tidemill.bus import PostgresBus
-from tidemill.copying import Copy, copied_relations, copy_in
+from tidemill.copying import Copy, copy_in, of_copy
 from tidemill.copying.holding import rates_position
 from tidemill.database import Database, SchemaState, schema_state
 from tidemill.fx import daily_rates
@@ -25,6 +25,7 @@ from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.monitoring import lag_s
 from tidemill.relations import Relations, core_relations
 from tidemill.state import Books
+from tidemill.state.facts import of_events
 from tidemill.state.in_force import differing_knobs, kept_document, kept_facts
 from tidemill.state.rollups import sums_of
 from tidemill.sync.reconciliations import latest
@@ -357,7 +358,7 @@ def _facts(connection: Connection, books: Books, copy: Copy | None) -> Iterator[
     if copy is not None and rates_position(connection) != copy.rates_position:
         yield Finding("facts", "warning", "rates have come since; questions are derived", hint)
         return
-    relations = _relations(books, copy)
+    relations = (of_events if copy is None else of_copy)(books, None)
     different = connection.execute(_differences(relations, books)).scalar_one()
     wrong = _wrong_sums(connection, relations, books)
     if different:
@@ -366,13 +367,6 @@ def _facts(connection: Connection, books: Books, copy: Copy | None) -> Iterator[
         yield Finding("facts", "wrong", f"{', '.join(wrong)} does not hold their sums", hint)
     else:
         yield Finding("facts", "ok", "equal a new derivation")
-
-
-def _relations(books: Books, copy: Copy | None) -> Relations:
-    if copy is None:
-        return core_relations(base_currency=books.base_currency)
-    taxed = books.policy.tax == "include"
-    return copied_relations(base_currency=books.base_currency, taxed=taxed)
 
 
 def _differences(relations: Relations, books: Books) -> Select[int]:

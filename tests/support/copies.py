@@ -11,7 +11,7 @@ from tests.support.in_place import url_of
 from tidemill.bookkeeping import FACTS
 from tidemill.connectors import DATABASE_CONNECTORS
 from tidemill.connectors.empty import nothing
-from tidemill.copying import Asked, Billing, Overlap, Refreshed, copied_facts, copied_relations
+from tidemill.copying import Asked, Billing, Overlap, Refreshed, copied_relations, of_copy
 from tidemill.copying import refresh as bring_up
 from tidemill.database import Database, connect
 from tidemill.policy import Policy
@@ -59,7 +59,7 @@ def differences(
             told += _between(name, _rows(ours, copied, name), _rows(theirs, told_there, name))
         for fact in held.facts:
             kept = Counter(map(tuple, ours.execute(select(fact.table))))
-            derived = copied_facts(fact, held).subquery()
+            derived = fact.derive(of_copy(held, None), held.policy).subquery()
             again = select(*(derived.c[each.name] for each in fact.table.columns))
             told += _between(fact.table.name, kept, Counter(map(tuple, ours.execute(again))))
             for rollup in fact.rollups:

@@ -12,13 +12,11 @@ from typing import Final
 
 from tidemill.cli.tables import as_table
 from tidemill.metrics.base import Column
-from tidemill.metrics.result import BESIDE, SIDES, Result, Row, shown
+from tidemill.metrics.result import BESIDE, PERIODS, SIDES, Result, Row, shown
 
 __all__ = ["beside_table", "change_text", "change_texts"]
 
 _UNDEFINED: Final = "undefined"
-# A row that is about one of these names the one that it is compared with, too.
-_PERIODS: Final = ("period", "cohort")
 
 
 def beside_table(result: Result) -> str:
@@ -53,13 +51,13 @@ def change_texts(
 def _figures(columns: Sequence[Column]) -> Iterator[Column]:
     names = {each.name for each in columns}
     return (
-        each for each in columns if f"{each.name}_compared" in names and each.name not in _PERIODS
+        each for each in columns if f"{each.name}_compared" in names and each.name not in PERIODS
     )
 
 
 def _ranges(result: Result) -> tuple[str, str]:
     """The heads of the two columns of values: the days that each is of."""
-    if result.compared is None or any(each.name in _PERIODS for each in result.columns):
+    if result.compared is None or any(each.name in PERIODS for each in result.columns):
         return "value", "compared"  # each row names both periods
     now, then = (f"{days['start']}..{days['end']}" for days in (result.params, result.compared))
     return now, then

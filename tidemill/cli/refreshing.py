@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from tidemill.bus import PostgresBus
 from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, complain, note, say
 from tidemill.cli.session import Session, session_of
+from tidemill.cli.signals import end_in_good_order
 from tidemill.cli.tables import printable
 from tidemill.copying import Billing, Refreshed, drop_copy, refresh
 from tidemill.database import Database
@@ -110,8 +110,7 @@ def _repeat(
 ) -> None:
     """Refresh until a signal comes; the one under way is finished first."""
     stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: _end(stop, number))
+    end_in_good_order(stop)
     while not stop.is_set():
         try:
             tell(_once(session, store, full=full))
@@ -123,13 +122,6 @@ def _repeat(
             complain(printable(f"{said.partition(chr(10))[0]} Trying again in {pause_s:g} s."))
         stop.wait(pause_s)
     note("Ended in good order.")
-
-
-def _end(stop: Event, number: int) -> None:
-    """End in good order; the second time at once."""
-    if stop.is_set():
-        sys.exit(128 + number)
-    stop.set()
 
 
 def _drop(session: Session) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from threading import Event, Thread
 from typing import Annotated
 
@@ -14,6 +12,7 @@ from tidemill.bus import PostgresBus
 from tidemill.cli.nightly import compare_nightly
 from tidemill.cli.output import note, say
 from tidemill.cli.session import Desk, Session, session_of
+from tidemill.cli.signals import end_in_good_order
 from tidemill.cli.working import InboxThread, troubled
 from tidemill.following import follow
 from tidemill.heartbeat import Heart
@@ -69,8 +68,7 @@ def _follow_until_ended(desk: Desk, session: Session) -> None:
     stop = Event()
     comparing = Thread(target=compare_nightly, args=(session, stop), daemon=True)
     comparing.start()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: _end(stop, number))
+    end_in_good_order(stop)
     said = Drained()
     differed: tuple[str, ...] = ()
 
@@ -84,13 +82,6 @@ def _follow_until_ended(desk: Desk, session: Session) -> None:
     with InboxThread(session, desk.store):
         follow(desk.bus, desk.books, stop, heart=heart, told=told, troubled=troubled)
     note("Ended in good order.")
-
-
-def _end(stop: Event, number: int) -> None:
-    """End in good order; the second time at once."""
-    if stop.is_set():
-        sys.exit(128 + number)
-    stop.set()
 
 
 def _told(total: Drained, before: Drained | None = None) -> None:

@@ -6,7 +6,7 @@ gives what it gives in place, and facts can be kept of it.
 
 from __future__ import annotations
 
-from tidemill.copying.facts import copied_facts
+from tidemill.copying.facts import of_copy
 from tidemill.copying.holding import Asked, Copy, copy_in, drop_copy, require_same
 from tidemill.copying.refreshing import OVERLAP, Billing, Overlap, Refreshed, refresh
 from tidemill.copying.relations import copied_relations
@@ -18,10 +18,10 @@ __all__ = [
     "Copy",
     "Overlap",
     "Refreshed",
-    "copied_facts",
     "copied_relations",
     "copy_in",
     "drop_copy",
+    "of_copy",
     "refresh",
     "require_same",
 ]

@@ -7,33 +7,28 @@ from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, union
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, Select, delete, select, union
 
 from tidemill.bus.staging import Analyze, empty_staging
 from tidemill.copying.relations import copied_relations
-from tidemill.ledger import Fact, tables_of
+from tidemill.ledger import Fact
 from tidemill.models import copied_payment
 from tidemill.relations import Relations
 from tidemill.state import Books, Cells
-from tidemill.state.rollups import roll_up, rolling, signed
+from tidemill.state.facts import derivation
+from tidemill.state.rollups import rolling, signed
 from tidemill.state.touched import TOUCHED, touched
 
-__all__ = ["copied_facts", "fill_facts", "follow_facts"]
+__all__ = ["follow_facts", "of_copy"]
 
 
-def copied_facts(fact: Fact, books: Books) -> Any:
-    """What the derivation of a fact gives of the whole copy."""
-    return fact.derive(_relations(books, everyone=True), books.policy)
-
-
-def fill_facts(connection: Connection, books: Books) -> None:
-    """Derive the facts of everybody, in place of what there is."""
-    for table in tables_of(books.facts):
-        connection.execute(delete(table))
-    for fact in books.facts:
-        connection.execute(_derivation(fact, books, everyone=True))
-        roll_up(connection, fact)
+def of_copy(books: Books, customers: Select[tuple[int]] | None) -> Relations:
+    """What facts are derived from: the relations as copied, with tax where the policy has it."""
+    return copied_relations(
+        base_currency=books.base_currency,
+        customers=customers,
+        taxed=books.policy.tax == "include",
+    )
 
 
 def follow_facts(
@@ -57,7 +52,7 @@ def follow_facts(
         replace()
         for fact in of_customers:
             connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(TOUCHED)))
-            connection.execute(_derivation(fact, books, everyone=False))
+            connection.execute(derivation(fact, books, of_copy, everyone=False))
     for fact in of_payments:
         cells.gather(fact.table, _payment_sums(fact, books, sign=1))
     cells.settle()
@@ -90,24 +85,7 @@ def _there(query: Any) -> Any:
     return query.selected_columns[0].is_not(None)
 
 
-def _relations(books: Books, *, everyone: bool) -> Relations:
-    return copied_relations(
-        base_currency=books.base_currency,
-        customers=None if everyone else TOUCHED,
-        taxed=books.policy.tax == "include",
-    )
-
-
-@lru_cache(maxsize=64)
-def _derivation(fact: Fact, books: Books, *, everyone: bool) -> Any:
-    """The statement that fills a fact. Building it takes longer than running it for a few rows."""
-    derived = fact.derive(_relations(books, everyone=everyone), books.policy)
-    return postgresql.insert(fact.table).from_select(
-        [each.name for each in derived.selected_columns], derived
-    )
-
-
 @lru_cache(maxsize=16)
 def _payment_sums(fact: Fact, books: Books, *, sign: int) -> Any:
     """What the payments of the touched customers are in the cells, or with the other sign."""
-    return signed(fact.table, fact.derive(_relations(books, everyone=False), books.policy), sign)
+    return signed(fact.table, fact.derive(of_copy(books, TOUCHED), books.policy), sign)

@@ -36,7 +36,7 @@ from tidemill.connectors.database import (
 )
 from tidemill.connectors.watching import Mark, Watched
 from tidemill.copying import staging
-from tidemill.copying.facts import fill_facts, follow_facts
+from tidemill.copying.facts import follow_facts, of_copy
 from tidemill.copying.holding import COPIED, Asked, Copy, copy_in, rates_position, require_same
 from tidemill.copying.streaming import as_text, stream
 from tidemill.database import Database
@@ -44,7 +44,7 @@ from tidemill.errors import SourceIsStore, StoreHoldsEvents
 from tidemill.models import copied_source, customer
 from tidemill.relations import COLUMNS, Relations
 from tidemill.relations.catalogue import rate_rows
-from tidemill.state import Books, note
+from tidemill.state import Books, derive_all
 from tidemill.state.in_force import kept_document
 
 __all__ = ["OVERLAP", "Billing", "Overlap", "Refreshed", "refresh"]
@@ -309,8 +309,7 @@ def _put_in_place(
         rows = staging.replace(writing, first=first)
         for table in COPIED.values():
             writing.execute(Analyze(table))
-        fill_facts(writing, books)
-        note(writing, books)
+        derive_all(writing, books, of_copy)
         derived = writing.execute(
             select(func.count()).select_from(COPIED["customers"])
         ).scalar_one()

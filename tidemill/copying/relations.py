@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Table, literal, select
+from sqlalchemy import ColumnElement, FromClause, Numeric, Select, Table, cast, literal, select
 
 from tidemill import models
 from tidemill.connectors.empty import nothing
@@ -76,4 +76,7 @@ def _made(base_currency: str, customers: Select[tuple[int]] | None, *, taxed: bo
 def _untaxed(item: Table) -> dict[str, ColumnElement[Any]]:
     """Prices as they are without the tax that was put on them."""
     tax = item.c.tax_inclusive_amount
-    return {"unit_amount": item.c.unit_amount - tax, "tax_inclusive_amount": tax - tax}
+    return {
+        "unit_amount": item.c.unit_amount - tax,
+        "tax_inclusive_amount": cast(literal(0), Numeric),
+    }

@@ -17,13 +17,11 @@ from tidemill.engine.comparison import Value, less
 from tidemill.errors import InvalidQuery, Issue
 from tidemill.metrics.base import Column, Question
 from tidemill.metrics.earlier import change_rate, earlier_range
-from tidemill.metrics.result import SIDES, Result, Row
+from tidemill.metrics.result import PERIODS, SIDES, Result, Row
 from tidemill.periods import periods
 
 __all__ = ["answer_beside", "earlier_of"]
 
-# A day that names a period of the range, and so has a place in it.
-_PERIODS: Final = ("period", "cohort")
 _AGE: Final = "offset"
 _FIGURES: Final = frozenset({"money", "count", "ratio"})
 _NAMED_MAX: Final = 5
@@ -57,7 +55,7 @@ def _require_matchable(metric: str, question: Question) -> None:
 def _is_listed(column: Column) -> bool:
     """Whether a column tells rows apart that another range cannot have."""
     of_a_row = column.unit == "instant" or column.currency_column is not None
-    return of_a_row or (column.unit == "day" and column.name not in _PERIODS)
+    return of_a_row or (column.unit == "day" and column.name not in PERIODS)
 
 
 def _is_figure(column: Column) -> bool:
@@ -67,7 +65,7 @@ def _is_figure(column: Column) -> bool:
 
 def _period_in(names: Sequence[str]) -> str | None:
     """The column that names a period, where there is one."""
-    return next((name for name in names if name in _PERIODS), None)
+    return next((name for name in names if name in PERIODS), None)
 
 
 def answer_beside(asker: Asker, asked: Asked, to: str) -> Result:
@@ -111,7 +109,7 @@ def _beside(now: Result, before: Result, places: tuple[dict[date, int], dict[dat
 
 
 def _key(row: Row, about: Sequence[str], places: Mapping[date, int]) -> tuple[Any, ...]:
-    return tuple(places[row[name]] if name in _PERIODS else row[name] for name in about)
+    return tuple(places[row[name]] if name in PERIODS else row[name] for name in about)
 
 
 def _placed(key: tuple[Any, ...], about: Sequence[str], places: Mapping[date, int]) -> bool:
@@ -124,7 +122,7 @@ def _columns(columns: Sequence[Column], figures: Sequence[Column]) -> Iterator[C
     for each in columns:
         if each not in figures:
             yield each
-            if each.name in _PERIODS:
+            if each.name in PERIODS:
                 name, doc = f"{each.name}_compared", f"The {each.name} compared with."
                 yield replace(each, name=name, doc=doc, nullable=True)
             continue

@@ -23,8 +23,9 @@ from tidemill.relations import Relations
 __all__ = ["derive_side_by_side"]
 
 
-# Writing a derivation out takes longer than asking a small book; each may hold 2 MB of memory.
-@lru_cache(maxsize=8)
+# Writing a derivation out takes longer than asking a small book; each may hold 2 MB of memory, and
+# each question has its own, of the columns it reads.
+@lru_cache(maxsize=16)
 def derive_side_by_side(
     relations: Relations,
     policy: Policy,

@@ -293,7 +293,8 @@ class Query:
             case "customer_levels":
                 if self.measure != "mrr":
                     raise KnobNotSupported("arr_basis", self.policy.arr_basis, ["mrr_x12"])
-                return customer_levels(self.worth, self.rates, until).subquery(join)
+                levels = customer_levels(self.worth, self.rates, until, number=len(self._targets))
+                return levels.subquery(join)
             case _:
                 found: FromClause = getattr(self.relations, relation)
                 return found.alias(sql_name(join))

@@ -158,10 +158,13 @@ def rates_by_day(rates: FromClause, wanted: FromClause, columns: Sequence[str], 
     )
 
 
-def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
-    """Every customer's MRR at the close of a day: customer_id, level_minor (base currency)."""
-    level = _native_levels(valued, at)
-    rate = rates_on(rates, at, f"customer_rate_{at:%Y%m%d}")
+def customer_levels(valued: Valued, rates: FromClause, at: date, *, number: int = 0) -> Select[Any]:
+    """Every customer's MRR at the close of a day: customer_id, level_minor (base currency).
+
+    number: another one for each of several days that one statement looks at.
+    """
+    level = _native_levels(valued, at).cte(f"customer_level_{number}")
+    rate = rates_on(rates, at, f"customer_rate_{number}")
     total = whole_sum(level.c.native_minor, rate.c.factor)
     return (
         select(level.c.customer_id, total.label("level_minor"))
@@ -173,8 +176,8 @@ def customer_levels(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
 def missing_for_customers(valued: Valued, rates: FromClause, at: date) -> Select[Any]:
     """The currencies in which anyone has MRR at the close of a day, without a rate for it."""
     # No level is negative, so a currency's sum is zero only when nobody has any.
-    level = _native_levels(valued, at, by_customer=False)
-    rate = rates_on(rates, at, f"customer_rate_{at:%Y%m%d}")
+    level = _native_levels(valued, at, by_customer=False).cte("customer_level")
+    rate = rates_on(rates, at, "customer_rate")
     return (
         select(level.c.currency, cast(literal(at), Date).label("day"))
         .outerjoin_from(level, rate, rate.c.currency == level.c.currency)
@@ -182,7 +185,7 @@ def missing_for_customers(valued: Valued, rates: FromClause, at: date) -> Select
     )
 
 
-def _native_levels(valued: Valued, at: date, *, by_customer: bool = True) -> CTE:
+def _native_levels(valued: Valued, at: date, *, by_customer: bool = True) -> Select[Any]:
     rows = valued.rows.c
     worth = (
         select(
@@ -195,10 +198,4 @@ def _native_levels(valued: Valued, at: date, *, by_customer: bool = True) -> CTE
     )
     keys = [worth.c.currency, *([worth.c.customer_id] if by_customer else [])]
     total = func.sum(worth.c.amount)
-    return (
-        select(*keys, total.label("native_minor"))
-        .group_by(*keys)
-        .having(total != 0)
-        # A question may look at the levels of several days.
-        .cte(f"customer_level_{at:%Y%m%d}")
-    )
+    return select(*keys, total.label("native_minor")).group_by(*keys).having(total != 0)

@@ -25,13 +25,26 @@ if TYPE_CHECKING:
 
     from tidemill.policy import Policy
 
-__all__ = ["BESIDE", "SIDES", "Freshness", "Result", "Row", "json_value", "shown", "utc_text"]
+__all__ = [
+    "BESIDE",
+    "PERIODS",
+    "SIDES",
+    "Freshness",
+    "Result",
+    "Row",
+    "json_value",
+    "shown",
+    "utc_text",
+]
 
 SIDES: Final = ("_numerator", "_denominator")
 """How the columns end that a rate was divided from."""
 
 BESIDE: Final = ("_compared", "_change", "_change_rate")
 """How the columns end that stand beside a figure in a comparison with another range."""
+
+PERIODS: Final = ("period", "cohort")
+"""The columns that name a period of the range, and so have a place in it."""
 
 Row = Mapping[str, Any]
 """One row: column name → Decimal (money, ratio), int (count), date, datetime (UTC), str or None."""

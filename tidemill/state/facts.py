@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, FromClause, Table, delete
+from sqlalchemy import ClauseElement, Connection, FromClause, Select, Table, delete
 from sqlalchemy.dialects import postgresql
 
 from tidemill.bus.staging import Analyze
 from tidemill.ledger.facts import Fact, tables_of
-from tidemill.relations import core_relations
+from tidemill.relations import Relations, core_relations
 from tidemill.state.in_force import Books, note
 from tidemill.state.rollups import Cells, roll_up, rolling
 from tidemill.state.touched import TOUCHED, Reads, touch, touched
 
-__all__ = ["derive_all", "fill", "refill_payments", "refresh", "tables_read"]
+__all__ = [
+    "Source",
+    "derivation",
+    "derive_all",
+    "fill",
+    "of_events",
+    "refill_payments",
+    "refresh",
+    "tables_read",
+]
 
 
 def refresh(
@@ -42,7 +52,7 @@ def refresh(
                 theirs = fact.table.c.customer_id.in_(TOUCHED)
                 with rolling(cells, fact):
                     connection.execute(delete(fact.table).where(theirs))
-                    connection.execute(_derivation(fact, books, everyone=False))
+                    connection.execute(derivation(fact, books, everyone=False))
     return count
 
 
@@ -52,7 +62,16 @@ def tables_read(books: Books) -> Reads:
     return frozenset[str]().union(*(_reads(fact, books) for fact in facts))
 
 
-def derive_all(connection: Connection, books: Books) -> None:
+Source = Callable[[Books, Select[tuple[int]] | None], Relations]
+"""Gives what facts are derived from, of these customers alone if any are named."""
+
+
+def of_events(books: Books, customers: Select[tuple[int]] | None) -> Relations:
+    """The relations as our core tables have them."""
+    return core_relations(base_currency=books.base_currency, customers=customers)
+
+
+def derive_all(connection: Connection, books: Books, source: Source = of_events) -> None:
     """Derive the facts of all customers again and put the policy of the books in force.
 
     In the caller's transaction, which must keep workers from applying anything meanwhile.
@@ -60,13 +79,13 @@ def derive_all(connection: Connection, books: Books) -> None:
     note(connection, books)
     for table in tables_of(books.facts):
         connection.execute(delete(table))
-    fill(connection, books)
+    fill(connection, books, source)
 
 
-def fill(connection: Connection, books: Books) -> None:
+def fill(connection: Connection, books: Books, source: Source = of_events) -> None:
     """Derive the facts of all customers into tables that are empty."""
     for fact in books.facts:
-        connection.execute(_derivation(fact, books, everyone=True))
+        connection.execute(derivation(fact, books, source, everyone=True))
         roll_up(connection, fact)
 
 
@@ -75,16 +94,16 @@ def refill_payments(connection: Connection, books: Books) -> None:
     for fact in books.facts:
         if fact.of_payments:
             connection.execute(delete(fact.table))
-            connection.execute(_derivation(fact, books, everyone=True))
+            connection.execute(derivation(fact, books, everyone=True))
 
 
 @lru_cache(maxsize=64)
-def _derivation(fact: Fact, books: Books, *, everyone: bool) -> Any:
-    """The statement that fills a fact. Building it takes longer than running it for a few rows."""
-    relations = core_relations(
-        base_currency=books.base_currency, customers=None if everyone else TOUCHED
-    )
-    derived = fact.derive(relations, books.policy)
+def derivation(fact: Fact, books: Books, source: Source = of_events, *, everyone: bool) -> Any:
+    """The statement that fills a fact, of everyone or of the customers in `touched`.
+
+    Building it takes longer than running it for a few rows.
+    """
+    derived = fact.derive(source(books, None if everyone else TOUCHED), books.policy)
     return postgresql.insert(fact.table).from_select(
         [each.name for each in derived.selected_columns], derived
     )
