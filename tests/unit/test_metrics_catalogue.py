@@ -12,17 +12,9 @@ import pytest
 from tidemill import bookkeeping
 from tidemill.errors import UnknownMetric, UnknownQuestion
 from tidemill.metrics import FACTS, METRICS
-from tidemill.metrics.base import (
-    TODAY,
-    Day,
-    Grain,
-    Metric,
-    Table,
-    metric,
-    money,
-    question,
-)
+from tidemill.metrics.base import TODAY, Day, Grain, Metric, Table, metric, question
 from tidemill.metrics.catalogue import catalogue
+from tidemill.metrics.columns import money
 from tidemill.metrics.movement_cube import MOVEMENTS
 from tidemill.models import (
     metric_failure_daily,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from tidemill.errors import MissingExtra
-from tidemill.metrics.base import Column, count, day, instant, money, ratio, text
+from tidemill.metrics.columns import Column, count, day, instant, money, ratio, text
 from tidemill.metrics.result import Result, Row, json_value, shown
 from tidemill.policy import Policy
 

@@ -12,7 +12,7 @@ import pytest
 
 from tidemill import reports
 from tidemill.errors import BooksDoNotClose, MissingExtra, NoChart
-from tidemill.metrics.base import Column, average, count, day, instant, money, ratio, text
+from tidemill.metrics.columns import Column, average, count, day, instant, money, ratio, text
 from tidemill.metrics.result import Result, Row
 from tidemill.policy import Policy
 from tidemill.reports.drawing import axis

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from tidemill.cli.tables import as_table
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import BESIDE, PERIODS, SIDES, Result, Row, shown
 
 __all__ = ["beside_table", "change_text", "change_texts"]

@@ -18,7 +18,7 @@ from tidemill.cli.session import session_of
 from tidemill.cli.tables import as_table
 from tidemill.engine import CUSTOMERS_MAX, Comparison
 from tidemill.engine.comparison import Change, CustomerChanges, Pair, ToldMovement, Value
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Row, shown
 from tidemill.policy import read_overrides
 from tidemill.presets import PRESETS

@@ -16,7 +16,7 @@ from tidemill.cli.session import session_of
 from tidemill.cli.tables import as_table
 from tidemill.engine import Restatement
 from tidemill.engine.restatement import Figure
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import shown, utc_text
 
 __all__ = ["resolve_diff"]

@@ -17,7 +17,7 @@ import typer
 
 from tidemill.cli.beside import beside_table
 from tidemill.cli.tables import as_table, printable
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, Row, json_value
 from tidemill.money import round_minor, to_major
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 from tidemill.engine.answering import Asked, Asker
 from tidemill.engine.comparison import Value, less
 from tidemill.errors import InvalidQuery, Issue
-from tidemill.metrics.base import Column, Question
+from tidemill.metrics.base import Question
+from tidemill.metrics.columns import Column
 from tidemill.metrics.earlier import change_rate, earlier_range
 from tidemill.metrics.result import PERIODS, SIDES, Result, Row
 from tidemill.periods import periods

@@ -14,7 +14,7 @@ from decimal import Context, Decimal
 from typing import Any, Final
 
 from tidemill.errors import QueryError
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Freshness, Result, Row, json_value, utc_text
 from tidemill.policy import Difference, Policy
 

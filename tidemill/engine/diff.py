@@ -42,7 +42,8 @@ from tidemill.engine.notices import ledger_of
 from tidemill.engine.restatement import Figure, LateEvent, RestatedMovement, Restatement
 from tidemill.engine.scratch import scratch_snapshot
 from tidemill.ledger import whole_companies
-from tidemill.metrics.base import Behind, Column
+from tidemill.metrics.base import Behind
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, Row
 from tidemill.models import customer, event_log, fx_rate, source
 from tidemill.policy import Policy

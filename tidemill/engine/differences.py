@@ -11,7 +11,8 @@ from typing import Any, Final
 from tidemill.engine.answering import Asked
 from tidemill.engine.comparison import Change, Key, Part, Value, less, total
 from tidemill.errors import InvalidQuery, QueryError
-from tidemill.metrics.base import Behind, Column
+from tidemill.metrics.base import Behind
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, Row
 from tidemill.policy import Difference
 from tidemill.problems import Problem

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from tidemill.engine.comparison import Value
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, Row, json_value, utc_text
 
 __all__ = ["Figure", "LateEvent", "RestatedMovement", "Restatement"]

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from tidemill.engine.comparison import Value, less
 from tidemill.errors import QueryError
-from tidemill.metrics.base import Column
 from tidemill.metrics.catalogue import Catalogue
+from tidemill.metrics.columns import Column
 from tidemill.metrics.earlier import change_rate
 from tidemill.metrics.result import Result, Row, json_value, utc_text
 from tidemill.periods import add_months, period_start

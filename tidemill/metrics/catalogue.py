@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidemill.errors import UnknownMetric, UnknownQuestion
-from tidemill.metrics.base import Column, Metric, Param, Question
+from tidemill.metrics.base import Metric, Param, Question
+from tidemill.metrics.columns import Column
 from tidemill.metrics.cube import Dimension
 
 __all__ = ["Catalogue", "MetricInfo", "QuestionInfo", "catalogue"]

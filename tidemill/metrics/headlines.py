@@ -15,10 +15,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Numeric, cast, literal, null
 
 from tidemill.metrics.arpa import Arpa
-from tidemill.metrics.base import Column, Day, Metric, Table, count, metric, money, question
+from tidemill.metrics.base import Day, Metric, Table, metric, question
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.cash_flow import net_cash
 from tidemill.metrics.churn import Churn
+from tidemill.metrics.columns import Column, count, money
 from tidemill.metrics.ltv.simple import lifetime_value
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.mrr.beside import risk

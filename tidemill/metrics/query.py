@@ -30,8 +30,9 @@ from sqlalchemy import (
 
 from tidemill.errors import KnobNotSupported
 from tidemill.ledger import Measure
-from tidemill.metrics.base import Behind, Check, Column, Question, RateNeed, Table
+from tidemill.metrics.base import Behind, Check, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound, Condition
+from tidemill.metrics.columns import Column
 from tidemill.metrics.cube import Cube, Dimension, Rollup, Scope, sql_name
 from tidemill.metrics.rates import Valued, customer_levels, missing_for_customers, rates_in
 from tidemill.periods import Period, instants, period_start

@@ -14,7 +14,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.errors import MissingExtra, NotOneValue
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.money import format_exact, format_money
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tidemill.errors import NoChart
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, Row, shown
 from tidemill.reports.drawing import PANEL_HEIGHT, axis, finish, library, stacked
 from tidemill.reports.palette import EARLIER, GAIN, LOSS, look

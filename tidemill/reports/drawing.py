@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.errors import MissingExtra, NoChart
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, utc_text
 from tidemill.reports.palette import PALETTE
 from tidemill.reports.shape import titled

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from tidemill.errors import NoChart
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, Row, shown
 from tidemill.reports.drawing import HOVER, axis, few, finish, library, stacked
 from tidemill.reports.palette import EARLIER, LOOKS_MAX, look

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidemill.errors import NoChart
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, shown
 from tidemill.reports.drawing import finish, library
 from tidemill.reports.palette import GAIN, TOTAL

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any, Final
 
 from tidemill.errors import NoChart
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import BESIDE, SIDES, Result, Row, shown
 from tidemill.money import to_major
 from tidemill.periods import Grain, next_period_start, periods

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.errors import MissingExtra
-from tidemill.metrics.base import Column
+from tidemill.metrics.columns import Column
 from tidemill.metrics.result import Result, utc_text
 from tidemill.reports.palette import LOSS
 from tidemill.reports.shape import titled

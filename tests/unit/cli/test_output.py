@@ -9,7 +9,7 @@ import pytest
 
 from tidemill.cli.output import as_csv, result_table
 from tidemill.cli.tables import as_table, printable
-from tidemill.metrics.base import Column, count, day, instant, money, ratio, text
+from tidemill.metrics.columns import Column, count, day, instant, money, ratio, text
 from tidemill.metrics.result import Result
 from tidemill.policy import Policy
 

@@ -12,12 +12,11 @@ from tidemill.metrics.base import (
     Grain,
     Metric,
     Table,
-    average,
-    day,
     metric,
     question,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import average, day
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.paying import Paying
 from tidemill.metrics.query import Query

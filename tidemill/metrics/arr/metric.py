@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from tidemill.ledger import Measure
 from tidemill.metrics.annual import ARR_BASES, annual_measure, times_a_year
-from tidemill.metrics.base import (
-    TODAY,
-    YEAR_OF_MONTHS,
-    Day,
-    Grain,
-    Metric,
-    Table,
-    day,
-    metric,
-    money,
-    question,
-)
+from tidemill.metrics.base import TODAY, YEAR_OF_MONTHS, Day, Grain, Metric, Table, metric, question
+from tidemill.metrics.columns import day, money
 from tidemill.metrics.levels import money_at, money_by_period
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query

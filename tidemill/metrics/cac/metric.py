@@ -11,22 +11,16 @@ from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
     YEAR_OF_MONTHS,
-    Column,
     Day,
     Grain,
     Metric,
     Table,
-    average,
-    count,
-    day,
     metric,
-    money,
     question,
-    ratio,
-    text,
 )
 from tidemill.metrics.cac.channels import channel_table, way_table
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import Column, average, count, day, money, ratio, text
 from tidemill.metrics.ltv.simple import ChurnKind, LifetimeValue
 from tidemill.metrics.margins import margin_in
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS

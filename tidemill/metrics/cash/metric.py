@@ -12,14 +12,11 @@ from tidemill.metrics.base import (
     Grain,
     Metric,
     Table,
-    day,
-    instant,
     metric,
-    money,
     question,
-    text,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import day, instant, money, text
 from tidemill.metrics.listing import amounts, listed
 from tidemill.metrics.payment_cube import (
     DISPUTE,

@@ -14,17 +14,12 @@ from tidemill.metrics.base import (
     Grain,
     Metric,
     Table,
-    count,
-    day,
-    instant,
     metric,
-    money,
     question,
-    ratio,
-    text,
 )
 from tidemill.metrics.churn.departures import reason_table
 from tidemill.metrics.churn.leavers import Who, leavers
+from tidemill.metrics.columns import count, day, instant, money, ratio, text
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from tidemill.metrics.base import (
-    TODAY,
-    YEAR_OF_MONTHS,
-    Day,
-    Grain,
-    Metric,
-    Table,
-    count,
-    day,
-    metric,
-    question,
-)
+from tidemill.metrics.base import TODAY, YEAR_OF_MONTHS, Day, Grain, Metric, Table, metric, question
+from tidemill.metrics.columns import count, day
 from tidemill.metrics.levels import customers_at, customers_by_period
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query

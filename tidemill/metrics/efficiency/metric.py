@@ -11,16 +11,14 @@ from tidemill.metrics.base import (
     LAST_QUARTER,
     TODAY,
     YEAR_OF_MONTHS,
-    Column,
     Day,
     Grain,
     Metric,
     Table,
-    day,
     metric,
     question,
-    ratio,
 )
+from tidemill.metrics.columns import Column, day, ratio
 from tidemill.metrics.efficiency.burn import burn_table
 from tidemill.metrics.efficiency.growth import compound_table, growth_table
 from tidemill.metrics.efficiency.magic import Basis, Quarters, magic_table

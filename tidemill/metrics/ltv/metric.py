@@ -9,19 +9,16 @@ from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
     YEAR_OF_MONTHS,
-    Column,
     Day,
     Grain,
     Metric,
     RelativeDay,
     Table,
-    average,
-    count,
-    day,
     metric,
     question,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import Column, average, count, day
 from tidemill.metrics.ltv.cohort import cohort_value
 from tidemill.metrics.ltv.contractual import Assumptions, contractual_table
 from tidemill.metrics.ltv.sbg import CHURNS_MIN

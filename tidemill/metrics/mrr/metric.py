@@ -18,14 +18,11 @@ from tidemill.metrics.base import (
     Grain,
     Metric,
     Table,
-    day,
-    instant,
     metric,
-    money,
     question,
-    text,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import day, instant, money, text
 from tidemill.metrics.flows import WATERFALL, Flow, check_waterfall, flow_table, waterfall
 from tidemill.metrics.levels import money_at, money_by_period
 from tidemill.metrics.listing import Listing, listed, own

@@ -12,14 +12,11 @@ from tidemill.metrics.base import (
     Grain,
     Metric,
     Table,
-    count,
-    day,
     metric,
-    money,
     question,
-    ratio,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import count, day, money, ratio
 from tidemill.metrics.payment_cube import PAYMENTS
 from tidemill.metrics.payments.attempts import (
     ATTEMPTS,

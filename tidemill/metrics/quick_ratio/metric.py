@@ -12,11 +12,10 @@ from tidemill.metrics.base import (
     Grain,
     Metric,
     Table,
-    day,
     metric,
     question,
-    ratio,
 )
+from tidemill.metrics.columns import day, ratio
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained

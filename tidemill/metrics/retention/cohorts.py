@@ -30,9 +30,10 @@ from sqlalchemy import (
 
 from tidemill.errors import InvalidQuery, Issue
 from tidemill.ledger.movements import FX_TYPE
-from tidemill.metrics.base import Behind, Column, RateNeed, Table
+from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.cash_flow import TRANSACTIONS, cash_rows
+from tidemill.metrics.columns import Column
 from tidemill.metrics.presence import Presence
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day

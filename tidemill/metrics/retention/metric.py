@@ -8,18 +8,15 @@ from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
     YEAR_OF_MONTHS,
-    Column,
     Day,
     Grain,
     Metric,
     Table,
-    count,
-    day,
     metric,
     question,
-    ratio,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import Column, count, day, ratio
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained

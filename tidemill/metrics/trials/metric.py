@@ -9,20 +9,15 @@ from tidemill.metrics.base import (
     MONTH_START,
     TODAY,
     YEAR_OF_MONTHS,
-    Column,
     Day,
     Grain,
     Metric,
     Table,
-    count,
-    day,
-    instant,
     metric,
     question,
-    ratio,
-    text,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import Column, count, day, instant, ratio, text
 from tidemill.metrics.query import Query
 from tidemill.metrics.trials.conversion import Conversion, trial_list
 from tidemill.metrics.trials.cube import TRIAL_ROWS, TRIALS

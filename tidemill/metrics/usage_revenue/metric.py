@@ -13,14 +13,11 @@ from tidemill.metrics.base import (
     Metric,
     Rows,
     Table,
-    day,
-    instant,
     metric,
-    money,
     question,
-    text,
 )
 from tidemill.metrics.calendar import Calendar
+from tidemill.metrics.columns import day, instant, money, text
 from tidemill.metrics.listing import amounts, listed
 from tidemill.metrics.query import Query
 from tidemill.metrics.sums import sum_table
