@@ -306,6 +306,36 @@ def test_a_topic_that_forgot_messages_is_refused_until_somebody_accepts_it(
     assert read(bus) == [("a", 3)]
 
 
+def test_a_partition_that_seems_short_for_a_moment_is_waited_for(
+    database: Database, bus: KafkaBus, make_bus: MakeBus
+) -> None:
+    events = story("a", 5)
+    bus.append(events[:3])
+    assert len(read(bus)) == 3
+    offsets = models.consumer_position
+    with database.begin() as connection:
+        ours = (offsets.c.consumer.startswith("kafka:"), offsets.c.position == 3)
+        connection.execute(update(offsets).where(*ours).values(position=4))
+    bus.close()
+    later = threading.Timer(1.0, make_bus().append, [events[3:]])
+    later.start()
+    assert read(bus) == [("a", 4)]
+    later.join()
+
+
+def test_a_topic_that_was_there_is_expected_to_come_again(
+    running: Broker, topic: str, bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.bus.kafka.bus._ANSWER_S", 2.0)
+    bus.append(story("a", 1))
+    assert len(read(bus)) == 1
+    admin = AdminClient(client_settings(running.servers))
+    [gone] = admin.delete_topics([topic]).values()
+    gone.result(timeout=30)
+    with pytest.raises(BrokerUnreachable), bus.claim("reader", 10, wait=True):
+        pass
+
+
 def test_a_topic_with_other_partitions_is_refused(running: Broker) -> None:
     name = f"events.{uuid4()}"
     admin = AdminClient(client_settings(running.servers))

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from confluent_kafka import (
     Consumer,
+    KafkaError,
     KafkaException,
     Message,
     TopicPartition,
@@ -43,11 +44,18 @@ from tidemill.bus.kafka.messages import (
 )
 from tidemill.bus.kafka.reading import waiting
 from tidemill.bus.kafka.sending import Sender
-from tidemill.bus.kafka.topics import TOPIC, as_error, client_settings, dead_letters, ends_of
+from tidemill.bus.kafka.topics import (
+    NOT_THERE,
+    TOPIC,
+    as_error,
+    client_settings,
+    dead_letters,
+    ends_of,
+)
 from tidemill.bus.log import PARTITIONS, Appended, Delivery, Refused
 from tidemill.bus.postgres import PostgresBus
 from tidemill.database import Database
-from tidemill.errors import InvalidEvent, PositionsLost, Transient
+from tidemill.errors import BrokerUnreachable, ConfigError, InvalidEvent, PositionsLost, Transient
 from tidemill.events import Event
 from tidemill.intake import Rejected
 
@@ -59,6 +67,9 @@ _POLL_S: Final = 0.2
 _ANSWER_S: Final = 15.0
 # How many are moved at once by a thread that does nothing else.
 _AHEAD: Final = 10_000
+# How long a partition may seem to end before what was read of it: a broker that starts again first
+# tells what it had noted, and then what it has.
+_SETTLING_S: Final = 5.0
 # How long a new reader waits for its share of the partitions.
 _JOINING_S: Final = 15.0
 
@@ -111,6 +122,8 @@ class KafkaBus(PostgresBus):
         self._offsets = f"kafka:{topic}"
         self._consumer: Consumer | None = None
         self._trouble: Exception | None = None
+        # Whether the brokers ever gave us partitions of the topic.
+        self._found = False
         # The next offset to be read of each partition that ever was ours.
         self._next: dict[int, int] = {}
         self._reading = Lock()
@@ -291,7 +304,7 @@ class KafkaBus(PostgresBus):
         if errors:
             # What was read beside it must be read again.
             self._go_back({each.partition for each in found})
-            raise as_error(errors[0], self._servers)
+            raise self._error(errors[0])
         return found
 
     def _caught_up(self, consumer: Consumer) -> bool:
@@ -303,6 +316,12 @@ class KafkaBus(PostgresBus):
             for each in consumer.assignment()
         }
         return all(0 <= end <= self._next.get(part, 0) for part, end in ends.items())
+
+    def _error(self, error: KafkaError) -> ConfigError:
+        """What the reader's client complains of. A topic that was there will be there again."""
+        if self._found and error.code() in NOT_THERE:
+            return BrokerUnreachable(self._servers, f"{error.str()}.")
+        return as_error(error, self._servers)
 
     def _connected(self) -> Consumer:
         """The reader, which joins the group when it is first needed."""
@@ -316,6 +335,7 @@ class KafkaBus(PostgresBus):
 
     def _assigned(self, consumer: Consumer, given: list[TopicPartition]) -> None:
         """Go on in each partition where PostgreSQL says that somebody stopped."""
+        self._found = True
         try:
             with self._database.connect() as connection:
                 taken = self._taken(connection)
@@ -353,7 +373,7 @@ class KafkaBus(PostgresBus):
             try:
                 first, end = consumer.get_watermark_offsets(partition, timeout=_ANSWER_S)
             except KafkaException as error:
-                told = as_error(error.args[0], self._servers)
+                told = self._error(error.args[0])
                 # Partitions change their leader; that passes.
                 if not isinstance(told, Transient) or time.monotonic() > deadline:
                     raise told from None
@@ -366,9 +386,14 @@ class KafkaBus(PostgresBus):
 
         Raises: PositionsLost.
         """
-        first, end = self._bounds(consumer, partition)
-        if not first <= offset <= end:
-            raise PositionsLost(f"{partition.topic}/{partition.partition}", offset, first, end)
+        deadline = time.monotonic() + _SETTLING_S
+        while True:
+            first, end = self._bounds(consumer, partition)
+            if first <= offset <= end:
+                return
+            if offset < first or time.monotonic() > deadline:
+                raise PositionsLost(f"{partition.topic}/{partition.partition}", offset, first, end)
+            time.sleep(_POLL_S)
 
     def _taken(self, connection: Connection, held: Sequence[int] = ()) -> dict[int, int]:
         """The next offset to be moved of each partition; those `held` are locked."""

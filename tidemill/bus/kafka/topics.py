@@ -97,11 +97,17 @@ def ends_of(servers: str, topic: str) -> dict[int, int]:
         asking.close()
 
 
+NOT_THERE: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - this is its public name
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - and this
+    }
+)
+"""What a client says of a topic that is not there, or that a starting broker does not know yet."""
+
 # What a client says when it is the set-up that is wrong, and waiting will not help.
-_OF_THE_SETUP: Final = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - this is its public name
-    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - and this
+_OF_THE_SETUP: Final = NOT_THERE | {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
