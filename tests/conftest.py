@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests.support.compiled import share_compiled
 from tests.support.lending import Lender
 from tidemill.database import Database, connect
 from tidemill.embedded import LAPTOP_SETTINGS, EmbeddedServer
@@ -28,6 +29,7 @@ from tidemill.embedded import LAPTOP_SETTINGS, EmbeddedServer
 # Examples are drawn while other processes of the run are busy: time says nothing about a strategy.
 settings.register_profile("tidemill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tidemill")
+share_compiled()
 
 TEMPLATE_LOCK = 7_355_608
 

@@ -11,7 +11,15 @@ from confluent_kafka.cimpl import NewTopic
 from tidemill.bus.log import PARTITIONS
 from tidemill.errors import BrokerMisconfigured, BrokerUnreachable, ConfigError
 
-__all__ = ["TOPIC", "as_error", "client_settings", "create_topics", "dead_letters", "ends_of"]
+__all__ = [
+    "NOT_THERE",
+    "TOPIC",
+    "as_error",
+    "client_settings",
+    "create_topics",
+    "dead_letters",
+    "ends_of",
+]
 
 TOPIC: Final = "tidemill.events"
 """Events on their way into the log, unless the settings name another topic."""
