@@ -102,8 +102,8 @@ clean: ## Remove the environment, caches and builds (never your data)
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url
 
-# As many test processes as there are processors, when there is more than one. The tests of a file
-# stay together: they share what is dear to make, and the examples of a page build on one another.
+# Three test processes for two processors (tests/conftest.py). The tests of a file stay together:
+# they share what is dear to make, and the examples of a page build on one another.
 PARALLEL ?= -n auto --dist loadfile
 
 # The first Python that is new enough; a shim may be on PATH without the version behind it.
