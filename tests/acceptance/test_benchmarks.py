@@ -34,7 +34,10 @@ def test_a_small_stream_is_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(options) == 0
     [saved] = tmp_path.glob("*.json")
     measured = json.loads(saved.read_text(encoding="utf-8"))["measurements"]
-    assert [each["name"] for each in measured] == ["live 10", "live 20", "live growth", "rebuild"]
+    assert [each["name"] for each in measured] == [
+        *("live 10", "live 10, 2 workers", "live 20", "live 20, 2 workers"),
+        *("live growth", "rebuild"),
+    ]
     assert all(each["value"] > 0 for each in measured)
     assert saved.name in capsys.readouterr().out
 
