@@ -176,8 +176,15 @@ class World:
                 process.send_signal(signal.SIGCONT)
             if process.poll() is not None:
                 if process.returncode != _COULD_NOT_BEGIN:
-                    self.surprises.append(f"{name} ended by itself with {process.returncode}")
+                    said = f"{name} ended by itself with {process.returncode}"
+                    self.surprises.append(f"{said}: {self.last_words(name)}")
                 self.start(name)
+
+    def last_words(self, name: str) -> str:
+        """The end of what a process said, and with what it ended if it did."""
+        ended = self.processes[name].poll()
+        said = (self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-4:]
+        return " | ".join([*said, *([] if ended is None else [f"ended with {ended}"])])
 
     def wait_for_api(self) -> None:
         """Return when the API answers."""
