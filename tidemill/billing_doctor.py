@@ -112,6 +112,8 @@ def _read(connection: Connection, reading: Reading, policy: Policy) -> Iterator[
             f"; the latest change of a subscription is of {at:%Y-%m-%d %H:%M} UTC" if at else ""
         )
         yield Finding(f"source {source}", "ok", f"{counted}{latest}")
+    told = connection.execute(reading.priced_by())
+    yield Finding("prices", "ok", ", ".join(f"{count:,} {what}" for what, count in told))
     for what, count in connection.execute(reading.left_out()):
         if count:
             yield Finding("left out", "warning", f"not counted: {count:,} {what}")

@@ -26,3 +26,12 @@ GRANT SELECT ON
   public.tags,
   public.tenant_kvs
 TO tidemill;
+
+-- The analytics plugin's, where it is installed: prices of plans whose catalogue is elsewhere.
+DO $$
+BEGIN
+  IF to_regclass('public.analytics_subscription_transitions') IS NOT NULL THEN
+    GRANT SELECT ON public.analytics_subscription_transitions TO tidemill;
+  END IF;
+END
+$$;

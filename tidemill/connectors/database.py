@@ -46,6 +46,10 @@ class Reading(Protocol):
         """What the numbers do not cover: in words, to follow a count, and how many there are."""
         ...
 
+    def priced_by(self) -> Executable:
+        """What prices are taken from: in words, to follow a count, and of how much."""
+        ...
+
     def keys(self) -> Executable:
         """For each relation with hashed keys: its name, how many rows, how many distinct keys."""
         ...

@@ -22,6 +22,8 @@ from tidemill.connectors.rows import relation_of
 from tidemill.money import EXPONENTS
 
 __all__ = [
+    "NO_PERIOD",
+    "PERIODS",
     "CatalogError",
     "CatalogPlan",
     "CatalogVersion",
@@ -30,7 +32,7 @@ __all__ = [
     "parse_catalog",
 ]
 
-_PERIODS: Final = {
+PERIODS: Final = {
     "DAILY": ("day", 1),
     "WEEKLY": ("week", 1),
     "BIWEEKLY": ("week", 2),
@@ -48,7 +50,8 @@ _PERIODS: Final = {
     "BIENNIAL": ("year", 2),
     "TRIENNIAL": ("year", 3),
 }
-_NO_PERIOD: Final = "NO_BILLING_PERIOD"
+"""Kill Bill's billing periods → interval and how many of it."""
+NO_PERIOD: Final = "NO_BILLING_PERIOD"
 
 
 class CatalogError(ValueError):
@@ -121,14 +124,14 @@ def _plan(node: ET.Element) -> CatalogPlan:
 def _phase(node: ET.Element) -> Phase:
     kind = node.get("type", "")
     recurring = node.find("recurring")
-    period = _NO_PERIOD if recurring is None else _text(recurring, "billingPeriod")
-    if recurring is None or period == _NO_PERIOD:
+    period = NO_PERIOD if recurring is None else _text(recurring, "billingPeriod")
+    if recurring is None or period == NO_PERIOD:
         return Phase(kind, "month", 1, ())
-    if period not in _PERIODS:
+    if period not in PERIODS:
         raise CatalogError(f"phase {kind} has the billing period {period!r}, which is not known")
     prices = recurring.iterfind("recurringPrice/price")
     told = tuple((_text(each, "currency").upper(), _amount(each)) for each in prices)
-    return Phase(kind, *_PERIODS[period], told)
+    return Phase(kind, *PERIODS[period], told)
 
 
 def _minor(price: Decimal, currency: str | None) -> Decimal:

@@ -12,26 +12,18 @@ from sqlalchemy import (
     FromClause,
     Select,
     Text,
-    cast,
     false,
     func,
     literal,
     select,
     true,
-    union_all,
 )
 
 from tidemill.connectors.keys import instant
-from tidemill.connectors.killbill.accounts import own_accounts, subscriptions
-from tidemill.connectors.killbill.catalog import (
-    CatalogError,
-    CatalogVersion,
-    catalog_prices,
-    parse_catalog,
-)
+from tidemill.connectors.killbill.catalog import CatalogError, CatalogVersion, parse_catalog
+from tidemill.connectors.killbill.pricing import left_out, priced_by
 from tidemill.connectors.killbill.relations import killbill_relations
 from tidemill.connectors.killbill.tables import TABLES
-from tidemill.connectors.killbill.terms import unpriced
 from tidemill.connectors.killbill.watching import watched
 from tidemill.connectors.schema import Schema, WantedTable, probe
 from tidemill.connectors.watching import Watched, marked
@@ -43,7 +35,7 @@ __all__ = ["KillBill", "KillBillReading"]
 
 
 class KillBill:
-    """Reads Kill Bill from 0.22 on; the analytics plugin is not needed."""
+    """Reads Kill Bill from 0.22 on, with the analytics plugin or without."""
 
     name: ClassVar[str] = "killbill"
     title: ClassVar[str] = "Kill Bill"
@@ -121,20 +113,12 @@ class KillBillReading:
         )
 
     def left_out(self) -> Executable:
-        """Subscriptions whose price is in no catalogue here, and accounts without a currency."""
-        own = own_accounts(self.schema, self.tenant).prefix_with("NOT MATERIALIZED")
-        # Mostly there are none of either, and then no subscription has to be looked at.
-        subscription = subscriptions(self.schema, own).prefix_with("NOT MATERIALIZED")
-        catalog = catalog_prices(self.catalog)
-        of_plans = unpriced(self.schema, self.tenant, own, subscription, catalog)
-        said = "subscriptions whose plan has no price in the catalogue in the database"
-        no_currency = "subscriptions of accounts without a currency"
-        return union_all(
-            select(cast(literal(said), Text), of_plans.scalar_subquery()),
-            select(cast(literal(no_currency), Text), func.count()).where(
-                subscription.c.currency.is_(None)
-            ),
-        )
+        """Subscriptions whose price is told nowhere, and accounts without a currency."""
+        return left_out(self.schema, self.tenant, self.catalog)
+
+    def priced_by(self) -> Executable:
+        """The catalogue, the analytics plugin's tables, and invoices; see `Reading.priced_by`."""
+        return priced_by(self.schema, self.tenant, self.catalog)
 
     def keys(self) -> Executable:
         """None is hashed: every table here is numbered."""

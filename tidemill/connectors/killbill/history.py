@@ -48,7 +48,7 @@ _INSTANT: Final = DateTime(timezone=True)
 _KEPT: Final = (
     *("subscription_id", "customer_id", "currency", "started_at", "created_at", "until_at"),
     *("plan", "product", "quantity", "unit_amount", "interval", "interval_count"),
-    *("occurred_at", "row_uuid", "row_table"),
+    *("occurred_at", "row_uuid", "row_table", "is_billed"),
 )
 
 
@@ -223,12 +223,13 @@ def _pieces(term: CTE, pause: CTE, asked: CTE) -> FromClause:
     place = func.row_number().over(
         partition_by=inside.c.event_id, order_by=(inside.c.occurred_at, inside.c.row_uuid)
     )
+    of_item = case((term.c.item_uuid.is_(None), "subscription_events"), else_="invoice_items")
     return union_all(
         select(
             term,
             term.c.from_at.label("occurred_at"),
-            term.c.event_uuid.label("row_uuid"),
-            literal("subscription_events", Text).label("row_table"),
+            func.coalesce(term.c.item_uuid, term.c.event_uuid).label("row_uuid"),
+            cast(of_item, Text).label("row_table"),
             cast(term.c.span, BigInteger).label("place"),
         ),
         select(inside, (place + _TERMS_OF_AN_EVENT).label("place")),

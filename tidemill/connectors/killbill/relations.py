@@ -143,6 +143,9 @@ def _events(version: CTE) -> FromClause:
 
 def _subscription_versions(version: CTE) -> FromClause:
     in_trial = version.c.status == SubscriptionStatus.TRIALING.value
+    confidence = case(
+        (version.c.is_billed, Confidence.RECONSTRUCTED.value), else_=Confidence.OBSERVED.value
+    )
     return select(
         version.c.version_id,
         _source(),
@@ -168,7 +171,7 @@ def _subscription_versions(version: CTE) -> FromClause:
         cast(null(), Text).label("cancel_reason"),
         cast(null(), Text).label("cancel_feedback"),
         cast(null(), Boolean).label("voluntary"),
-        literal(Confidence.OBSERVED.value, Text).label("confidence"),
+        cast(confidence, Text).label("confidence"),
     ).subquery("subscription_versions")
 
 

@@ -100,12 +100,16 @@ TABLES: Final = {
             "type": Text,
             "invoice_id": Text,
             "subscription_id": Text,
+            "product_name": Text,
             "plan_name": Text,
+            "phase_name": Text,
             "usage_name": Text,
             "start_date": Date,
             "end_date": Date,
             "amount": Numeric,
+            "rate": Numeric,
             "currency": Text,
+            "created_date": DateTime,
         }
     ),
     "invoice_payments": WantedTable(
@@ -126,6 +130,22 @@ TABLES: Final = {
             "payment_id": Text,
         },
         optional={"gateway_error_code": Text, "created_date": DateTime, **_MARK},
+    ),
+    # Of the analytics plugin.
+    "analytics_subscription_transitions": WantedTable(
+        {
+            **_OWN,
+            "account_record_id": BigInteger,
+            "subscription_id": Text,
+            "next_product_name": Text,
+            "next_slug": Text,
+            "next_billing_period": Text,
+            "next_price": Numeric,
+            "next_currency": Text,
+            "next_service": Text,
+            "next_start_date": Date,
+        },
+        is_optional=True,
     ),
 }
 """Every table that is read: the rights that a role needs, and what must be there."""

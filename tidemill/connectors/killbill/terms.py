@@ -1,7 +1,8 @@
 """What a subscription of Kill Bill's is and costs, from one instant to another.
 
-A subscription is a list of dated events; what it costs is in the catalogue. An event's state holds
-until the next event, and within it the price may change with the catalogue.
+A subscription is a list of dated events; what it costs is in the catalogue, or else it is told by
+what was found in it or billed. An event's state holds until the next event, and within it the price
+may change.
 """
 
 from __future__ import annotations
@@ -10,20 +11,16 @@ from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
-    BigInteger,
     Boolean,
     ColumnElement,
     DateTime,
     FromClause,
     Numeric,
-    Select,
     Text,
     and_,
     case,
     cast,
     collate,
-    distinct,
-    exists,
     func,
     or_,
     select,
@@ -31,11 +28,12 @@ from sqlalchemy import (
 )
 
 from tidemill.connectors.keys import instant
-from tidemill.connectors.killbill.accounts import minor_units
+from tidemill.connectors.killbill.phases import override_prices, phases, unpriced
 from tidemill.connectors.killbill.tables import CHOICES, ENDS, IGNORED
+from tidemill.connectors.killbill.told import told_prices
 from tidemill.connectors.schema import Schema
 
-__all__ = ["over", "terms", "unpriced", "within"]
+__all__ = ["over", "terms", "within"]
 
 _INSTANT: Final = DateTime(timezone=True)
 # Digits of an event's place among its subscription's, and more than any quantity is.
@@ -107,104 +105,13 @@ def _states(event: CTE) -> FromClause:
     )
 
 
-def _phase_type(phase_name: ColumnElement[Any]) -> ColumnElement[str]:
-    """A phase is named after its plan and its type, whatever the plan is called."""
-    return func.upper(func.substring(phase_name, "[^-]+$"), type_=Text)
-
-
-def _phases(schema: Schema, tenant: int) -> CTE:
-    """What the names of phases mean, each taken apart once: <plan>-<type>, as Kill Bill does.
-
-    Shape: phase_name, plan (of the catalogue), override (the number of a plan made for one
-           customer, or null), phase_type.
-    """
-    row = schema.table("subscription_events")
-    plan = schema.table("catalog_override_plan_definition")
-    told = (
-        select(row.c.phase_name)
-        .where(row.c.tenant_record_id == tenant, row.c.phase_name.is_not(None))
-        .distinct()
-        .subquery("killbill_phase_name")
-    )
-    named = func.regexp_replace(told.c.phase_name, "-[^-]+$", "", type_=Text)
-    # <parent>-<number> or <parent>:<number>, a suffix after an exclamation mark may follow.
-    number = cast(func.substring(named, "[-:]([0-9]{1,18})(?:![0-9]+)?$"), BigInteger)
-    parent = func.regexp_replace(named, "[-:][0-9]+(![0-9]+)?$", "")
-    is_override = and_(
-        plan.c.tenant_record_id == tenant,
-        plan.c.record_id == number,
-        plan.c.parent_plan_name == parent,
-    )
-    return (
-        select(
-            told.c.phase_name,
-            func.coalesce(plan.c.parent_plan_name, named, type_=Text).label("plan"),
-            plan.c.record_id.label("override"),
-            _phase_type(told.c.phase_name).label("phase_type"),
-        )
-        .select_from(told.outerjoin(plan, is_override))
-        .cte("killbill_named_phase")
-        # Else the names would be taken apart again for every event that they are joined to.
-        .prefix_with("MATERIALIZED", dialect="postgresql")
-    )
-
-
-def _override_prices(schema: Schema, tenant: int) -> FromClause:
-    """What phases of plans made for one customer cost: override, phase_type, currency, price.
-
-    The price is in minor units, null where it is the catalogue's.
-    """
-    of, phase = (
-        schema.table("catalog_override_plan_phase"),
-        schema.table("catalog_override_phase_definition"),
-    )
-    currency = func.upper(phase.c.currency, type_=Text)
-    return (
-        select(
-            of.c.target_plan_def_record_id.label("override"),
-            _phase_type(phase.c.parent_phase_name).label("phase_type"),
-            currency.label("currency"),
-            minor_units(func.max(phase.c.recurring_price), currency).label("price"),
-        )
-        .join(phase, phase.c.record_id == of.c.phase_def_record_id)
-        .where(of.c.tenant_record_id == tenant)
-        .group_by("override", "phase_type", currency)
-        .subquery("killbill_override_price")
-    )
-
-
-def unpriced(
-    schema: Schema, tenant: int, accounts: CTE, subscription: CTE, catalog: FromClause
-) -> Select[Any]:
-    """How many subscriptions ever were in a phase that the catalogue has no price for."""
-    row, named = schema.table("subscription_events"), _phases(schema, tenant)
-    paid_in = func.upper(accounts.c.currency, type_=Text).label("currency")
-    currencies = select(paid_in).distinct().subquery("killbill_currency")
-    currency = currencies.c.currency
-    priced = exists().where(
-        catalog.c.plan == named.c.plan,
-        catalog.c.phase_type == named.c.phase_type,
-        func.coalesce(catalog.c.currency, currency) == currency,
-    )
-    # Few or none, so the events are hardly looked at.
-    missing = (
-        select(named.c.phase_name, currency)
-        .join_from(named, currencies, currency.is_not(None))
-        .where(~priced)
-        .cte("killbill_unpriced")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
-    )
-    return (
-        select(func.count(distinct(subscription.c.subscription_id)))
-        .join_from(missing, row, row.c.phase_name == missing.c.phase_name)
-        .join(
-            subscription,
-            and_(
-                subscription.c.subscription_uuid == row.c.subscription_id,
-                subscription.c.currency == missing.c.currency,
-            ),
-        )
-        .where(row.c.is_active.is_(true()))
+def _meet(state: FromClause, price: FromClause) -> ColumnElement[bool]:
+    """Whether a price is of some of a state's time."""
+    since, until = price.c.valid_from, price.c.valid_until
+    return and_(
+        ~state.c.is_over,
+        or_(since.is_(None), state.c.until_at.is_(None), since < state.c.until_at),
+        or_(until.is_(None), until > state.c.at),
     )
 
 
@@ -213,48 +120,67 @@ def terms(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -
 
     Shape: the keys, event_id, event_uuid, from_at, to_at, is_over, plan (of the catalogue),
            product, phase_type, quantity, unit_amount (minor units, of a period),
-           interval, interval_count; span: which of the event's terms it is, from 1.
+           interval, interval_count; span: which of the event's terms it is, from 1; is_billed: its
+           price is told by what was invoiced, and where it changed by that, item_uuid.
     """
     state = _states(_events(schema, subscription))
-    phase, prices = _phases(schema, tenant), _override_prices(schema, tenant)
-    since, until = catalog.c.valid_from, catalog.c.valid_until
+    phase, prices = phases(schema, tenant), override_prices(schema, tenant)
+    told = told_prices(schema, tenant, subscription, unpriced(phase, subscription, catalog))
     is_priced = and_(
-        ~state.c.is_over,
         catalog.c.plan == phase.c.plan,
         catalog.c.phase_type == phase.c.phase_type,
         func.coalesce(catalog.c.currency, state.c.currency) == state.c.currency,
         within(state.c.chosen_at, catalog.c.chosen_from, catalog.c.chosen_until),
-        or_(since.is_(None), state.c.until_at.is_(None), since < state.c.until_at),
-        or_(until.is_(None), until > state.c.at),
+        _meet(state, catalog),
+    )
+    is_told = and_(
+        told.c.subscription_id == state.c.subscription_id,
+        told.c.phase_name == state.c.phase_name,
+        _meet(state, told),
     )
     own = and_(
         prices.c.override == phase.c.override,
         prices.c.phase_type == phase.c.phase_type,
         prices.c.currency == state.c.currency,
     )
-    price = func.coalesce(prices.c.price, catalog.c.price, 0, type_=Numeric)
+    # Of a plan made for one customer there is a price, but its period is that of the plan.
+    interval = func.coalesce(catalog.c.interval, told.c.interval, type_=Text)
+    price = func.coalesce(prices.c.price, catalog.c.price, told.c.price, type_=Numeric)
     kept = ("subscription_id", "customer_id", "currency", "event_id", "event_uuid", "started_at")
     return (
         select(
             *(state.c[name] for name in (*kept, "created_at", "is_over", "until_at", "quantity")),
-            func.greatest(state.c.at, since, type_=_INSTANT).label("from_at"),
-            func.least(state.c.until_at, until, type_=_INSTANT).label("to_at"),
+            _latest(state.c.at, catalog.c.valid_from, told.c.valid_from).label("from_at"),
+            _soonest(state.c.until_at, catalog.c.valid_until, told.c.valid_until).label("to_at"),
             phase.c.plan,
-            catalog.c.product,
+            func.coalesce(catalog.c.product, told.c.product, type_=Text).label("product"),
             phase.c.phase_type,
-            price.label("unit_amount"),
-            func.coalesce(catalog.c.interval, "month").label("interval"),
-            func.coalesce(catalog.c.interval_count, 1).label("interval_count"),
-            func.coalesce(catalog.c.span, 1).label("span"),
+            case((interval.is_not(None), price), else_=0).label("unit_amount"),
+            func.coalesce(interval, "month").label("interval"),
+            func.coalesce(catalog.c.interval_count, told.c.interval_count, 1).label(
+                "interval_count"
+            ),
+            func.coalesce(catalog.c.span, told.c.span, 1).label("span"),
+            told.c.item_uuid.is_not(None).label("is_billed"),
+            case((told.c.valid_from > state.c.at, told.c.item_uuid)).label("item_uuid"),
         )
         .select_from(
             state.outerjoin(phase, phase.c.phase_name == state.c.phase_name)
             .outerjoin(prices, own)
             .outerjoin(catalog, is_priced)
+            .outerjoin(told, is_told)
         )
         .where(state.c.currency.is_not(None))
         .cte("killbill_terms")
     )
+
+
+def _latest(*instants: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.greatest(*instants, type_=_INSTANT)
+
+
+def _soonest(*instants: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.least(*instants, type_=_INSTANT)
 
 
 def within(

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, FromClause, cast, func
 
+from tidemill.connectors.killbill.told import TRANSITIONS
 from tidemill.connectors.schema import Schema
 from tidemill.connectors.watching import Watched
 
@@ -27,7 +28,9 @@ def watched(schema: Schema, tenant: int) -> Iterator[Watched]:
     yield Watched("accounts", account.c.record_id, _written_at(account), account, (own,))
     tagged = tag.join(account, account.c.id == tag.c.object_id)
     yield Watched("tags", account.c.record_id, _written_at(tag), tagged, (own,))
-    for name in (*_DATED, *_NUMBERED):
+    # An account's transitions are written anew whenever something changes for it.
+    more = (TRANSITIONS,) if schema.has(TRANSITIONS) else ()
+    for name in (*_DATED, *_NUMBERED, *more):
         row = schema.table(name)
         mark = _written_at(row) if name in _DATED else row.c.record_id
         of_tenant = row.c.tenant_record_id == tenant

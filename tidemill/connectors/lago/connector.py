@@ -101,6 +101,14 @@ class LagoReading:
         )
         return union_all(of_rate_cards, fixed)
 
+    def priced_by(self) -> Executable:
+        """Every price is a plan's, told by its flat fees where it was changed."""
+        plan = self.schema.table("plans")
+        said = cast(literal("plans, by their flat fees where one was changed"), Text)
+        return select(said, func.count()).where(
+            plan.c.organization_id == self.organization, plan.c.amount_cents.is_not(None)
+        )
+
     def keys(self) -> Executable:
         """Customers and subscription rows; other keys are only ever used beside them."""
         counts = []
