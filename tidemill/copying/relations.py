@@ -56,6 +56,7 @@ def _made(base_currency: str, customers: Select[tuple[int]] | None, *, taxed: bo
     return Relations(
         customers=all_rows("customers", models.copied_customer),
         identities=nothing("identities"),
+        merges=False,
         sources=select(source.c.source_id, source.c.name).subquery(),
         plans=all_rows("plans", models.copied_plan),
         products=all_rows("products", models.copied_product),

@@ -117,7 +117,7 @@ def books(
     relations: Relations, policy: Policy, versions: FromClause
 ) -> tuple[ColumnElement[int], FromClause]:
     """Whose books a version belongs to: `identity = merged` makes merged customers one company."""
-    if policy.identity == "per_source":
+    if policy.identity == "per_source" or not relations.merges:
         return versions.c.customer_id, versions
     identities = relations.identities
     joined = versions.outerjoin(identities, identities.c.customer_id == versions.c.customer_id)

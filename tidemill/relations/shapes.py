@@ -171,4 +171,6 @@ class Relations:
     expenses: FromClause
     fx_rates: FromClause
     base_currency: str
+    #: Whether customers can be one company; where none can, `identities` has no rows.
+    merges: bool = True
     customer_attributes: FromClause = field(default_factory=no_attributes)

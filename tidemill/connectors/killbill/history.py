@@ -140,8 +140,7 @@ def versions(schema: Schema, tenant: int, subscription: CTE, term: CTE) -> CTE:
            occurred_at, status, paused_at, cancel_at.
     """
     pause = _pauses(schema, tenant, subscription)
-    asked = _asked_ends(schema, subscription)
-    piece = _pieces(term, pause, asked)
+    piece = _pieces(term, pause)
     status = case(
         (piece.c.is_over, SubscriptionStatus.CANCELED.value),
         (pause.c.starts_at.is_not(None), SubscriptionStatus.PAUSED.value),
@@ -153,10 +152,9 @@ def versions(schema: Schema, tenant: int, subscription: CTE, term: CTE) -> CTE:
         within(piece.c.occurred_at, pause.c.starts_at, pause.c.ends_at),
     )
     in_notice = and_(
-        asked.c.subscription_id == piece.c.subscription_id,
         ~piece.c.is_over,
-        asked.c.asked_at <= piece.c.occurred_at,
-        asked.c.ends_at > piece.c.occurred_at,
+        piece.c.asked_at <= piece.c.occurred_at,
+        piece.c.ends_at > piece.c.occurred_at,
     )
     return (
         select(
@@ -164,73 +162,48 @@ def versions(schema: Schema, tenant: int, subscription: CTE, term: CTE) -> CTE:
             *(piece.c[name] for name in _KEPT),
             cast(status, Text).label("status"),
             case((~piece.c.is_over, pause.c.starts_at)).label("paused_at"),
-            asked.c.ends_at.label("cancel_at"),
+            case((in_notice, piece.c.ends_at)).label("cancel_at"),
         )
-        .select_from(piece.outerjoin(pause, in_pause).outerjoin(asked, in_notice))
+        .select_from(piece.outerjoin(pause, in_pause))
         .cte("killbill_version")
     )
 
 
-def _asked_ends(schema: Schema, subscription: CTE) -> CTE:
-    """The first end of each subscription, and since when it was known."""
-    row = schema.table("subscription_events")
-    return (
-        select(
-            subscription.c.subscription_id,
-            instant(func.min(row.c.effective_date)).label("ends_at"),
-            instant(func.min(row.c.created_date)).label("asked_at"),
-            func.min(row.c.id).label("row_uuid"),
-        )
-        .join(row, row.c.subscription_id == subscription.c.subscription_uuid)
-        .where(
-            row.c.is_active.is_(true()),
-            row.c.event_type == "API_USER",
-            row.c.user_type == "CANCEL",
-        )
-        .group_by(subscription.c.subscription_id)
-        .cte("killbill_asked_end")
-    )
-
-
-def _pieces(term: CTE, pause: CTE, asked: CTE) -> FromClause:
+def _pieces(term: CTE, pause: CTE) -> FromClause:
     """Where a version begins: with its terms, and within them with what happens to them.
 
     Shape: the columns of `terms`, occurred_at, row_uuid, row_table; place: which it is among the
            versions of its event.
     """
 
-    def added(other: CTE, at: ColumnElement[Any], row: ColumnElement[Any], of: str) -> Select[Any]:
-        return (
-            select(
-                term,
-                at.label("occurred_at"),
-                row.label("row_uuid"),
-                literal(of, Text).label("row_table"),
-            )
-            .join(other, other.c.subscription_id == term.c.subscription_id)
-            .where(
-                ~term.c.is_over,
-                at > term.c.from_at,
-                or_(term.c.to_at.is_(None), at < term.c.to_at),
-            )
-        )
+    def piece(at: ColumnElement[Any], row: ColumnElement[Any], of: Any) -> Select[Any]:
+        told = (at.label("occurred_at"), row.label("row_uuid"), cast(of, Text).label("row_table"))
+        return select(term, *told)
 
+    switch = union_all(
+        select(pause.c.subscription_id, pause.c.starts_at.label("at"), pause.c.start_uuid),
+        select(pause.c.subscription_id, pause.c.ends_at, pause.c.end_uuid),
+    ).subquery("killbill_pause_switch")
+    is_inside = and_(
+        switch.c.subscription_id == term.c.subscription_id,
+        ~term.c.is_over,
+        switch.c.at > term.c.from_at,
+        or_(term.c.to_at.is_(None), switch.c.at < term.c.to_at),
+    )
     inside = union_all(
-        added(pause, pause.c.starts_at, pause.c.start_uuid, "blocking_states"),
-        added(pause, pause.c.ends_at, pause.c.end_uuid, "blocking_states"),
-        added(asked, asked.c.asked_at, asked.c.row_uuid, "subscription_events"),
+        piece(switch.c.at, switch.c.start_uuid, literal("blocking_states")).join(switch, is_inside),
+        piece(term.c.asked_at, term.c.asked_uuid, literal("subscription_events")).where(
+            term.c.asked_uuid.is_not(None)
+        ),
     ).subquery("killbill_inside")
     place = func.row_number().over(
         partition_by=inside.c.event_id, order_by=(inside.c.occurred_at, inside.c.row_uuid)
     )
     of_item = case((term.c.item_uuid.is_(None), "subscription_events"), else_="invoice_items")
+    row = func.coalesce(term.c.item_uuid, term.c.event_uuid)
     return union_all(
-        select(
-            term,
-            term.c.from_at.label("occurred_at"),
-            func.coalesce(term.c.item_uuid, term.c.event_uuid).label("row_uuid"),
-            cast(of_item, Text).label("row_table"),
-            cast(term.c.span, BigInteger).label("place"),
+        piece(term.c.from_at, row, of_item).add_columns(
+            cast(term.c.span, BigInteger).label("place")
         ),
         select(inside, (place + _TERMS_OF_AN_EVENT).label("place")),
     ).subquery("killbill_piece")

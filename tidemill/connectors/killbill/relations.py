@@ -76,6 +76,7 @@ def killbill_relations(
     return Relations(
         customers=_customers(own),
         identities=nothing("identities"),
+        merges=False,
         sources=select(_source(), literal(_NAME, Text).label("name")).subquery("sources"),
         plans=_plans(catalog),
         products=_products(catalog),

@@ -39,28 +39,37 @@ _INSTANT: Final = DateTime(timezone=True)
 # Digits of an event's place among its subscription's, and more than any quantity is.
 _PLACE: Final = 10
 _QUANTITIES: Final = 1 << 32
+# The first end of a subscription, since when it was known, and the row that says so.
+_ASKED: Final = ("ends_at", "asked_at", "asked_uuid")
 
 
 def _events(schema: Schema, subscription: CTE) -> CTE:
     """Active events in Kill Bill's order, each with its place among its subscription's."""
     row = schema.table("subscription_events")
-    kind = case((row.c.event_type == "API_USER", row.c.user_type), else_=row.c.event_type)
+    word = case((row.c.event_type == "API_USER", row.c.user_type), else_=row.c.event_type)
+    # Found out here, once: else it would be for every column that asks for it.
+    active = (
+        select(row, word.label("kind"))
+        .where(row.c.is_active.is_(true()), word.not_in(IGNORED))
+        .offset(0)
+        .subquery("killbill_active_event")
+    )
+    kind = active.c.kind
     chosen = (
         select(
-            subscription,
+            *(subscription.c[name] for name in ("subscription_id", "customer_id", "currency")),
             kind.not_in(("CREATE", "TRANSFER")).label("comes_later"),
-            row.c.record_id.label("event_id"),
-            row.c.id.label("event_uuid"),
-            kind.label("kind"),
-            instant(row.c.effective_date).label("at"),
-            instant(row.c.created_date).label("created_at"),
-            case((kind.in_(CHOICES), row.c.plan_name)).label("plan_name"),
-            row.c.phase_name,
-            case((kind == "QUANTITY_UPDATE", row.c.quantity)).label("quantity"),
+            active.c.record_id.label("event_id"),
+            active.c.id.label("event_uuid"),
+            kind,
+            instant(active.c.effective_date).label("at"),
+            instant(active.c.created_date).label("created_at"),
+            case((kind.in_(CHOICES), active.c.plan_name)).label("plan_name"),
+            active.c.phase_name,
+            case((kind == "QUANTITY_UPDATE", active.c.quantity)).label("quantity"),
         )
-        .join(row, row.c.subscription_id == subscription.c.subscription_uuid)
-        .where(row.c.is_active.is_(true()), kind.not_in(IGNORED))
-        .subquery("killbill_active_event")
+        .join(active, active.c.subscription_id == subscription.c.subscription_uuid)
+        .subquery("killbill_chosen_event")
     )
     order = (chosen.c.at, chosen.c.comes_later, chosen.c.event_id)
 
@@ -68,9 +77,17 @@ def _events(schema: Schema, subscription: CTE) -> CTE:
     def seen(function: Any) -> ColumnElement[Any]:
         return over(function, chosen.c.subscription_id, order)
 
+    def of_end(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Of the cancellations of its subscription, wherever they are."""
+        cancelled = case((chosen.c.kind == "CANCEL", value))
+        return func.min(cancelled, type_=value.type).over(partition_by=chosen.c.subscription_id)
+
     is_over = func.bool_or(chosen.c.kind.in_(ENDS), type_=Boolean)
     return select(
         chosen,
+        of_end(chosen.c.at).label("ends_at"),
+        of_end(chosen.c.created_at).label("asked_at"),
+        of_end(chosen.c.event_uuid).label("asked_uuid"),
         seen(is_over).label("is_over"),
         seen(func.lead(chosen.c.at, type_=_INSTANT)).label("until_at"),
         seen(func.first_value(chosen.c.at, type_=_INSTANT)).label("started_at"),
@@ -94,6 +111,7 @@ def _states(event: CTE) -> FromClause:
     kept = ("subscription_id", "customer_id", "currency", "event_id", "event_uuid", "at")
     state = select(
         *(event.c[name] for name in (*kept, "until_at", "started_at", "is_over", "created_at")),
+        *(event.c[name] for name in _ASKED),
         carried(chosen_at).label("chosen_at"),
         func.substring(phase, _PLACE + 1, type_=Text).label("phase_name"),
         func.coalesce(quantity % _QUANTITIES, 1).label("quantity"),
@@ -121,7 +139,9 @@ def terms(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -
     Shape: the keys, event_id, event_uuid, from_at, to_at, is_over, plan (of the catalogue),
            product, phase_type, quantity, unit_amount (minor units, of a period),
            interval, interval_count; span: which of the event's terms it is, from 1; is_billed: its
-           price is told by what was invoiced, and where it changed by that, item_uuid.
+           price is told by what was invoiced, and where it changed by that, item_uuid; ends_at, the
+           first end of the subscription, asked_at, since when it was known, and the row that says
+           so where that was meanwhile, asked_uuid.
     """
     state = _states(_events(schema, subscription))
     phase, prices = phases(schema, tenant), override_prices(schema, tenant)
@@ -146,12 +166,18 @@ def terms(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -
     # Of a plan made for one customer there is a price, but its period is that of the plan.
     interval = func.coalesce(catalog.c.interval, told.c.interval, type_=Text)
     price = func.coalesce(prices.c.price, catalog.c.price, told.c.price, type_=Numeric)
+    from_at = _latest(state.c.at, catalog.c.valid_from, told.c.valid_from)
+    to_at = _soonest(state.c.until_at, catalog.c.valid_until, told.c.valid_until)
+    asked_at = state.c.asked_at
+    is_asked = and_(~state.c.is_over, asked_at > from_at, or_(to_at.is_(None), asked_at < to_at))
     kept = ("subscription_id", "customer_id", "currency", "event_id", "event_uuid", "started_at")
     return (
         select(
             *(state.c[name] for name in (*kept, "created_at", "is_over", "until_at", "quantity")),
-            _latest(state.c.at, catalog.c.valid_from, told.c.valid_from).label("from_at"),
-            _soonest(state.c.until_at, catalog.c.valid_until, told.c.valid_until).label("to_at"),
+            *(state.c[name] for name in ("ends_at", "asked_at")),
+            case((is_asked, state.c.asked_uuid)).label("asked_uuid"),
+            from_at.label("from_at"),
+            to_at.label("to_at"),
             phase.c.plan,
             func.coalesce(catalog.c.product, told.c.product, type_=Text).label("product"),
             phase.c.phase_type,

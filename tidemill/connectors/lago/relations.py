@@ -68,6 +68,7 @@ def lago_relations(
     return Relations(
         customers=_customers(own),
         identities=nothing("identities"),
+        merges=False,
         sources=select(source_id(), literal(_NAME, Text).label("name")).subquery("sources"),
         plans=_plans(schema, organization),
         products=nothing("products"),
