@@ -1,5 +1,5 @@
 -- A role that may read what Tidemill reads of Lago, and nothing else. Run it as the owner of Lago's
--- tables, in Lago's database; set a password of your own. `fixed_charges` is there from v1.33 on.
+-- tables, in Lago's database; set a password of your own.
 
 CREATE ROLE tidemill LOGIN PASSWORD 'change me'
   CONNECTION LIMIT 5;
@@ -14,7 +14,6 @@ GRANT SELECT ON
   public.credit_notes,
   public.customers,
   public.fees,
-  public.fixed_charges,
   public.invoice_subscriptions,
   public.invoices,
   public.organizations,
@@ -22,3 +21,20 @@ GRANT SELECT ON
   public.plans,
   public.subscriptions
 TO tidemill;
+
+-- Fixed charges, where this version of Lago has them.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY[
+    'public.fixed_charges',
+    'public.fixed_charge_events',
+    'public.subscription_fixed_charge_units_overrides'
+  ] LOOP
+    IF to_regclass(name) IS NOT NULL THEN
+      EXECUTE 'GRANT SELECT ON ' || name || ' TO tidemill';
+    END IF;
+  END LOOP;
+END
+$$;

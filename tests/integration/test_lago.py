@@ -296,11 +296,10 @@ def test_one_organization_of_several(lago: LagoBook) -> None:
 
 def test_what_is_not_counted_is_said(lago: LagoBook) -> None:
     new_monthly(lago)
-    plan = next(row["id"] for table, row in lago.rows if table == "plans")
-    lago.add("fixed_charges", plan_id=plan)
+    lago.add("plans", code="card", name="Card", amount_cents=None, interval=None)
     lago.save()
     with reading(lago.database) as books:
-        assert "Not counted: 1 fixed charges of plans." in books.mrr(at="2024-12-31").warnings
+        assert "Not counted: 1 plans priced by rate cards." in books.mrr(at="2024-12-31").warnings
 
 
 def test_the_command_line(lago: LagoBook, tmp_path: Path) -> None:

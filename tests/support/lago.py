@@ -92,6 +92,7 @@ def statements(version: tuple[int, int] = NEWEST) -> list[str]:
 _ENUMS: Final = {
     "customer_account_type": ("customer", "partner"),
     "customer_type": ("company", "individual"),
+    "fixed_charge_charge_model": ("standard", "graduated", "volume"),
     "payment_payable_payment_status": ("pending", "processing", "succeeded", "failed"),
     "payment_type": ("provider", "manual"),
 }
@@ -223,6 +224,25 @@ class LagoBook:
             "fees", invoice_id=charged, subscription_id=subscription, fee_type=0,
             charge_id=uuid4(), amount_cents=amount, amount_currency=currency, created_at=utc(at),
             **more,
+        )  # fmt: skip
+
+    def fixed_charge(self, plan: UUID, units: float, *, amount: str = "0", **more: Any) -> UUID:
+        """What a plan charges for so many pieces; other prices than a standard one by `ranges`."""
+        properties = {"amount": amount}
+        if ranges := more.pop("ranges", None):
+            names = ("from_value", "to_value", "flat_amount", "per_unit_amount")
+            listed = [dict(zip(names, each, strict=True)) for each in ranges]
+            properties = {f"{more['charge_model']}_ranges": listed}
+        times = {key: utc(each) for key, each in more.items() if key.endswith("_at")}
+        given = {"units": units, "properties": properties} | more | times
+        return self.add("fixed_charges", plan_id=plan, **given)
+
+    def units(self, subscription: UUID, charge: UUID, at: str, units: float, **more: Any) -> UUID:
+        """From when on a subscription is charged for so many pieces, said then or earlier."""
+        said = utc(more.pop("said", at))
+        return self.add(
+            "fixed_charge_events", subscription_id=subscription, fixed_charge_id=charge,
+            units=units, timestamp=utc(at), created_at=said, **more,
         )  # fmt: skip
 
     def invoice(self, customer: UUID, at: str, total: int = 0, **more: Any) -> UUID:

@@ -89,25 +89,24 @@ class LagoReading:
         )
 
     def left_out(self) -> Executable:
-        """Fixed charges, and plans whose price is in rate cards."""
+        """Plans whose price is in rate cards."""
+        plan = self.schema.table("plans")
+        return select(cast(literal("plans priced by rate cards"), Text), func.count()).where(
+            plan.c.organization_id == self.organization, plan.c.amount_cents.is_(None)
+        )
+
+    def priced_by(self) -> Executable:
+        """Plans and their fixed charges; see `Reading.priced_by`."""
         plan, charge = self.schema.table("plans"), self.schema.table("fixed_charges")
-        of_rate_cards = select(
-            cast(literal("plans priced by rate cards"), Text), func.count()
-        ).where(plan.c.organization_id == self.organization, plan.c.amount_cents.is_(None))
+        own = plan.c.organization_id == self.organization
+        said = cast(literal("plans, by their flat fees where one was changed"), Text)
         fixed = (
             select(cast(literal("fixed charges of plans"), Text), func.count())
             .join_from(charge, plan, plan.c.id == charge.c.plan_id)
-            .where(plan.c.organization_id == self.organization, charge.c.deleted_at.is_(None))
+            .where(own, charge.c.deleted_at.is_(None))
         )
-        return union_all(of_rate_cards, fixed)
-
-    def priced_by(self) -> Executable:
-        """Every price is a plan's, told by its flat fees where it was changed."""
-        plan = self.schema.table("plans")
-        said = cast(literal("plans, by their flat fees where one was changed"), Text)
-        return select(said, func.count()).where(
-            plan.c.organization_id == self.organization, plan.c.amount_cents.is_not(None)
-        )
+        plans = select(said, func.count()).where(own, plan.c.amount_cents.is_not(None))
+        return union_all(plans, fixed)
 
     def keys(self) -> Executable:
         """Customers and subscription rows; other keys are only ever used beside them."""

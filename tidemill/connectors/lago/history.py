@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.connectors.keys import instant, key, key_of_text
+from tidemill.connectors.lago.fixed import boundaries
 from tidemill.connectors.lago.tables import (
     ACTIVE,
     FINALIZED,
@@ -47,7 +48,7 @@ from tidemill.vocabulary import SubscriptionStatus
 __all__ = ["own_customers", "periods", "plan_codes", "tax_rates", "versions"]
 
 # What makes versions of one row differ in their key.
-_STARTED, _CONVERTED, _ENDED, _REPRICED = 1, 2, 3, 4
+_STARTED, _CONVERTED, _ENDED, _REPRICED, _RECOUNTED = 1, 2, 3, 4, 5
 # What is told of a version. Versions are read several times, and kept meanwhile: the narrower the
 # sooner.
 _KEPT: Final = (
@@ -209,9 +210,10 @@ def _paid_from(dated: CTE, first: FromClause) -> ColumnElement[Any]:
     return case((dated.c.trial_days > 0, func.greatest(dated.c.began, over)), else_=dated.c.began)
 
 
-def versions(schema: Schema, period: CTE) -> CTE:
+def versions(schema: Schema, period: CTE, charge: CTE | None = None) -> CTE:
     """The whole state of a subscription from an instant on.
 
+    charge: fixed charges, as `fixed_charges` gives them, where there can be any.
     Shape: version_id, row_uuid and row_table (the row behind it), what of `periods` is told of it,
            occurred_at, sequence, status, amount_minor.
     """
@@ -257,7 +259,42 @@ def versions(schema: Schema, period: CTE) -> CTE:
             or_(period.c.ended_at.is_(None), step.c.at < period.c.ended_at),
         )
     )
-    return union_all(begins, converts, ends, reprices).cte("lago_version")
+    told = [begins, converts, ends, reprices]
+    if charge is not None:
+        told.append(_recounted(period, charge, step, first))
+    return union_all(*told).cte("lago_version")
+
+
+def _recounted(period: CTE, charge: CTE, step: CTE, first: FromClause) -> Select[Any]:
+    """A version at each change of fixed charges, with the flat price of then."""
+    edge = boundaries(charge, period)
+    price = func.coalesce(
+        step.c.amount_minor, first.c.amount_minor, cast(period.c.amount_cents, Numeric)
+    )
+    status = case(
+        (edge.c.at < period.c.paid_from, SubscriptionStatus.TRIALING.value),
+        else_=SubscriptionStatus.ACTIVE.value,
+    )
+    told = edge.c.told_by, edge.c.told_in
+    by_then = and_(step.c.row_id == edge.c.row_id, step.c.at <= edge.c.at)
+    dated = (
+        _version(period, _RECOUNTED, edge.c.at, status, price, row=told[0], table=told[1])
+        .add_columns(step.c.at.label("priced_at"))
+        .select_from(
+            edge.join(period, period.c.row_id == edge.c.row_id)
+            .outerjoin(first, first.c.row_id == edge.c.row_id)
+            .outerjoin(step, by_then)
+        )
+        .subquery("lago_recounted")
+    )
+    names = [each.name for each in dated.c if each.name != "priced_at"]
+    newest = (
+        select(dated)
+        .ext(distinct_on(dated.c.row_id, dated.c.occurred_at))
+        .order_by(dated.c.row_id, dated.c.occurred_at, dated.c.priced_at.desc().nulls_last())
+        .subquery("lago_recounted_once")
+    )
+    return select(*(newest.c[name] for name in names))
 
 
 def _active() -> ColumnElement[str]:
@@ -273,12 +310,16 @@ def _version(
     **other: Any,
 ) -> Select[Any]:
     """One kind of version of each period; an end comes first within its instant."""
-    of_fee = other.get("row")
-    row = period.c.row_id if of_fee is None else of_fee
+    of_other = other.get("row")
+    row = period.c.row_id if of_other is None else of_other
+    table = other.get("table", literal("subscriptions" if of_other is None else "fees", Text))
+    # A charge says the same of many plan periods, and of one at its start and its end.
+    is_shared = which == _RECOUNTED
+    own = key_of_text(period.c.row_id, at) if is_shared else key(row, which)
     return select(
-        key(row, which).label("version_id"),
+        own.label("version_id"),
         row.label("row_uuid"),
-        literal("subscriptions" if of_fee is None else "fees", Text).label("row_table"),
+        table.label("row_table"),
         *(period.c[name] for name in _KEPT),
         at.label("occurred_at"),
         cast(literal(other.get("sequence", 1)), Integer).label("sequence"),

@@ -26,11 +26,13 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.keys import instant, key
+from tidemill.connectors.lago.fixed import fixed_charges
 from tidemill.connectors.lago.history import own_customers, periods, tax_rates, versions
 from tidemill.connectors.lago.money import invoices, payments, source_id, usage_lines
 from tidemill.connectors.lago.tables import ONCE, RECURRING
@@ -63,7 +65,8 @@ def lago_relations(
     if customers is not None:
         mine = select(own).where(key(own.c.id).in_(customers)).cte("lago_chosen")
     period = periods(schema, mine)
-    version = versions(schema, period)
+    charge = fixed_charges(schema, period) if schema.has("fixed_charges") else None
+    version = versions(schema, period, charge)
     rates = tax_rates(schema) if taxed else None
     return Relations(
         customers=_customers(own),
@@ -75,7 +78,7 @@ def lago_relations(
         subscriptions=_subscriptions(period),
         events=_events(version),
         subscription_versions=_subscription_versions(version),
-        version_items=_version_items(version, rates),
+        version_items=_version_items(version, rates, charge),
         discounts=_discounts(schema, version, rates),
         invoices=invoices(schema, mine, period),
         usage_lines=usage_lines(schema, period),
@@ -173,10 +176,11 @@ def _tax(version: CTE, rates: FromClause | None) -> tuple[ColumnElement[Decimal]
     return func.coalesce(rates.c.tax_rate, 0, type_=Numeric), joined
 
 
-def _version_items(version: CTE, rates: FromClause | None) -> FromClause:
+def _version_items(version: CTE, rates: FromClause | None, charge: CTE | None) -> FromClause:
+    """The flat fee, and each fixed charge in force; what has ended is worth nothing anyway."""
     rate, source = _tax(version, rates)
     tax = version.c.amount_minor * rate
-    columns = (
+    flat = select(
         version.c.version_id,
         cast(literal(0), Integer).label("ordinal"),
         literal(_FLAT, Text).label("item"),
@@ -188,8 +192,29 @@ def _version_items(version: CTE, rates: FromClause | None) -> FromClause:
         version.c.interval,
         version.c.interval_count,
         literal("licensed", Text).label("usage_type"),
+    ).select_from(source)
+    if charge is None:
+        return flat.subquery("version_items")
+    in_force = and_(
+        charge.c.row_id == version.c.row_id,
+        charge.c.from_at <= version.c.occurred_at,
+        or_(charge.c.until_at.is_(None), charge.c.until_at > version.c.occurred_at),
     )
-    return select(*columns).select_from(source).subquery("version_items")
+    place = func.row_number().over(partition_by=version.c.version_id, order_by=charge.c.charge_id)
+    fixed = select(
+        version.c.version_id,
+        cast(place, Integer),
+        charge.c.item,
+        version.c.plan,
+        cast(null(), Text),
+        cast(charge.c.quantity, Numeric),
+        cast(charge.c.unit_amount * (1 + rate), Numeric),
+        cast(charge.c.unit_amount * rate, Numeric),
+        charge.c.interval,
+        charge.c.interval_count,
+        literal("licensed", Text),
+    ).select_from(source.join(charge, in_force))
+    return union_all(flat, fixed).subquery("version_items")
 
 
 def _discounts(schema: Schema, version: CTE, rates: FromClause | None) -> FromClause:

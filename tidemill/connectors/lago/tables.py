@@ -43,6 +43,14 @@ INTERVALS: Final = {
 # Which rows have changed, for whoever keeps a copy; every version has it.
 _MARK: Final = {"updated_at": DateTime}
 
+_UNITS: Final = {
+    "id": Uuid,
+    "subscription_id": Uuid,
+    "fixed_charge_id": Uuid,
+    "units": Numeric,
+    "deleted_at": DateTime,
+}
+
 TABLES: Final = {
     "organizations": WantedTable({"id": Uuid, "name": Text}),
     "customers": WantedTable(
@@ -73,6 +81,7 @@ TABLES: Final = {
             "updated_at": DateTime,
             "deleted_at": DateTime,
         },
+        optional={"bill_fixed_charges_monthly": Boolean},
     ),
     "subscriptions": WantedTable(
         {
@@ -184,7 +193,26 @@ TABLES: Final = {
         optional=_MARK,
     ),
     "fixed_charges": WantedTable(
-        {"id": Uuid, "plan_id": Uuid, "deleted_at": DateTime}, is_optional=True
+        {
+            "id": Uuid,
+            "plan_id": Uuid,
+            "parent_id": Uuid,
+            "charge_model": Text,
+            "properties": JSONB,
+            "units": Numeric,
+            "created_at": DateTime,
+            "deleted_at": DateTime,
+        },
+        optional={"code": Text, **_MARK},
+        is_optional=True,
+    ),
+    "fixed_charge_events": WantedTable(
+        {**_UNITS, "timestamp": DateTime, "created_at": DateTime},
+        optional=_MARK,
+        is_optional=True,
+    ),
+    "subscription_fixed_charge_units_overrides": WantedTable(
+        {**_UNITS}, optional=_MARK, is_optional=True
     ),
 }
 """Every table that is read: the rights that a role needs, and what must be there."""

@@ -37,6 +37,17 @@ def watched(schema: Schema, organization: UUID) -> Iterator[Watched]:
         "plans", plan, sold.join(plan, plan.c.id == told.c.told_by), subscription.c.customer_id
     )
 
+    # Charges are of a plan itself: one that is made for a customer has its own.
+    charge = schema.table("fixed_charges")
+    if schema.has("fixed_charges"):
+        charged = subscription.join(charge, charge.c.plan_id == subscription.c.plan_id)
+        yield of("fixed_charges", charge, charged, subscription.c.customer_id)
+    for name in ("fixed_charge_events", "subscription_fixed_charge_units_overrides"):
+        row = schema.table(name)
+        if schema.has(name):
+            said = row.join(subscription, subscription.c.id == row.c.subscription_id)
+            yield of(name, row, said, subscription.c.customer_id)
+
     fee = schema.table("fees")
     yield of(
         "fees",
