@@ -58,6 +58,8 @@ __all__ = [
 
 _BEGIN: Final = datetime(2023, 1, 1)  # noqa: DTZ001 - neither keeps a zone
 _DAYS: Final = 1_000
+# When a row was made, and when it was changed.
+_MARKS: Final = (("created_at", "updated_at"), ("created_date", "updated_date"))
 PLANS: Final = 12
 """How many plans there are, numbered from 0."""
 EDITED: Final = 0
@@ -86,6 +88,10 @@ def fill(connection: Connection, name: str, rows: Select[Any]) -> None:
     table = Table(name, MetaData(), autoload_with=connection)
     given = rows.subquery("given")
     values: dict[str, Any] = {told.name: told for told in given.c if told.name in table.c}
+    # What was written last when everything was is a change of everything, for who keeps a copy.
+    for made, changed in _MARKS:
+        if made in values and changed in table.c:
+            values.setdefault(changed, values[made])
     for own in table.c:
         if not own.nullable and own.name not in values:
             values[own.name] = _anything(own.type)

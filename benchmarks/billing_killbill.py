@@ -100,6 +100,7 @@ def _tables(book: Book) -> Mapping[str, Select[Any]]:
             func.concat("customer-", life.c.n).label("external_key"),
             func.concat("Customer ", life.c.n).label("name"),
             literal("EUR").label("currency"),
+            life.c.began.label("created_date"),
         ).where(customer),
         "bundles": select(
             cast(id_of("bundle", life.c.n), Text).label("id"),
@@ -114,6 +115,7 @@ def _tables(book: Book) -> Mapping[str, Select[Any]]:
             func.concat("subscription-", life.c.n).label("external_key"),
             literal("BASE").label("category"),
             life.c.customer.label("account_record_id"),
+            life.c.began.label("created_date"),
         ),
         "subscription_events": _events(life),
         "blocking_states": _pauses(life),
@@ -133,10 +135,12 @@ def _tables(book: Book) -> Mapping[str, Select[Any]]:
             cast(id_of("subscription", bill.c.n), Text).label("subscription_id"),
             *of,
             func.concat("plan-", bill.c.plan).label("plan_name"),
+            func.concat("plan-", bill.c.plan, "-evergreen").label("phase_name"),
             cast(bill.c.at, Date).label("start_date"),
             cast(bill.c.until, Date).label("end_date"),
             price.label("amount"),
             price.label("rate"),
+            bill.c.at.label("created_date"),
         ),
     }
 
@@ -189,6 +193,7 @@ def _pauses(life: FromClause) -> Select[Any]:
             literal("entitlement-service").label("service"),
             literal(is_off).label("block_billing"),
             cast(at, TIMESTAMP).label("effective_date"),
+            cast(at, TIMESTAMP).label("created_date"),
             literal(True).label("is_active"),
             life.c.customer.label("account_record_id"),
         ).where(each(25, life.c.n, 11))

@@ -86,6 +86,7 @@ def _tables(book: Book, coupon: Any) -> Mapping[str, Select[Any]]:
             id_of("customer", life.c.n).label("id"),
             func.concat("customer-", life.c.n).label("external_id"),
             func.concat("Customer ", life.c.n).label("name"),
+            life.c.began.label("created_at"),
         ).where(customer),
         "subscriptions": _rows(life),
         "applied_coupons": select(

@@ -22,7 +22,7 @@ from typing import Final
 import psycopg
 from psycopg import sql
 from rich.console import Console
-from sqlalchemy import MetaData, Table, Text, cast, func, update
+from sqlalchemy import MetaData, Table, func, update
 
 from benchmarks.billing import Book
 from benchmarks.billing_killbill import write_killbill
@@ -133,7 +133,7 @@ def _change(url: str, connector: str) -> None:
     mark, name = _MARKS[connector]
     with connect(url, migrate=False) as database, database.begin() as connection:
         row = Table("subscriptions", MetaData(), autoload_with=connection)
-        chosen = func.hashtext(cast(row.c.id, Text)) % _CHANGED == 0
+        chosen = func.hashtext(row.c[name]) % _CHANGED == 0
         again = {name: func.concat(row.c[name], "x"), mark: func.timezone("UTC", func.now())}
         connection.execute(update(row).where(chosen).values(again))
 

@@ -228,7 +228,7 @@ class LagoBook:
 
     def fixed_charge(self, plan: UUID, units: float, *, amount: str = "0", **more: Any) -> UUID:
         """What a plan charges for so many pieces; other prices than a standard one by `ranges`."""
-        properties = {"amount": amount}
+        properties: dict[str, Any] = {"amount": amount}
         if ranges := more.pop("ranges", None):
             names = ("from_value", "to_value", "flat_amount", "per_unit_amount")
             listed = [dict(zip(names, each, strict=True)) for each in ranges]

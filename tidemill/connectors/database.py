@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Final, Protocol
 
 from sqlalchemy import Connection, Executable, FromClause, Select
@@ -13,7 +15,21 @@ from tidemill.errors import KeysCollide, KnobNotSupported
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
-__all__ = ["DatabaseConnector", "Reading", "require_distinct", "require_told"]
+__all__ = ["DatabaseConnector", "Reading", "Wanted", "require_distinct", "require_told"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What relations are asked for."""
+
+    base_currency: str
+    fx_rates: FromClause
+    #: Of these customer keys (one bigint column); of all when None.
+    customers: Select[tuple[int]] | None = None
+    #: With the tax on prices, if only what was invoiced tells of it.
+    taxed: bool = False
+    #: States that do not hold right before this instant may be missing.
+    held_at: datetime | None = None
 
 
 class Reading(Protocol):
@@ -31,11 +47,9 @@ class Reading(Protocol):
         fx_rates: FromClause,
         customers: Select[tuple[int]] | None = None,
         taxed: bool = False,
+        held_at: datetime | None = None,
     ) -> Relations:
-        """The relations of the tenant, of all its customers or of these keys.
-
-        taxed: with the tax on prices, if only what was invoiced tells of it.
-        """
+        """The relations of the tenant; arguments as of `Wanted`."""
         ...
 
     def freshness(self) -> Executable:

@@ -23,7 +23,7 @@ from tidemill.engine.side_by_side import derive_side_by_side
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
 from tidemill.knobs import parameter
-from tidemill.ledger import Fact, Measure, derive, standing, stands_by_itself
+from tidemill.ledger import Fact, Measure, derive, held_before, standing, stands_by_itself
 from tidemill.metrics import METRICS
 from tidemill.metrics.base import Behind, Question, RateNeed, Table
 from tidemill.metrics.binding import Bound
@@ -214,12 +214,14 @@ class Asker:
         columns: of the movements, where they are derived; None for all.
         """
         asked.provider.require(asked.policy, asked.known_at)
+        measure = asked.info.kind.ledger_measure(asked.policy)
+        stands = rows is None and self._stands(asked, measure)
         relations = asked.provider.relations(
             base_currency=self.base_currency,
             known_at=asked.known_at,
             taxed=asked.policy.tax == "include",
+            held_at=held_before(asked.policy, asked.bound.params["at"]) if stands else None,
         )
-        measure = asked.info.kind.ledger_measure(asked.policy)
         own = self._own_rows(asked, relations)
         if rows is None:
             rows = self._standing(asked, relations, measure) if own is None else own

@@ -35,6 +35,7 @@ class Copied:
         known_at: datetime | None = None,
         customers: Select[tuple[int]] | None = None,
         taxed: bool = False,
+        held_at: datetime | None = None,  # noqa: ARG002 - all are there
     ) -> Relations:
         """The copy's; what the billing system knew earlier was not copied either."""
         if known_at is not None:

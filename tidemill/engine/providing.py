@@ -47,10 +47,12 @@ class Provider(Protocol):
         known_at: datetime | None = None,
         customers: Select[tuple[int]] | None = None,
         taxed: bool = False,
+        held_at: datetime | None = None,
     ) -> Relations:
         """The relations; arguments as of `relations.core_relations`.
 
-        taxed: with the tax on prices, also where that takes a look at what was invoiced.
+        taxed:   with the tax on prices, also where that takes a look at what was invoiced.
+        held_at: states that do not hold right before this instant may be missing.
         """
         ...
 
@@ -79,7 +81,13 @@ class _Core:
 
     keeps_facts = True
 
-    def relations(self, *, taxed: bool = False, **how: Any) -> Relations:  # noqa: ARG002 - always are
+    def relations(
+        self,
+        *,
+        taxed: bool = False,  # noqa: ARG002 - always are
+        held_at: datetime | None = None,  # noqa: ARG002 - all are there
+        **how: Any,
+    ) -> Relations:
         return core_relations(**how)
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
@@ -117,6 +125,7 @@ class InPlace:
         known_at: datetime | None = None,
         customers: Select[tuple[int]] | None = None,
         taxed: bool = False,
+        held_at: datetime | None = None,
     ) -> Relations:
         """The billing system's; what it knew earlier is not kept."""
         if known_at is not None:
@@ -126,6 +135,7 @@ class InPlace:
             fx_rates=_rates(self.rates),
             customers=customers,
             taxed=taxed,
+            held_at=held_at,
         )
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:

@@ -23,7 +23,7 @@ from tidemill.ledger.halves import halves
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
 from tidemill.ledger.renewals import in_base
-from tidemill.ledger.standing import standing, stands_by_itself
+from tidemill.ledger.standing import held_before, standing, stands_by_itself
 from tidemill.ledger.steps import segment_levels, steps
 from tidemill.ledger.trials import trials
 
@@ -41,6 +41,7 @@ __all__ = [
     "RollUp",
     "derive",
     "halves",
+    "held_before",
     "segment_levels",
     "standing",
     "stands_by_itself",

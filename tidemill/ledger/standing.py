@@ -14,10 +14,11 @@ from sqlalchemy import Date, SmallInteger, and_, case, cast, func, literal, sele
 from tidemill.ledger.activity import keeps_free
 from tidemill.ledger.changes import LINE
 from tidemill.ledger.steps import steps
+from tidemill.ledger.versions import looks_back
 from tidemill.periods import instants
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
     from sqlalchemy import Select
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["standing", "stands_by_itself"]
+__all__ = ["held_before", "standing", "stands_by_itself"]
 
 # Buckets that end on the day of each of their changes.
 _DATED_BY_DAY: Final = ("day", "none")
@@ -46,6 +47,16 @@ def stands_by_itself(policy: Policy) -> bool:
         and policy.fx in _RATES_OF_DAYS
         and not keeps_free(policy)
     )
+
+
+def held_before(policy: Policy, at: date) -> datetime | None:
+    """The instant right before which the states hold that `standing` reads; None if it reads more.
+
+    More is read where a knob looks back, also for evidence of what was invoiced or paid.
+    """
+    if looks_back(policy) or policy.activation != "status_active":
+        return None
+    return instants(at, at, policy.tz).end_exclusive
 
 
 def standing(

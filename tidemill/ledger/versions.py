@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["books", "forever", "held_at", "versions_in_force"]
+__all__ = ["books", "forever", "held_at", "looks_back", "versions_in_force"]
 
 # What orders a history is spent once the spans are known; words about a state move no level.
 _UNREAD: Final = frozenset(
@@ -53,15 +53,21 @@ def versions_in_force(relations: Relations, policy: Policy) -> CTE:
     return select(spans).where(spans.c.valid_from < spans.c.valid_to).cte("version")
 
 
+def looks_back(policy: Policy) -> bool:
+    """Whether what holds at an instant depends on how it was before.
+
+    Was a paused subscription ever active, did a cancelled one count until then?
+    """
+    return policy.paused != "churn" or policy.churn_recognition == "at_period_end"
+
+
 def held_at(versions: CTE, policy: Policy, end: datetime) -> CTE:
     """The versions that say what holds right before an instant.
 
-    Where a knob asks how it was before (was a paused subscription ever active, did a cancelled one
-    count until then) all versions up to there do, else the one in force.
+    Where a knob asks how it was before all versions up to there do, else the one in force.
     """
-    looks_back = policy.paused != "churn" or policy.churn_recognition == "at_period_end"
     kept = select(versions).where(versions.c.valid_from < end)
-    if not looks_back:
+    if not looks_back(policy):
         kept = kept.where(versions.c.valid_to >= end)
     return kept.cte("held_version")
 

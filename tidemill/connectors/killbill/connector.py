@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from sqlalchemy import (
@@ -19,6 +20,7 @@ from sqlalchemy import (
     true,
 )
 
+from tidemill.connectors.database import Wanted
 from tidemill.connectors.keys import instant
 from tidemill.connectors.killbill.catalog import CatalogError, CatalogVersion, parse_catalog
 from tidemill.connectors.killbill.pricing import left_out, priced_by
@@ -93,17 +95,12 @@ class KillBillReading:
         base_currency: str,
         fx_rates: FromClause,
         customers: Select[tuple[int]] | None = None,
-        taxed: bool = False,  # noqa: ARG002 - no price of Kill Bill's has tax on it
+        taxed: bool = False,
+        held_at: datetime | None = None,
     ) -> Relations:
         """See `Reading.relations`; taxes are items of their own, on no price."""
-        return killbill_relations(
-            self.schema,
-            self.tenant,
-            self.catalog,
-            base_currency=base_currency,
-            fx_rates=fx_rates,
-            customers=customers,
-        )
+        wanted = Wanted(base_currency, fx_rates, customers, taxed, held_at)
+        return killbill_relations(self.schema, self.tenant, self.catalog, wanted)
 
     def freshness(self) -> Executable:
         """When the latest event of a subscription was written."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     CTE,
@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
 )
 
+from tidemill.connectors.database import Wanted
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.keys import instant
 from tidemill.connectors.killbill.accounts import minor_units, own_accounts, subscriptions
@@ -57,21 +58,15 @@ def killbill_relations(
     schema: Schema,
     tenant: int,
     catalog: Sequence[CatalogVersion],
-    *,
-    base_currency: str,
-    fx_rates: FromClause,
-    customers: Any = None,
+    wanted: Wanted,
 ) -> Relations:
-    """The relations of one tenant.
-
-    customers: restricts the history to these customer keys (one bigint column).
-    """
+    """The relations of one tenant."""
     own = own_accounts(schema, tenant)
     mine = own
-    if customers is not None:
-        mine = select(own).where(own.c.record_id.in_(customers)).cte("killbill_chosen")
+    if wanted.customers is not None:
+        mine = select(own).where(own.c.record_id.in_(wanted.customers)).cte("killbill_chosen")
     subscription = subscriptions(schema, mine)
-    term = terms(schema, tenant, subscription, catalog_prices(catalog))
+    term = terms(schema, tenant, subscription, catalog_prices(catalog), wanted.held_at)
     version = versions(schema, tenant, subscription, term)
     return Relations(
         customers=_customers(own),
@@ -91,8 +86,8 @@ def killbill_relations(
         usage_lines=_usage_lines(schema, subscription),
         payments=_payments(schema, mine),
         expenses=nothing("expenses"),
-        fx_rates=fx_rates,
-        base_currency=base_currency,
+        fx_rates=wanted.fx_rates,
+        base_currency=wanted.base_currency,
     )
 
 

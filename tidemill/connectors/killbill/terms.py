@@ -7,6 +7,7 @@ may change.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -95,7 +96,16 @@ def _events(schema: Schema, subscription: CTE) -> CTE:
     ).cte("killbill_event")
 
 
-def _states(event: CTE) -> FromClause:
+def _holding(
+    since: ColumnElement[Any], until: ColumnElement[Any], at: datetime | None
+) -> list[ColumnElement[bool]]:
+    """Whether it holds right before an instant, or is later than it began at all."""
+    if at is None:
+        return []
+    return [since < at, or_(until.is_(None), until >= at)]
+
+
+def _states(event: CTE, held_at: datetime | None) -> FromClause:
     """What holds from an event on: its plan and when it was chosen, its phase, its quantity."""
     order = (event.c.at, event.c.comes_later, event.c.event_id)
 
@@ -118,7 +128,10 @@ def _states(event: CTE) -> FromClause:
     ).subquery("killbill_carried")
     return (
         select(state)
-        .where(or_(state.c.until_at.is_(None), state.c.until_at > state.c.at))
+        .where(
+            or_(state.c.until_at.is_(None), state.c.until_at > state.c.at),
+            *_holding(state.c.at, state.c.until_at, held_at),
+        )
         .subquery("killbill_state")
     )
 
@@ -133,9 +146,16 @@ def _meet(state: FromClause, price: FromClause) -> ColumnElement[bool]:
     )
 
 
-def terms(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -> CTE:
+def terms(
+    schema: Schema,
+    tenant: int,
+    subscription: CTE,
+    catalog: FromClause,
+    held_at: datetime | None = None,
+) -> CTE:
     """What a subscription is and costs from from_at until to_at (null: open).
 
+    held_at: only what holds right before this instant.
     Shape: the keys, event_id, event_uuid, from_at, to_at, is_over, plan (of the catalogue),
            product, phase_type, quantity, unit_amount (minor units, of a period),
            interval, interval_count; span: which of the event's terms it is, from 1; is_billed: its
@@ -143,7 +163,7 @@ def terms(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -
            first end of the subscription, asked_at, since when it was known, and the row that says
            so where that was meanwhile, asked_uuid.
     """
-    state = _states(_events(schema, subscription))
+    state = _states(_events(schema, subscription), held_at)
     phase, prices = phases(schema, tenant), override_prices(schema, tenant)
     told = told_prices(schema, tenant, subscription, unpriced(phase, subscription, catalog))
     is_priced = and_(
@@ -196,7 +216,7 @@ def terms(schema: Schema, tenant: int, subscription: CTE, catalog: FromClause) -
             .outerjoin(catalog, is_priced)
             .outerjoin(told, is_told)
         )
-        .where(state.c.currency.is_not(None))
+        .where(state.c.currency.is_not(None), *_holding(from_at, to_at, held_at))
         .cte("killbill_terms")
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from tidemill.connectors.database import Wanted
 from tidemill.connectors.keys import instant, key
 from tidemill.connectors.lago.relations import lago_relations
 from tidemill.connectors.lago.tables import TABLES
@@ -67,16 +69,11 @@ class LagoReading:
         fx_rates: FromClause,
         customers: Select[tuple[int]] | None = None,
         taxed: bool = False,
+        held_at: datetime | None = None,
     ) -> Relations:
         """See `Reading.relations`."""
-        return lago_relations(
-            self.schema,
-            self.organization,
-            base_currency=base_currency,
-            fx_rates=fx_rates,
-            customers=customers,
-            taxed=taxed,
-        )
+        wanted = Wanted(base_currency, fx_rates, customers, taxed, held_at)
+        return lago_relations(self.schema, self.organization, wanted)
 
     def freshness(self) -> Executable:
         """The latest start or end of a subscription that has happened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from tidemill.connectors.database import Wanted
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.keys import instant, key
 from tidemill.connectors.lago.fixed import fixed_charges
@@ -49,25 +51,18 @@ _FLAT = "flat"
 def lago_relations(
     schema: Schema,
     organization: UUID,
-    *,
-    base_currency: str,
-    fx_rates: FromClause,
-    customers: Any = None,
-    taxed: bool = False,
+    wanted: Wanted,
 ) -> Relations:
-    """The relations of one organization.
-
-    customers: restricts the history to these customer keys (one bigint column).
-    taxed:     with the tax on prices; a look at every flat fee.
-    """
+    """The relations of one organization; with tax, it takes a look at every flat fee."""
     own = own_customers(schema, organization)
     mine = own
-    if customers is not None:
-        mine = select(own).where(key(own.c.id).in_(customers)).cte("lago_chosen")
+    if wanted.customers is not None:
+        mine = select(own).where(key(own.c.id).in_(wanted.customers)).cte("lago_chosen")
     period = periods(schema, mine)
-    charge = fixed_charges(schema, period) if schema.has("fixed_charges") else None
-    version = versions(schema, period, charge)
-    rates = tax_rates(schema) if taxed else None
+    told = period if wanted.held_at is None else _held(period, wanted.held_at)
+    charge = fixed_charges(schema, told) if schema.has("fixed_charges") else None
+    version = versions(schema, told, charge)
+    rates = tax_rates(schema) if wanted.taxed else None
     return Relations(
         customers=_customers(own),
         identities=nothing("identities"),
@@ -79,14 +74,21 @@ def lago_relations(
         events=_events(version),
         subscription_versions=_subscription_versions(version),
         version_items=_version_items(version, rates, charge),
-        discounts=_discounts(schema, version, rates),
+        discounts=_discounts(schema, period, version, rates),
         invoices=invoices(schema, mine, period),
         usage_lines=usage_lines(schema, period),
         payments=payments(schema, mine),
         expenses=nothing("expenses"),
-        fx_rates=fx_rates,
-        base_currency=base_currency,
+        fx_rates=wanted.fx_rates,
+        base_currency=wanted.base_currency,
     )
+
+
+def _held(period: CTE, at: datetime) -> CTE:
+    """The plan periods that hold right before an instant."""
+    ends = period.c.ended_at
+    holds = and_(period.c.began_at < at, or_(ends.is_(None), ends >= at))
+    return select(period).where(holds).cte("lago_held_period")
 
 
 def _customers(own: CTE) -> FromClause:
@@ -217,7 +219,7 @@ def _version_items(version: CTE, rates: FromClause | None, charge: CTE | None) -
     return union_all(flat, fixed).subquery("version_items")
 
 
-def _discounts(schema: Schema, version: CTE, rates: FromClause | None) -> FromClause:
+def _discounts(schema: Schema, period: CTE, version: CTE, rates: FromClause | None) -> FromClause:
     """Coupons of a customer on every version of its subscriptions that they take from.
 
     A percentage is taken off each subscription. A fixed amount is taken off an invoice, so it is
@@ -236,7 +238,7 @@ def _discounts(schema: Schema, version: CTE, rates: FromClause | None) -> FromCl
         order_by=(coupon.c.limited_plans.desc(), given.c.created_at, given.c.id),
     )
     is_percent = given.c.percentage_rate.is_not(None)
-    first = _first_subscriptions(version, given)
+    first = _first_subscriptions(period, given)
     rate, source = _tax(version, rates)
     off = given.c.amount_cents * (1 + rate)
     return (
@@ -305,18 +307,18 @@ def _ends_at(given: FromClause, version: CTE) -> ColumnElement[Any]:
     )
 
 
-def _first_subscriptions(version: CTE, given: FromClause) -> FromClause:
+def _first_subscriptions(period: CTE, given: FromClause) -> FromClause:
     """The first subscription in each currency of the customers who have a fixed amount off."""
     fixed = select(given.c.customer_id).where(given.c.percentage_rate.is_(None))
     return (
-        select(version.c.customer_id, version.c.currency, version.c.subscription_id)
-        .ext(distinct_on(version.c.customer_id, version.c.currency))
-        .where(version.c.customer_uuid.in_(fixed))
+        select(period.c.customer_id, period.c.currency, period.c.subscription_id)
+        .ext(distinct_on(period.c.customer_id, period.c.currency))
+        .where(period.c.customer_uuid.in_(fixed))
         .order_by(
-            version.c.customer_id,
-            version.c.currency,
-            version.c.began_at,
-            version.c.subscription_id,
+            period.c.customer_id,
+            period.c.currency,
+            period.c.began_at,
+            period.c.subscription_id,
         )
         .subquery("lago_first_subscription")
     )
