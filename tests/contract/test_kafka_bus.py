@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from psycopg import sql
 from sqlalchemy import Connection, Select, func, insert, select, update
 
 from tests.contract.bus_contract import Broken, BusContract, read, story, strangers, subjects
@@ -23,10 +25,17 @@ from tests.support.happenings import at, state
 from tidemill import models, quarantine
 from tidemill.bus.kafka import KafkaBus, create_topics, dead_letters
 from tidemill.bus.kafka.messages import Outgoing
+from tidemill.bus.kafka.reading import waiting
 from tidemill.bus.kafka.sending import Sender
 from tidemill.bus.kafka.topics import client_settings
 from tidemill.database import Database
-from tidemill.errors import BrokerMisconfigured, BrokerUnreachable, PositionsLost, Transient
+from tidemill.errors import (
+    BrokerMisconfigured,
+    BrokerUnreachable,
+    DatabaseUnreachable,
+    PositionsLost,
+    Transient,
+)
 from tidemill.events import event_line
 
 MakeBus = Callable[..., KafkaBus]
@@ -304,6 +313,36 @@ def test_a_topic_that_forgot_messages_is_refused_until_somebody_accepts_it(
     assert {new for _, new in bus.skip_missing().values()} == {0}
     bus.append(story("a", 4))
     assert read(bus) == [("a", 3)]
+
+
+def test_what_was_read_when_the_database_went_away_is_read_again(
+    database: Database, postgres_url: str, bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.connect() as connection:
+        name = connection.execute(select(func.current_database())).scalar_one()
+
+    def let_in(*, allowed: bool) -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            statement = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+            admin.execute(statement.format(sql.Identifier(name), sql.Literal(allowed)))
+            if not allowed:
+                gone = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                admin.execute(f"{gone} WHERE datname = %s", [name])
+
+    def and_then_it_goes_away(consumer: Consumer, limit: int) -> list[Message]:
+        if found := waiting(consumer, limit):
+            let_in(allowed=False)
+        return found
+
+    bus.append(story("a", 5))
+    with monkeypatch.context() as patched:
+        patched.setattr("tidemill.bus.kafka.bus.waiting", and_then_it_goes_away)
+        for _ in range(2):
+            with pytest.raises(DatabaseUnreachable):
+                read(bus)
+    let_in(allowed=True)
+    bus.append(story("a", 6)[5:])
+    assert read(bus) == [("a", number) for number in range(6)]
 
 
 def test_a_partition_that_seems_short_for_a_moment_is_waited_for(

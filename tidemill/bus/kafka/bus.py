@@ -126,6 +126,8 @@ class KafkaBus(PostgresBus):
         self._found = False
         # The next offset to be read of each partition that ever was ours.
         self._next: dict[int, int] = {}
+        # Partitions of which something was read that is not stored: read again, unless it will be.
+        self._unstored: set[int] = set()
         self._reading = Lock()
         self._mover: Ahead | None = None
 
@@ -210,6 +212,7 @@ class KafkaBus(PostgresBus):
             self._consumer.close()
             self._consumer = None
             self._next.clear()
+            self._unstored.clear()
 
     def _mirror(self, connection: Connection, last: int) -> None:
         """Copy what this transaction has quarantined to the topic of dead letters."""
@@ -233,20 +236,17 @@ class KafkaBus(PostgresBus):
     def _move_ahead(self) -> None:
         self._introduce(self._offsets)
         with self._reading:
-            self._move_some(self._sound(waiting(self._connected(), _AHEAD)))
+            self._move_some(self._read(_AHEAD))
 
     def _move_some(self, messages: Sequence[Incoming]) -> None:
         if not messages:
             return
         self._next |= {each.partition: each.offset + 1 for each in messages}
-        try:
-            with self._database.begin() as connection:
-                last = _last_quarantined(connection)
-                self._store(connection, messages)
-                self._mirror(connection, last)
-        except BaseException:
-            self._go_back({each.partition for each in messages})
-            raise
+        with self._database.begin() as connection:
+            last = _last_quarantined(connection)
+            self._store(connection, messages)
+            self._mirror(connection, last)
+        self._unstored.clear()
 
     def _move_all(self, limit: int) -> None:
         """Move messages, or wait for other workers to, until all that are there now are moved."""
@@ -289,9 +289,14 @@ class KafkaBus(PostgresBus):
         consumer = self._connected()
         deadline = time.monotonic() + _JOINING_S
         while True:
-            found = self._sound(waiting(consumer, limit))
+            found = self._read(limit)
             if found or self._caught_up(consumer) or time.monotonic() > deadline:
                 return found
+
+    def _read(self, limit: int) -> list[Incoming]:
+        """The next messages that there are, at most `limit`; before them those read in vain."""
+        self._go_back()
+        return self._sound(waiting(self._connected(), limit))
 
     def _sound(self, read: Sequence[Message]) -> list[Incoming]:
         """The messages; raises what went wrong instead of one, or while partitions came to us."""
@@ -301,9 +306,8 @@ class KafkaBus(PostgresBus):
             raise trouble
         errors = [error for each in read if (error := each.error()) is not None]
         found = [incoming(each) for each in read if each.error() is None]
+        self._unstored |= {each.partition for each in found}
         if errors:
-            # What was read beside it must be read again.
-            self._go_back({each.partition for each in found})
             raise self._error(errors[0])
         return found
 
@@ -348,17 +352,23 @@ class KafkaBus(PostgresBus):
         except Exception as error:  # noqa: BLE001 - kept for `_poll`
             self._trouble = error
 
-    def _go_back(self, partitions: set[int]) -> None:
-        """Read these partitions again from where the positions are."""
-        consumer = self._consumer
-        if consumer is None:
+    def _go_back(self) -> None:
+        """Read from where the positions are what was read and could not be stored.
+
+        Only now, because the database was away then; when it still is, nothing is read.
+        """
+        if not self._unstored or self._consumer is None:
             return
         with self._database.connect() as connection:
             taken = self._taken(connection)
-        ours = {each.partition for each in consumer.assignment()}
-        for part in partitions & ours:
-            consumer.seek(TopicPartition(self._topic, part, taken[part]))
+        ours = {each.partition for each in self._consumer.assignment()}
+        for part in self._unstored & ours:
+            try:
+                self._consumer.seek(TopicPartition(self._topic, part, taken[part]))
+            except KafkaException as error:
+                raise self._error(error.args[0]) from None
             self._next[part] = taken[part]
+        self._unstored.clear()
 
     def _ends(self) -> dict[int, int]:
         """Where each partition of the topic ends now."""
