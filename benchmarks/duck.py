@@ -12,15 +12,17 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Double, Select, cast, select
+from sqlalchemy import Double, Select, cast, func, select
 
 from benchmarks.histories import BASE
 from tidemill.engine.sql import written
 from tidemill.fx import daily_rates
+from tidemill.metrics.own_books import day_in
 from tidemill.metrics.payment_cube import payment_rows
 from tidemill.models import metric_mrr_movement
 from tidemill.policy import Policy
 from tidemill.relations import core_relations
+from tidemill.vocabulary import InvoiceStatus
 
 if TYPE_CHECKING:
     import duckdb
@@ -85,6 +87,18 @@ _VISITS: Final = """
     ), entrant AS (
         SELECT * FROM visit WHERE came IS NOT NULL AND (gone IS NULL OR came <= gone)
     )
+"""
+_COHORTS: Final = """
+    WITH flow AS (
+        SELECT cohort, greatest(date_trunc('month', day), cohort) AS month, sum(delta) AS moved
+        FROM movement
+        WHERE delta <> 0 AND cohort >= date_trunc('month', $start) AND day <= $end GROUP BY ALL
+    ), cell AS (
+        SELECT cohort, unnest(generate_series(cohort, $end, INTERVAL 1 MONTH)) AS month
+        FROM (SELECT DISTINCT cohort FROM flow)
+    )
+    SELECT cohort, sum(coalesce(moved, 0)) OVER (PARTITION BY cohort ORDER BY month)
+    FROM cell LEFT JOIN flow USING (cohort, month) ORDER BY cohort, month
 """
 
 AGGREGATIONS: Final = (
@@ -189,6 +203,65 @@ AGGREGATIONS: Final = (
         GROUP BY 1 ORDER BY 1
         """,
     ),
+    Aggregation(
+        "mrr",
+        "at_risk",
+        "at_risk",
+        """
+        WITH last AS (
+            SELECT subscription_id, max_by(status, moment) AS status
+            FROM state WHERE day <= $end GROUP BY 1
+        ), late AS (SELECT subscription_id FROM last WHERE status = 'past_due')
+        SELECT coalesce(sum(level * factor), 0)
+        FROM (
+            SELECT currency, sum(amount) AS level FROM movement SEMI JOIN late
+            USING (subscription_id) WHERE day <= $end GROUP BY 1
+        ) JOIN rate USING (currency) WHERE day = $end
+        """,
+        covered=False,
+    ),
+    Aggregation("retention", "cohorts", "value", _COHORTS),
+    Aggregation(
+        "ltv",
+        "cohort",
+        "ltv",
+        """
+        WITH member AS (
+            SELECT customer_id, cohort FROM movement
+            WHERE type = 'new' AND delta > 0 AND day BETWEEN $start AND $end
+        ), size AS (
+            SELECT cohort, count(*) AS members FROM member GROUP BY 1
+        ), paid AS (
+            SELECT customer_id, day, currency, amount FROM invoice WHERE day <= $end
+            UNION ALL
+            SELECT customer_id, day, currency, amount FROM payment
+            SEMI JOIN invoice USING (source_id, invoice)
+            WHERE kind IN ('refund', 'dispute') AND day <= $end
+        ), daily AS (
+            SELECT cohort, day, currency, sum(amount) AS amount
+            FROM paid JOIN member USING (customer_id) GROUP BY ALL
+        )
+        SELECT cohort, sum(amount * factor) / any_value(members)
+        FROM daily JOIN rate USING (currency, day) JOIN size USING (cohort)
+        GROUP BY 1 ORDER BY 1
+        """,
+        covered=False,
+    ),
+    Aggregation(
+        "usage_revenue",
+        "series",
+        "usage_revenue",
+        """
+        SELECT date_trunc('month', day) AS month, sum(used * factor)
+        FROM (
+            SELECT currency, issued_on AS day, sum(usage.amount) AS used
+            FROM usage JOIN invoice USING (invoice_id)
+            WHERE issued_on BETWEEN $start AND $end GROUP BY ALL
+        ) JOIN rate USING (currency, day)
+        GROUP BY 1 ORDER BY 1
+        """,
+        covered=False,
+    ),
 )
 """What is measured beside DuckDB."""
 
@@ -241,10 +314,14 @@ class Duck:
 def _tables() -> Mapping[str, Select[Any]]:
     relations, policy = core_relations(base_currency=BASE), Policy.of()
     fact, paid = metric_mrr_movement.c, payment_rows(relations, policy).subquery()
+    invoice, version = relations.invoices.c, relations.subscription_versions.c
+    used = relations.usage_lines.c
     rates = daily_rates(relations.fx_rates, BASE)
     return {
         "movement": select(
             fact.customer_id,
+            fact.subscription_id,
+            fact.cohort_month.label("cohort"),
             fact.day,
             fact.occurred_at.label("moment"),
             fact.type,
@@ -254,11 +331,31 @@ def _tables() -> Mapping[str, Select[Any]]:
             fact.customer_delta.label("delta"),
         ),
         "payment": select(
+            paid.c.customer_id,
+            paid.c.source_id,
+            paid.c.invoice,
             paid.c.day,
             paid.c.currency,
             paid.c.kind,
             cast(paid.c.amount_minor, Double).label("amount"),
         ),
+        "state": select(
+            version.subscription_id,
+            version.status,
+            version.occurred_at.label("moment"),
+            day_in(version.occurred_at, policy).label("day"),
+        ),
+        "invoice": select(
+            invoice.invoice_id,
+            invoice.customer_id,
+            invoice.source_id,
+            invoice.invoice,
+            day_in(invoice.issued_at, policy).label("issued_on"),
+            day_in(func.coalesce(invoice.paid_at, invoice.issued_at), policy).label("day"),
+            invoice.currency,
+            cast(invoice.amount_paid, Double).label("amount"),
+        ).where(invoice.status == InvoiceStatus.PAID.value),
+        "usage": select(used.invoice_id, cast(used.amount, Double).label("amount")),
         "span": select(rates),
     }
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.derive import exponent
 from benchmarks.duck import AGGREGATIONS, Aggregation, Duck
-from benchmarks.histories import BASE, History, write, write_billing
+from benchmarks.histories import BASE, History, write, write_costs, write_payments
 from benchmarks.measure import Measurement, median_of
 from benchmarks.report import RESULTS, save, show
 from tidemill.bookkeeping import books_of, settle
@@ -35,8 +35,13 @@ __all__ = ["main", "measure"]
 
 LAST_DAY: Final = date(2025, 9, 30)
 """The day asked about: a month's last, near the end of the histories."""
-_FIRST_DAY: Final = add_months(LAST_DAY + timedelta(days=1), -36)
+_MONTHS: Final = 36
+_FIRST_DAY: Final = add_months(LAST_DAY + timedelta(days=1), -_MONTHS)
 _MONTH: Final = LAST_DAY.replace(day=1)
+
+# Near the end of the histories nobody is past due or on trial any more.
+_MIDDLE: Final = date(2023, 6, 30)
+_BESIDE: Final = frozenset({"at_risk", "trial"})
 
 _VERSIONS: Final = 6
 _AT_MOST_MS: Final = {100_000: 150.0, 1_000_000: 1_500.0}
@@ -58,7 +63,7 @@ class Plan:
 
     only:   ask nothing but the questions whose names begin like this.
     duckdb: also add up the same in DuckDB.
-    paid:   for how many months customers of a new book have paid, and costs were written down.
+    paid:   for how many months the customers of a new book have paid.
     """
 
     sizes: Sequence[int]
@@ -99,7 +104,8 @@ def _fill(database: Database, size: int, paid: int, settings: Settings) -> None:
     history = History(size, _VERSIONS)
     write(database, history)
     first = add_months(LAST_DAY + timedelta(days=1), -paid)
-    write_billing(database, history, first, months=paid)
+    write_payments(database, history, first, months=paid)
+    write_costs(database, _FIRST_DAY, months=_MONTHS)
     rebuild_facts(database, PostgresBus(database), books_of(settings))
     with database.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
@@ -155,7 +161,8 @@ def _beside(database: Database, size: int, plan: Plan, folder: Path) -> Iterator
         ) -> Sequence[Any]:
             return engine.query(each.metric, each.question, spec=spec, **arguments).rows
 
-        add_up = duck.asking(each, arguments.get("start", _FIRST_DAY), LAST_DAY)
+        first, last = arguments.get("start", _FIRST_DAY), arguments.get("at", LAST_DAY)
+        add_up = duck.asking(each, first, last)
         answer, sums = ask(), add_up()
         # A month in which nothing moved is no row of theirs; in a book of some size there is none.
         if len(answer) == len(sums):
@@ -178,7 +185,8 @@ def _arguments(metric: str, question: QuestionInfo) -> dict[str, Any]:
     """The last day, the last month, or three years of periods where a question tells of periods."""
     names = {each.name for each in question.params}
     start = _FIRST_DAY if "grain" in names else _MONTH
-    given = {"at": LAST_DAY, "start": start, "end": LAST_DAY} | dict(_MORE.get(metric, {}))
+    at = _MIDDLE if question.name in _BESIDE else LAST_DAY
+    given = {"at": at, "start": start, "end": LAST_DAY} | dict(_MORE.get(metric, {}))
     return {name: value for name, value in given.items() if name in names}
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from tidemill.database import Database
 
-__all__ = ["BASE", "History", "customer_key", "write", "write_billing"]
+__all__ = ["BASE", "History", "customer_key", "write", "write_costs", "write_payments"]
 
 BASE: Final = "USD"
 """The base currency; three subscriptions in ten pay in another one."""
@@ -90,13 +90,18 @@ def write(database: Database, history: History) -> None:
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE")
 
 
-def write_billing(database: Database, history: History, first: date, months: int) -> None:
-    """Add a payment a month to every subscription of a history, and costs of every month.
+def write_payments(database: Database, history: History, first: date, months: int) -> None:
+    """Add a payment a month to every subscription of a history; one in fifty fails.
 
-    One payment in fifty fails. The ledger needs none of it; cash and acquisition cost do.
+    The ledger needs none of it; cash does.
     """
     with database.begin() as connection:
         _fill(connection.execute, models.payment, _charges(history, first, months))
+
+
+def write_costs(database: Database, first: date, months: int) -> None:
+    """Add what sales and marketing cost, each month."""
+    with database.begin() as connection:
         _fill(connection.execute, models.expense, _expenses(first, months))
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import NewDatabase
-from tests.support.telling import Told, described, paid, rate, subscribed
+from tests.support.telling import LATER, Told, described, paid, rate, subscribed
+from tidemill.database import Database
 from tidemill.errors import InvalidQuery, KnobNotSupported
 from tidemill.policy import Policy
 
@@ -86,6 +87,21 @@ def test_customers(told: Told) -> None:
         (2, 0): 1,
         (2, 1): 1,
     }
+
+
+def test_all_of_a_cohort_may_be_gone_within_its_month(database: Database) -> None:
+    """Also where nothing but sums of months is read: the sum of who came and left is nothing."""
+    alone = Told(database)
+    alone.hear(subscribed("bert", "2025-02-03", 1_000), subscribed("bert", "2025-02-20", 0))
+    asked = {"start": "2025-01-01", "end": "2025-03-31"}
+    for measure in ("customers", "mrr"):
+        rows = alone.ask("retention", "cohorts", **asked, measure=measure).rows
+        assert [(row["size"], row["offset"], row["value"]) for row in rows] == [
+            (1, 0, 0),
+            (1, 1, 0),
+        ]
+        known = alone.ask("retention", "cohorts", **asked, measure=measure, known_at=LATER).rows
+        assert rows == known
 
 
 def test_customers_at_any_time_of_the_month(told: Told) -> None:

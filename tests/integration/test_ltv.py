@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from itertools import count
@@ -18,6 +19,7 @@ from tests.support.books import LAST_DAY, random_book
 from tests.support.cases import presets
 from tests.support.emptied import emptied
 from tests.support.hand_ledger import HandLedger
+from tests.support.happenings import merged
 from tests.support.ledger import keep_books
 from tests.support.telling import Told, invoiced, paid, rate, subscribed
 from tidemill.database import Database
@@ -151,6 +153,8 @@ def test_f05_cohort_to_date(database: Database) -> None:
     assert (row["ltv"], row["ltv_denominator"]) == (0, 4)
     row = told.ask("ltv", "cohort", start="2025-01-01", end="2025-03-31").rows[0]
     assert row["ltv"] == CASES["F05"]["expect"]["cohort_ltv_cents"]
+    signed_up = told.ask("ltv", "cohort", start="2025-01-01", end="2025-03-31", cohort_key="signup")
+    assert signed_up.rows[0] == row
     with pytest.raises(InvalidQuery, match="an invoice is paid by a customer"):
         told.ask("ltv", "cohort", "plan")
 
@@ -171,6 +175,26 @@ def test_cohorts_money_is_what_was_paid_in_its_own_currency(database: Database) 
     )  # fmt: skip
     (row,) = told.ask("ltv", "cohort", start="2025-01-01", end="2025-03-31").rows
     assert row["ltv"] == 1_500 + 600 - 600
+
+
+@pytest.mark.parametrize("merges", [["ab", "bc"], ["ab", "bc", "ca"]])
+def test_cohorts_money_is_that_of_the_whole_company(database: Database, merges: list[str]) -> None:
+    """Also of one that was merged, by way of another, or in a circle; each amount once."""
+    told = Told(database)
+    for place, name in enumerate("abc"):
+        told.hear(
+            subscribed(name, f"2025-0{place + 1}-10", 1_000),
+            invoiced(name, "2025-03-15", 10 ** (place + 2), id=f"in_{name}"),
+            paid(name, "2025-03-16", 10, f"in_{name}", type="payment.refunded", id=f"re_{name}"),
+        )
+    apart = told.ask("ltv", "cohort", start="2025-01-01", end="2025-03-31").rows
+    for names in merges:
+        told.hear(merged(names[0], names[1], datetime(2025, 3, 20, tzinfo=UTC)))
+    (row, *others) = told.ask("ltv", "cohort", start="2025-01-01", end="2025-03-31").rows
+    assert [each["ltv_numerator"] for each in apart] == [90, 990, 9_990]
+    assert (row["ltv_numerator"], row["ltv_denominator"], others) == (11_070, 1, [])
+    alone = told.ask("ltv", "cohort", start="2025-01-01", end="2025-03-31", identity="per_source")
+    assert alone.rows == apart
 
 
 def test_too_few_churns_are_refused(shared: Database) -> None:

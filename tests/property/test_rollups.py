@@ -24,7 +24,11 @@ from tidemill.ledger import Fact
 from tidemill.metrics import FACTS
 from tidemill.metrics.movement_cube import MOVEMENTS
 from tidemill.metrics.spec import Filter, QuerySpec
-from tidemill.models import metric_mrr_daily, metric_mrr_item_monthly
+from tidemill.models import (
+    metric_mrr_cohort_monthly,
+    metric_mrr_daily,
+    metric_mrr_item_monthly,
+)
 from tidemill.policy import Policy
 from tidemill.state import Books, derive_all
 
@@ -118,6 +122,44 @@ def _levels(engine: MetricsEngine, dimension: str) -> list[Any]:
             found.append(engine.query("mrr", "series", spec=spec, **asked).rows)
             found.append(engine.query("arr", "series", spec=spec, **asked).rows)
     return found
+
+
+@pytest.mark.parametrize("text", first(2, POLICIES))
+def test_cohorts_of_any_range_are_those_of_rows(database: Database, text: str) -> None:
+    """Of whole months there are sums; the days of the month that is not over come from rows."""
+    policy = Policy.parse(text)
+    keep_books(database, random_book(41, customers=8))
+    by_rows, by_sums = (_cohorts(make(database, policy)) for make in (_without_rollups, settled))
+    assert by_sums == by_rows
+    assert any(by_sums)
+
+
+def _cohorts(engine: MetricsEngine) -> list[Any]:
+    """Tables of cohorts through the first, a middle and the last day of months."""
+    found = []
+    for grain in ("day", "week", "month", "quarter", "year"):
+        for end in (date(2025, 3, 1), date(2025, 4, 14), date(2025, 4, 30)):
+            asked: dict[str, Any] = {"start": date(2025, 1, 20), "end": end, "grain": grain}
+            found.append(engine.query("ltv", "cohort", **asked).rows)
+            for measure in ("customers", "mrr", "cash"):
+                result = engine.query("retention", "cohorts", measure=measure, **asked)
+                found.append(result.rows)
+    return found
+
+
+def test_cohorts_are_read_from_sums(database: Database) -> None:
+    """Shown by sums that are wrong on purpose; what cuts a question is told by rows."""
+    engine = asked_of(database, random_book(31, customers=8))
+    kept = metric_mrr_cohort_monthly
+    with database.begin() as connection:
+        connection.execute(update(kept).values(joined=kept.c.joined * 2))
+    all_of, cut = (
+        engine.query("ltv", "cohort", start=FIRST_DAY, end=LAST_DAY, spec=QuerySpec(by)).rows
+        for by in ((), ("country",))
+    )
+    once = sum(row["ltv_denominator"] for row in cut)
+    assert once
+    assert sum(row["ltv_denominator"] for row in all_of) == 2 * once
 
 
 @pytest.mark.parametrize(

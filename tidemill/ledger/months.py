@@ -32,7 +32,7 @@ from sqlalchemy import (
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.vocabulary import MovementType
 
-__all__ = ["EVERYBODY", "monthly_changes", "monthly_items", "visit_columns"]
+__all__ = ["EVERYBODY", "monthly_changes", "monthly_cohorts", "monthly_items", "visit_columns"]
 
 EVERYBODY: Final = 0
 """Stands for all customers who need not be told apart."""
@@ -54,6 +54,23 @@ def monthly_items(rows: FromClause) -> Select[Any]:
         rows.c.currency,
         *(func.coalesce(rows.c[name], "").label(name) for name in ("plan", "product")),
         *(rows.c[name] for name in names),
+    )
+
+
+def monthly_cohorts(rows: FromClause) -> Select[Any]:
+    """What movements add to `models.metric_mrr_cohort_monthly`, a row each: by cohort and month.
+
+    rows:  movements.
+    Shape: cohort_month, month, currency, amount_minor, amount_base_minor, customer_delta, joined (1
+           where a new customer comes).
+    """
+    names = ("currency", "amount_minor", "amount_base_minor", "customer_delta")
+    is_new = and_(rows.c.customer_delta > 0, rows.c.type == MovementType.NEW.value)
+    return select(
+        rows.c.cohort_month,
+        _month(rows).label("month"),
+        *(rows.c[name] for name in names),
+        cast(is_new, Integer).label("joined"),
     )
 
 

@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, literal
 
 from tidemill.errors import InvalidDay
 from tidemill.ledger import Fact, RollUp, derive
-from tidemill.ledger.months import monthly_changes, monthly_items
+from tidemill.ledger.months import monthly_changes, monthly_cohorts, monthly_items
 from tidemill.metrics.cube import Cube, Dimension, Join, Measure, Rollup, Scope
 from tidemill.models import (
+    metric_mrr_cohort_monthly,
     metric_mrr_daily,
     metric_mrr_item_monthly,
     metric_mrr_monthly,
@@ -31,6 +32,7 @@ MRR_MOVEMENTS: Final = Fact(
         RollUp(metric_mrr_daily),
         RollUp(metric_mrr_item_monthly, monthly_items),
         RollUp(metric_mrr_monthly, monthly_changes),
+        RollUp(metric_mrr_cohort_monthly, monthly_cohorts),
     ),
 )
 """The movements of the configured policy, kept in a table."""

@@ -229,8 +229,16 @@ class Query:
 
     def cuts_by(self, kind: str) -> bool:
         """Whether any dimension or filter is of this kind."""
-        used = (*self.bound.dimensions, *(each.dimension for each in self.bound.conditions))
-        return any(each.kind == kind for each in used)
+        return any(each.kind == kind for each in self._cuts)
+
+    @property
+    def cuts_by_history(self) -> bool:
+        """Whether any dimension or filter tells of movements before the day."""
+        return any(each.of_history for each in self._cuts)
+
+    @property
+    def _cuts(self) -> tuple[Dimension, ...]:
+        return (*self.bound.dimensions, *(each.dimension for each in self.bound.conditions))
 
     def select(
         self,

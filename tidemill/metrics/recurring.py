@@ -31,7 +31,8 @@ def recurring_revenue(q: Query, windows: Windows) -> Part:
     Shape:   group columns, place, revenue (base currency, exact minor units).
     """
     calendar = Calendar.of(windows.first_day, windows.end, "day", q.policy.tz)
-    level = valued(q, running(q, calendar, calendar.cte(), money_of(q)))
+    summed = q.summed
+    level = valued(q, running(summed, calendar, calendar.cte(), money_of(summed)))
     day = windows.days
     month = cast(func.date_trunc("month", cast(day.c.day, DateTime)), DateTime)
     keys = [*q.group_columns(level), day.c.place, month.label("month")]

@@ -59,6 +59,7 @@ from tidemill.models.customers import (
 )
 from tidemill.models.facts import (
     metric_failure_daily,
+    metric_mrr_cohort_monthly,
     metric_mrr_daily,
     metric_mrr_item_monthly,
     metric_mrr_monthly,
@@ -103,6 +104,7 @@ __all__ = [
     "invoice_version",
     "metadata",
     "metric_failure_daily",
+    "metric_mrr_cohort_monthly",
     "metric_mrr_daily",
     "metric_mrr_item_monthly",
     "metric_mrr_monthly",

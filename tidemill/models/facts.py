@@ -21,6 +21,7 @@ from tidemill.models.base import Instant, metadata
 
 __all__ = [
     "metric_failure_daily",
+    "metric_mrr_cohort_monthly",
     "metric_mrr_daily",
     "metric_mrr_item_monthly",
     "metric_mrr_monthly",
@@ -106,6 +107,22 @@ metric_mrr_item_monthly = Table(
     ),
     postgresql_with={"fillfactor": "70"},
     comment="A roll-up of metric_mrr_movement: what each month adds to the level of items.",
+)
+
+metric_mrr_cohort_monthly = Table(
+    "metric_mrr_cohort_monthly",
+    metadata,
+    Column("cohort_month", Date, nullable=False),
+    Column("month", Date, nullable=False),  # its first day, in the policy's time zone
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", Numeric, nullable=False),
+    Column("amount_base_minor", Numeric, nullable=False),  # 0 where movements carry no rates
+    Column("customer_delta", BigInteger, nullable=False),
+    Column("joined", BigInteger, nullable=False),  # of customer_delta, those who were new
+    Column("row_count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("cohort_month", "month", "currency"),
+    postgresql_with={"fillfactor": "70"},
+    comment="A roll-up of metric_mrr_movement: what each month adds to each cohort.",
 )
 
 metric_mrr_monthly = Table(

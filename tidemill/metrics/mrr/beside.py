@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from tidemill.ledger import derive, whole_companies
+from tidemill.ledger import derive, standing, stands_by_itself, whole_companies
 from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.movement_cube import MRR_MOVEMENTS
@@ -72,24 +72,27 @@ def _table(q: Query, at: date, counted: Policy, status: SubscriptionStatus, name
     """The MRR of subscriptions in a status at the close of a day, by a policy that counts it."""
     windows = Windows(Calendar.of(at, at, None, q.policy.tz), rolling=False)
     found = _in_status(q, windows, status)
-    beside = _counting(q, found, counted)
+    beside = _counting(q, found, counted, at)
     part = _worth(beside, windows, found, name)
     amount = part.of(name).label(name)
     return window_table(beside, windows, [amount], [part], behind=Behind(None, at))
 
 
-def _counting(q: Query, found: CTE, policy: Policy) -> Query:
+def _counting(q: Query, found: CTE, policy: Policy, at: date) -> Query:
     """The question of the movements of the companies concerned, under another policy.
 
-    They are kept where it is the same; else they are derived, from these histories alone.
+    They are kept where it is the same; else they are derived, from these histories alone, or what
+    stands at the close of the day is, where that says as much.
     """
     if policy == q.policy and MRR_MOVEMENTS.table.name in q.kept:
         return _of_concerned(q, found)
     concerned = whole_companies(found, q.relations.identities)
     version = q.relations.subscription_versions
     histories = select(version).where(version.c.customer_id.in_(concerned)).subquery("concerned")
-    derived = derive(replace(q.relations, subscription_versions=histories), policy)
-    return q.elsewhere(derived.cte("beside_movement"), policy)
+    theirs = replace(q.relations, subscription_versions=histories)
+    if stands_by_itself(policy) and not q.cuts_by_history:
+        return q.elsewhere(standing(theirs, policy, at).cte("beside_item"), policy)
+    return q.elsewhere(derive(theirs, policy).cte("beside_movement"), policy)
 
 
 def _of_concerned(q: Query, found: CTE) -> Query:

@@ -34,6 +34,7 @@ from tidemill.metrics.base import Behind, RateNeed, Table
 from tidemill.metrics.calendar import Calendar
 from tidemill.metrics.cash_flow import TRANSACTIONS, cash_rows
 from tidemill.metrics.columns import Column
+from tidemill.metrics.months import by_cohort, new_once
 from tidemill.metrics.presence import Presence
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day
@@ -100,17 +101,43 @@ class Cohorts:
     @cached_property
     def member(self) -> CTE:
         """Who belongs to which cohort: group columns, customer_id, joined_on, cohort."""
+        return self._members().cte("member")
+
+    def members_again(self) -> FromClause:
+        """As `member`, to be joined with much: several processes read it, if they need not share.
+
+        Where finding members is more than reading rows, it is done once.
+        """
+        rows_tell = new_once(self.q) and self.q.policy.cohort_key == "first_paid"
+        return self._members().subquery() if rows_tell else self.member
+
+    def _members(self) -> Select[Any]:
         found = members(self.q, self.calendar.end)
-        key = self.calendar.key_of(found.c.joined_on).label("cohort")
-        within = self.calendar.within(found.c.joined_on)
-        return select(found, key).where(within).cte("member")
+        key = self.calendar.key_of(found.c.joined_on)
+        if self.calendar.grain == "month" and "cohort_month" in found.c:
+            # The same, and the planner knows how many of it there are.
+            key = found.c.cohort_month
+        names = [*self.q.groups, "customer_id", "joined_on"]
+        told = select(*(found.c[name] for name in names), key.label("cohort"))
+        return told.where(self.calendar.within(found.c.joined_on))
 
     @cached_property
     def sizes(self) -> CTE:
         """How many they were: group columns, cohort, size."""
+        if self._by_month is not None:
+            return self._sizes_by_month(self._by_month)
         member = self.member
         keys = [*self.q.group_columns(member), member.c.cohort]
         return select(*keys, func.count().label("size")).group_by(*keys).cte("cohort_size")
+
+    def _sizes_by_month(self, q: Query) -> CTE:
+        rows = q.rows.c
+        key = self.calendar.key_of(rows.cohort_month).label("cohort")
+        told = q.select(self.calendar.end, lambda _: [key, rows.joined])
+        row = told.where(rows.cohort_month >= self.calendar.start).subquery("joined_row")
+        size = func.sum(row.c.joined)
+        grouped = select(row.c.cohort, cast(size, BigInteger).label("size")).group_by(row.c.cohort)
+        return grouped.having(size > 0).cte("cohort_size")
 
     def cells(self, measure: CohortMeasure) -> tuple[CTE, tuple[RateNeed, ...]]:
         """What there is of each cohort at each age.
@@ -208,8 +235,13 @@ class Cohorts:
 
     def _turned_by_month(self) -> CTE:
         """As `_turned`, where rows say themselves which cohort they are of."""
-        q, rows = self.q, self.q.rows.c
+        q = self._by_month or self.q
+        rows = q.rows.c
         cohort = self.calendar.key_of(rows.cohort_month)
+        turned = rows.customer_delta != 0
+        if "joined" in rows:
+            # Where all who came left in the same month, the sum is nothing, and they were a cohort.
+            turned = or_(turned, rows.joined != 0)
         told = q.select(
             self.calendar.end,
             lambda _: [
@@ -217,7 +249,7 @@ class Cohorts:
                 self._not_before(rows.day, cohort).label("key"),
                 rows.customer_delta.label("delta"),
             ],
-        ).where(rows.customer_delta != 0, rows.cohort_month >= self.calendar.start)
+        ).where(turned, rows.cohort_month >= self.calendar.start)
         row = told.subquery("cohort_turn_row")
         keys = [*q.group_columns(row), row.c.cohort, row.c.key]
         moved = func.sum(row.c.delta).label("moved")
@@ -234,10 +266,10 @@ class Cohorts:
     def _mrr(self) -> tuple[CTE, tuple[RateNeed, ...]]:
         """MRR at each close at that day's rates; the opening is what they were new with."""
         q, moved = self.q, self._moved()
-        keys = [*q.group_columns(moved), moved.c.cohort, moved.c.key, moved.c.native_currency]
-        flow = (
-            select(*keys, func.sum(moved.c.level).label("moved")).group_by(*keys).cte("cohort_flow")
-        )
+        change = moved if self._by_month is None else self._changed_by_month(self._by_month)
+        keys = [*q.group_columns(change), change.c.cohort, change.c.key, change.c.native_currency]
+        moves = func.sum(change.c.level).label("moved")
+        flow = select(*keys, moves).group_by(*keys).cte("cohort_flow")
         line, source = self._grid(flow, ["native_currency"])
         period = self._period
         names = list(line.c)
@@ -265,8 +297,23 @@ class Cohorts:
         opening, lacking = self.valued(began, "day", None, q.rates)
         return self._with_opening(cells, opening, "value"), (need, lacking)
 
+    def _changed_by_month(self, q: Query) -> FromClause:
+        """What months changed levels by: cohort, key, native_currency, level."""
+        rows, worth = q.rows.c, q.worth
+        cohort = self.calendar.key_of(rows.cohort_month)
+        told = q.select(
+            self.calendar.end,
+            lambda _: [
+                cohort.label("cohort"),
+                self._not_before(rows.day, cohort).label("key"),
+                worth.currency.label("native_currency"),
+                worth.amount.label("level"),
+            ],
+        )
+        return told.where(rows.cohort_month >= self.calendar.start).subquery("cohort_change")
+
     def _moved(self) -> CTE:
-        """Members' rows added up by day.
+        """Members' rows added up by day; where months tell what levels are, only the new ones.
 
         Shape: group columns, cohort, key, day, native_currency, level (what levels change by),
                won_currency, won (new MRR of the cohort).
@@ -274,6 +321,11 @@ class Cohorts:
         if self._told_by_month:
             return self._placed(self._rows(None), None)
         return self._placed(self._rows("customer_id"), self.member)
+
+    @cached_property
+    def _by_month(self) -> Query | None:
+        """The question of what months added to cohorts, where that is kept."""
+        return by_cohort(self.q, self.calendar.end) if self._told_by_month else None
 
     @property
     def _told_by_month(self) -> bool:
@@ -299,6 +351,8 @@ class Cohorts:
         )
         if along is None:
             told = told.where(rows.cohort_month >= self.calendar.start)
+        if self._by_month is not None:
+            told = told.where(rows.type == MovementType.NEW.value)
         row = told.subquery("cohort_row")
         new = row.c.movement_type == MovementType.NEW.value
         keys = [

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import CTE, Date, FromClause, and_, cast, func, select
 
 from tidemill.errors import KnobNotSupported
+from tidemill.metrics.months import new_once
 from tidemill.metrics.query import Query
-from tidemill.models import metric_mrr_movement
 from tidemill.vocabulary import MovementType
 
 __all__ = ["members"]
@@ -24,6 +24,7 @@ __all__ = ["members"]
 def members(q: Query, end: date) -> FromClause:
     """Every customer who joined up to a day, with the day: group columns, customer_id, joined_on.
 
+    Where rows of their own say so, also cohort_month.
     Raises: KnobNotSupported when cohorts of signups are cut by items or by MRR: who never paid has
             neither.
     """
@@ -32,23 +33,12 @@ def members(q: Query, end: date) -> FromClause:
     rows = q.rows.c
     first = rows.amount_minor > 0 if q.cuts_by("item") else rows.customer_delta > 0
     columns = [rows.customer_id.label("customer_id"), rows.day]
-    if _new_once(q):
+    if new_once(q):
         # One row each, which no grouping has to find.
         first = and_(first, rows.type == MovementType.NEW.value)
-        columns[1] = rows.day.label("joined_on")
+        columns = [columns[0], rows.day.label("joined_on"), rows.cohort_month]
         return q.select(end, lambda _: columns).where(first).subquery("joined")
     return _earliest(q, q.select(end, lambda _: columns).where(first).subquery("joining"))
-
-
-def _new_once(q: Query) -> bool:
-    """Whether the movements of everybody are kept, and nobody is new in them who was there before.
-
-    Cut by anything, a customer may be in a group first with a movement that is not its first.
-    """
-    bound, policy = q.bound, q.policy
-    whole = not bound.dimensions and not bound.conditions and bound.members is None
-    told = policy.movement_level == "customer" and policy.reactivation == "forever"
-    return whole and told and q.rows is metric_mrr_movement
 
 
 def _signed_up(q: Query, end: date) -> FromClause:
