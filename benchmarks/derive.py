@@ -32,6 +32,7 @@ __all__ = ["Plan", "Taken", "derivation", "exponent", "main", "measure", "timed"
 _VERSIONS = 6
 _AT_MOST_S = {100_000: 6.0}
 _ONE_CUSTOMER_MS = 50.0
+_LONG_LIFE = 17
 
 
 @dataclass(frozen=True)
@@ -114,24 +115,43 @@ def exponent(sizes: Sequence[int], times: Sequence[float]) -> float:
 def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Measurement]:
     """Each preset on each size, in a database each; then one customer, and one with a long history.
 
-    folder: an empty directory for the databases.
+    folder: a directory for the databases; books that are in it already are taken as they are.
     say:    called with what is being done.
     """
     sizes = plan.sizes
     found: dict[str, list[Taken]] = {preset: [] for preset in plan.presets}
     for size in sizes:
-        with connect(None, data_dir=folder / f"book-{size}") as database:
+        name = f"book-{size}"
+        with connect(None, data_dir=folder / name) as database:
             say(f"making up {size:,} subscriptions")
-            write(database, History(size, _VERSIONS))
+            _once(database, folder / f"{name}.filled", History(size, _VERSIONS))
             with database.connect() as connection:
                 yield from _book(connection, size, found, plan.repeat, say)
             if size == sizes[-1]:
+                for number, versions in _long_lives(plan).items():
+                    mark = folder / f"{name}.long-{versions}"
+                    _once(database, mark, History(1, versions, first=number))
                 yield from _customers(database, plan, say)
     if len(sizes) > 1:
         for preset, taken in found.items():
             walls = exponent(sizes, [each.wall for each in taken])
             detail = f"over {', '.join(f'{size:,}' for size in sizes)} subscriptions"
             yield Measurement(f"growth: {preset}", walls, "exponent", detail)
+
+
+def _once(database: Database, mark: Path, history: History) -> None:
+    """Write a history into a database, if the mark does not say that it is there."""
+    if not mark.exists():
+        write(database, history)
+        mark.touch()
+
+
+def _long_lives(plan: Plan) -> dict[int, int]:
+    """Customers with a long history, by number, which is one of no other, and their versions.
+
+    They pay in yen by the month and are past due now and then: all have the same chances.
+    """
+    return {plan.sizes[-1] + each + _LONG_LIFE: each for each in (plan.long // 4, plan.long)}
 
 
 def _book(
@@ -153,9 +173,8 @@ def _book(
 
 def _customers(database: Database, plan: Plan, say: Callable[[str], None]) -> Iterator[Measurement]:
     size, repeat = plan.sizes[-1], plan.repeat
-    lengths = (plan.long // 4, plan.long)
-    for place, versions in enumerate(lengths, start=1):
-        write(database, History(1, versions, first=size + place))
+    lives = _long_lives(plan)
+    lengths = [*lives.values()]
     with database.connect() as connection:
         for preset in plan.presets:
             say(f"deriving single customers under {preset}")
@@ -163,8 +182,8 @@ def _customers(database: Database, plan: Plan, say: Callable[[str], None]) -> It
             one = timed(connection, derivation(policy, customer_key(size // 2)), max(repeat, 5))
             name = f"one customer: {preset}"
             yield Measurement(name, one.wall * 1_000, "ms", str(one), _ONE_CUSTOMER_MS)
-            keys = [customer_key(size + place) for place in (1, 2)]
-            taken = [timed(connection, derivation(policy, key), repeat) for key in keys]
+            derived = [derivation(policy, customer_key(number)) for number in lives]
+            taken = [timed(connection, each, repeat) for each in derived]
             growth = exponent(lengths, [each.wall for each in taken])
             detail = f"{taken[-1]}; exponent {growth:.2f} from {lengths[0]:,} versions"
             name = f"one customer of {plan.long:,} versions: {preset}"
@@ -195,6 +214,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--long", type=int, default=20_000, help="versions of the long history")
     parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON file")
+    parser.add_argument("--folder", type=Path, help="keep the books here, and derive them again")
     given = parser.parse_args(arguments)
     presets = list(PRESETS) if "all" in given.preset else given.preset
     plan = Plan(sorted(given.subscriptions), presets, given.long, given.repeat)
@@ -202,7 +222,7 @@ def main(arguments: list[str]) -> int:
     begun = datetime.now(UTC)
     folder = tempfile.TemporaryDirectory(prefix="tidemill-bench-")
     with folder as name, console.status("") as status:
-        done = list(measure(plan, Path(name), status.update))
+        done = list(measure(plan, given.folder or Path(name), status.update))
     show(done, console)
     path = save(done, parameters=asdict(plan), at=begun, folder=given.results)
     console.print(f"Saved as {path.name} in {given.results.name}.")

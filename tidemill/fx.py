@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     CTE,
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Numeric,
     Text,
     and_,
+    any_,
     case,
     cast,
     func,
@@ -29,7 +30,7 @@ from sqlalchemy import (
 from tidemill.money import EXPONENTS, exponent
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import ColumnElement, FromClause, Select
 
 __all__ = ["daily_rates", "in_force", "rate_day", "rates_by_day"]
 
@@ -40,8 +41,12 @@ _LAST_DAY: Final = date(9999, 12, 31)
 _USUAL_EXPONENT: Final = 2
 
 
-def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
+def daily_rates(
+    fx_rates: FromClause, base: str, currencies: Select[Any] | None = None
+) -> FromClause:
     """Factors into the base currency, one row a currency and span of days.
+
+    currencies: which ones, beside the base currency; all when None.
 
     Formula: base minor units = native minor units x factor;
              factor = rate x 10 ** (exponent(base) - exponent(currency)).
@@ -53,6 +58,10 @@ def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
     direct = select(fx_rates.c.quote.label("currency"), fx_rates.c.day, fx_rates.c.rate).where(
         fx_rates.c.base == base, fx_rates.c.quote != base
     )
+    # As a list, which tells an index what to read.
+    listed = None if currencies is None else any_(func.array(currencies.scalar_subquery()))
+    if listed is not None:
+        direct = direct.where(fx_rates.c.quote == listed)
     published = direct.subquery("published")
     inverse = select(
         fx_rates.c.base.label("currency"), fx_rates.c.day, (1 / fx_rates.c.rate).label("rate")
@@ -60,6 +69,7 @@ def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
         fx_rates.c.quote == base,
         fx_rates.c.base != base,
         fx_rates.c.base.not_in(select(published.c.currency)),
+        *([] if listed is None else [fx_rates.c.base == listed]),
     )
     rates = union_all(direct, inverse).subquery("rates")
     until = func.lead(rates.c.day).over(partition_by=rates.c.currency, order_by=rates.c.day)
@@ -78,19 +88,26 @@ def daily_rates(fx_rates: FromClause, base: str) -> FromClause:
     return union_all(spans, own).subquery("daily_rates")
 
 
-def rates_by_day(fx_rates: FromClause, base: str, name: str = "rate_by_day") -> CTE:
+def rates_by_day(fx_rates: FromClause, base: str, wanted: Select[Any]) -> CTE:
     """The same factors with a row for every day, to be joined by equality (`rate_day`).
 
-    name:  of the common table expression; a statement that joins it twice needs two.
-    Shape: currency, day, factor; from each currency's first published day to the last day published
-           at all. Later days have the rates of that last day.
+    wanted: currency, first and last (days), in any number of rows: which currencies' rates are
+            wanted, and between which days, of which the widest hold for all. Others are left out:
+            of one customer that is next to all.
+    Shape:  currency, day, factor; no row before a currency's first published day. Days after the
+            last one published at all have the rate of that day, and no row of their own.
     """
-    spans = daily_rates(fx_rates, base)
-    last = _last_day(fx_rates)
+    need = _needed(wanted)
+    span = select(daily_rates(fx_rates, base, select(need.c.currency))).cte("rate_span")
+    last = select(func.max(span.c.valid_from)).where(span.c.currency != base).scalar_subquery()
+    days = select(func.min(need.c.first).label("first"), func.max(need.c.last).label("last"))
+    ends = days.subquery("rate_ends")
+    since = func.greatest(span.c.valid_from, func.least(ends.c.first, last))
+    until = func.least(span.c.valid_to_exclusive - 1, ends.c.last, last)
     day = (
         func.generate_series(
-            cast(spans.c.valid_from, DateTime),
-            cast(func.least(spans.c.valid_to_exclusive - 1, last), DateTime),
+            cast(since, DateTime),
+            cast(until, DateTime),
             func.make_interval(0, 0, 0, 1),
         )
         .table_valued("at")
@@ -98,25 +115,30 @@ def rates_by_day(fx_rates: FromClause, base: str, name: str = "rate_by_day") -> 
     )
     on = cast(day.c.at, Date)
     return (
-        select(spans.c.currency, on.label("day"), func.min(spans.c.factor).label("factor"))
-        .select_from(spans)
-        .join(day, true())
-        .where(spans.c.currency != base)
+        select(span.c.currency, on.label("day"), func.min(span.c.factor).label("factor"))
+        .select_from(span.join(ends, true()).join(day, true()))
+        .where(span.c.currency != base)
         # Each pair is there once. Said so, because the planner expects a thousand days a span, and
         # would rather sort what asks for rates than look up each in so many.
-        .group_by(spans.c.currency, on)
+        .group_by(span.c.currency, on)
         .having(func.count() == 1)
-        .cte(name)
+        .cte("rate_by_day")
     )
 
 
-def rate_day(fx_rates: FromClause, day: ColumnElement[date]) -> ColumnElement[date]:
-    """The day in `rates_by_day` that holds the rate of a day."""
-    return func.least(day, _last_day(fx_rates))
+def rate_day(rates: CTE, day: ColumnElement[date]) -> ColumnElement[date]:
+    """The day in `rates_by_day` that holds the rate of a day that was wanted."""
+    return func.least(day, select(func.max(rates.c.day)).scalar_subquery())
 
 
-def _last_day(fx_rates: FromClause) -> ColumnElement[date]:
-    return select(func.max(fx_rates.c.day)).scalar_subquery()
+def _needed(wanted: Select[Any]) -> CTE:
+    each = wanted.subquery("rate_wanted")
+    first, last = func.min(each.c.first), func.max(each.c.last)
+    return (
+        select(each.c.currency, first.label("first"), last.label("last"))
+        .group_by(each.c.currency)
+        .cte("rate_needed")
+    )
 
 
 def in_force(

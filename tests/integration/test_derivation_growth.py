@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Insert, Select, event, insert, literal, select
+from sqlalchemy import Connection, Insert, Select, event, func, insert, literal, select
 
 from benchmarks.derive import derivation, whole_book
 from benchmarks.histories import BASE, History, customer_key, write
@@ -72,6 +72,20 @@ def test_one_customer_costs_in_proportion_to_what_was_refunded(long_lives: Datab
     assert all(some < every for some, every in zip(left, paid, strict=True))
     assert short > LENGTH
     assert long / short < GROWTH_MAX
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_one_customer_reads_no_rates_of_others(
+    preset: str, books: tuple[Database, Database]
+) -> None:
+    """There are thousands of rates, and six versions in base currency need none of them."""
+    _, large = books
+    statement = derivation(Policy.of(preset), customer_key(BOOK))
+    with large.connect() as connection:
+        rates = connection.execute(select(func.count()).select_from(models.fx_rate)).scalar_one()
+        handled = _rows_handled(connection, statement)
+    assert rates > 5_000
+    assert handled < 1_000
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -66,5 +66,6 @@ def derive(
     Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     made = steps(relations, policy, measure)
-    levels, revaluations = in_base(made.levels, relations, policy, (made.segments, made.renewing))
-    return named(changes(levels), levels, revaluations, relations, policy, columns)
+    more = (made.segments, made.renewing, made.usage)
+    levels, revaluations = in_base(made.levels, relations, policy, more)
+    return named(changes(levels), revaluations, relations, policy, columns)

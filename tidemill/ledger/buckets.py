@@ -113,11 +113,19 @@ def _added(rows: FromClause) -> list[Label[Any]]:
 
 
 def _by_currency(moved: FromClause) -> Select[Any]:
-    keys = (moved.c.unit, moved.c.key, moved.c.currency)
-    return select(*keys, *_added(moved)).group_by(*keys)
+    names = ("unit", "key", "currency")
+    rows = _in_order(moved, names, "moved_in_order")
+    keys = [rows.c[name] for name in names]
+    return select(*keys, *_added(rows)).group_by(*keys)
 
 
-def _sums(nets: FromClause) -> FromClause:
+def _in_order(rows: FromClause, names: tuple[str, ...], name: str) -> FromClause:
+    """Sorted as levels are added up afterwards: what is summed of it needs no sort of its own."""
+    return select(rows).order_by(*(rows.c[each] for each in names)).subquery(name)
+
+
+def _sums(moved: FromClause) -> FromClause:
+    nets = _in_order(moved, ("unit", "key"), "net_in_order")
     changed = nets.c.amount_minor != 0
     first, last = (each(nets.c.currency).filter(changed) for each in (func.min, func.max))
     return (

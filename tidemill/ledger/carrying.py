@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import CTE, Integer, Numeric, case, cast, func, literal, null, select
+from sqlalchemy import CTE, Integer, Numeric, and_, case, cast, func, literal, null, select
 
 from tidemill.fx import rate_day, rates_by_day
 from tidemill.ledger.matching import matching, where
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["BaseAmount", "base_amount", "carried", "swapped"]
+__all__ = ["BaseAmount", "base_amount", "carried", "rates_of", "swapped"]
 
 # Digits kept of the running products: far more than any display shows, few enough to stay fast.
 _DIGITS: Final = 24
@@ -36,17 +36,29 @@ class BaseAmount(NamedTuple):
     shared: ColumnElement[Any]
 
 
+def rates_of(changes: FromClause, relations: Relations, policy: Policy) -> CTE | None:
+    """The rates on the days of changes, by day; None when the policy does not ask for them."""
+    if policy.fx != "at_movement":
+        return None
+    day = changes.c.day
+    # Of all currencies: a change is dated by its bucket, which another currency may have ended.
+    first, last = func.min(day).label("first"), func.max(day).label("last")
+    wanted = select(changes.c.currency, first, last).group_by(changes.c.currency)
+    return rates_by_day(relations.fx_rates, relations.base_currency, wanted)
+
+
 def carried(
-    made: Buckets, states: FromClause, relations: Relations, policy: Policy
+    made: Buckets, states: FromClause, rates: CTE | None, relations: Relations
 ) -> FromClause | None:
     """What each bucket of a unit changes in what it carries in base currency, by native currency.
 
+    rates: as `rates_of` gives them.
     Shape: unit, currency, bucket; moved, the change; factor, the same for one native minor unit.
            Foreign currencies only. None when the policy does not ask.
     """
-    if policy.fx != "at_movement":
+    if rates is None:
         return None
-    return _moved(_accumulated(_steps(made, states, relations)))
+    return _moved(_accumulated(_steps(made, states, rates, relations)))
 
 
 def base_amount(
@@ -75,19 +87,16 @@ def base_amount(
     )
 
 
-def swapped(changes: FromClause, relations: Relations, policy: Policy) -> FromClause:
+def swapped(changes: FromClause, rates: CTE | None, relations: Relations) -> FromClause:
     """Changes of lines that move nothing for their unit, with amount_base_minor.
 
+    rates: as `rates_of` gives them.
     What one line gives up at the rate of the day another takes up: the unit carries what it did.
     """
-    if policy.fx != "at_movement":
+    if rates is None:
         return changes
-    rates = rates_by_day(relations.fx_rates, relations.base_currency, "swap_rate")
     rated = matching(
-        changes,
-        rates,
-        currency=changes.c.currency,
-        day=rate_day(relations.fx_rates, changes.c.day),
+        changes, rates, currency=changes.c.currency, day=rate_day(rates, changes.c.day)
     )
     is_base = changes.c.currency == relations.base_currency
     amount = case((is_base, changes.c.amount_minor), else_=changes.c.amount_minor * rates.c.factor)
@@ -99,7 +108,7 @@ def swapped(changes: FromClause, relations: Relations, policy: Policy) -> FromCl
     )
 
 
-def _steps(made: Buckets, states: FromClause, relations: Relations) -> CTE:
+def _steps(made: Buckets, states: FromClause, rates: CTE, relations: Relations) -> CTE:
     """One step a unit, foreign currency and bucket: carried' = keeps x carried + adds."""
     net = made.nets
     step = (
@@ -125,13 +134,7 @@ def _steps(made: Buckets, states: FromClause, relations: Relations) -> CTE:
         cast(func.count().over(partition_by=line), Integer).label("length"),
     ).subquery("leveled")
     before = level.c.after - level.c.net
-    rates = rates_by_day(relations.fx_rates, relations.base_currency)
-    rated = matching(
-        level,
-        rates,
-        currency=level.c.currency,
-        day=rate_day(relations.fx_rates, level.c.day),
-    )
+    rated = matching(level, rates, currency=level.c.currency, day=rate_day(rates, level.c.day))
     keeps = case((before <= 0, 0), (level.c.net < 0, level.c.after / before), else_=1)
     adds = case((level.c.net > 0, level.c.net * rates.c.factor), else_=0)
     return (
@@ -182,7 +185,9 @@ def _accumulated(steps: CTE) -> FromClause:
             scan.c.span * 2,
         ).where(scan.c.span < scan.c.length)
     )
-    return select(scan).where(scan.c.span >= scan.c.length).subquery("accumulated")
+    # Of two conditions the second follows, and is for the planner: it expects many more rows.
+    done = and_(scan.c.span >= scan.c.length, scan.c.span < 2 * scan.c.length)
+    return select(scan).where(done).subquery("accumulated")
 
 
 def _moved(scan: FromClause) -> FromClause:

@@ -6,29 +6,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     CTE,
-    Numeric,
-    SmallInteger,
-    Text,
     and_,
     case,
-    cast,
     func,
-    literal,
     or_,
     select,
     union_all,
 )
 
-from tidemill.ledger.matching import matching, where
 from tidemill.ledger.versions import forever
-from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import ColumnElement, FromClause
 
-__all__ = ["LINE", "REVALUED", "changes", "in_order", "revalued"]
+__all__ = ["LINE", "changes", "in_order"]
 
 # What stays the same along one line of the ledger.
 LINE: Final = (
@@ -42,8 +35,6 @@ LINE: Final = (
     "interval_count",
     "currency",
 )
-# What tells levels apart. Usage can be in several currencies, each an item of its own.
-REVALUED: Final = ("version_id", "seg_from", "ordinal", "currency")
 # What is measured along it; each sums over the changes to its level. Levels in base currency are
 # there under policies that give them rates of their own.
 _OF_SUBSCRIPTION: Final = ("subscription_id", "source_id")
@@ -113,30 +104,6 @@ def _is_something(measured: Iterable[ColumnElement[Any]]) -> ColumnElement[bool]
     return or_(*(each != 0 for each in measured))
 
 
-def revalued(revaluations: FromClause, levels: FromClause) -> FromClause:
-    """Revaluations in the shape of changes: of the value in base currency, and of nothing else.
-
-    revaluations: where a level stays the same in its own currency only; see `renewals.in_base`.
-    levels:       of which they are.
-    """
-    of_level = {name: revaluations.c[name] for name in REVALUED}
-    return (
-        select(
-            *(levels.c[name] for name in LINE),
-            revaluations.c.occurred_at,
-            cast(literal(Cause.REVALUED.value), Text).label("cause"),
-            levels.c.version_id.label("event_position"),
-            levels.c.reason,
-            cast(literal(0), Numeric).label("amount_minor"),
-            revaluations.c.amount_base_minor,
-            cast(literal(0), SmallInteger).label("present"),
-        )
-        .select_from(matching(revaluations, levels, **of_level))
-        .where(where(revaluations.c.version_id.is_not(None)))
-        .subquery("revalued")
-    )
-
-
 def _turns(levels: FromClause, measures: list[str]) -> CTE:
     """The levels at whose beginning something changes (is_changed), or that end (is_over).
 
@@ -156,29 +123,33 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
     begun, ended = func.row(levels.c.seg_from, *line), func.row(levels.c.seg_to, *line)
     goes_on = func.lag(ended).over(**run).is_not_distinct_from(begun)
     is_continued = func.lead(begun).over(**run).is_not_distinct_from(ended)
-    last_place = func.max(levels.c.ordinal).over(partition_by=levels.c.subscription_id)
     before = [func.lag(levels.c[_AT_END.get(name, name)]).over(**run) for name in measures]
     seen = select(
         levels,
         goes_on.label("goes_on"),
         is_continued.label("is_continued"),
-        (last_place == 0).label("is_plain"),
         *(each.label(f"{name}_before") for each, name in zip(before, measures, strict=True)),
     ).subquery("seen")
     was = {name: seen.c[f"{name}_before"] for name in measures}
     is_other = or_(*(seen.c[name].is_distinct_from(was[name]) for name in measures))
     is_changed = or_(~seen.c.goes_on, is_other)
     is_over = and_(~seen.c.is_continued, seen.c.seg_to < forever())
-    turned = select(
-        *(seen.c[name] for name in (*LINE, *_OF_TURN)),
-        *(seen.c[name] for name in (*measures, *_AT_END.values()) if name in seen.c),
-        *(_less(seen, name, was[name]).label(f"{name}_change") for name in measures),
-        seen.c.is_plain,
-        is_changed.label("is_changed"),
-        is_over.label("is_over"),
+    turned = (
+        select(
+            *(seen.c[name] for name in (*LINE, *_OF_TURN, "ordinal")),
+            *(seen.c[name] for name in (*measures, *_AT_END.values()) if name in seen.c),
+            *(_less(seen, name, was[name]).label(f"{name}_change") for name in measures),
+            is_changed.label("is_changed"),
+            is_over.label("is_over"),
+        )
+        # What nobody reads of a common table expression is kept all the same.
+        .where(or_(is_changed, is_over))
+        .subquery("turned")
     )
-    # What nobody reads of a common table expression is kept all the same.
-    return turned.where(or_(is_changed, is_over)).cte("turn")
+    # Of what is left, because whatever has a place turns there, in its beginning at least.
+    last_place = func.max(turned.c.ordinal).over(partition_by=turned.c.subscription_id)
+    told = [each for each in turned.c if each.name != "ordinal"]
+    return select(*told, (last_place == 0).label("is_plain")).cte("turn")
 
 
 def _less(seen: FromClause, name: str, before: ColumnElement[Any]) -> ColumnElement[Any]:

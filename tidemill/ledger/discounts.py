@@ -60,32 +60,38 @@ def counted_discounts(relations: Relations, policy: Policy, versions: CTE) -> CT
     """
     given, durations = relations.discounts, _COUNTED_DURATIONS[policy.discounts]
     starts_at = func.coalesce(given.c.starts_at, versions.c.started_at, versions.c.valid_from)
-    in_force = given.join(versions, versions.c.version_id == given.c.version_id)
+    told = [each for each in given.c if each.name != "starts_at"]
+    # Found once for all durations: it takes a look at every version.
+    held = (
+        select(*told, starts_at.label("starts_at"), versions.c.valid_from, versions.c.valid_to)
+        .join(versions, versions.c.version_id == given.c.version_id)
+        .where(given.c.duration.in_(durations))
+        .cte("held_discount")
+    )
 
     def spans_of(ends_at: ColumnElement[datetime]) -> Select[Any]:
-        names = ("version_id", "ordinal", "item", "percent_off", "amount_off")
+        names = ("version_id", "ordinal", "item", "percent_off", "amount_off", "starts_at")
         return select(
-            *(given.c[name] for name in names),
-            starts_at.label("starts_at"),
+            *(held.c[name] for name in names),
             ends_at.label("ends_at"),
-            versions.c.valid_from,
-            versions.c.valid_to,
-        ).where(given.c.duration.in_(durations))
+            held.c.valid_from,
+            held.c.valid_to,
+        )
 
-    is_one_interval = and_(given.c.duration == "once", given.c.ends_at.is_(None))
-    parts = [spans_of(given.c.ends_at).select_from(in_force).where(not_(is_one_interval))]
+    is_one_interval = and_(held.c.duration == "once", held.c.ends_at.is_(None))
+    parts = [spans_of(held.c.ends_at).where(not_(is_one_interval))]
     if "once" in durations:
         item = relations.version_items
         of_item = and_(
-            item.c.version_id == given.c.version_id,
-            or_(given.c.item.is_(None), given.c.item == item.c.item),
+            item.c.version_id == held.c.version_id,
+            or_(held.c.item.is_(None), held.c.item == item.c.item),
         )
         parts.append(
-            spans_of(after_intervals(starts_at, item.c.interval, item.c.interval_count))
-            .ext(distinct_on(given.c.version_id, given.c.ordinal))
-            .select_from(in_force.join(item, of_item))
+            spans_of(after_intervals(held.c.starts_at, item.c.interval, item.c.interval_count))
+            .ext(distinct_on(held.c.version_id, held.c.ordinal))
+            .select_from(held.join(item, of_item))
             .where(is_one_interval)
-            .order_by(given.c.version_id, given.c.ordinal, item.c.ordinal)
+            .order_by(held.c.version_id, held.c.ordinal, item.c.ordinal)
         )
     # In brackets, because only one of them is in an order.
     spans = union_all(*(select(part.subquery()) for part in parts)).subquery("discount_span")

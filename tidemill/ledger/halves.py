@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, case, func, not_, or_, select, true
+from sqlalchemy import Integer, case, func, not_, select, true
 
 from tidemill.ledger.versions import books
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import ColumnElement
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
@@ -30,26 +30,28 @@ def halves(relations: Relations, policy: Policy) -> tuple[Relations, Relations]:
     """
     version = relations.subscription_versions
     owner, source = books(relations, policy, version)
-    held = (
-        select(
-            version.c.subscription_id,
-            func.min(owner).label("company"),
-            func.max(owner).label("other"),
-        )
+    first, last = func.min(owner), func.max(owner)
+    moved = (
+        select(version.c.subscription_id)
         .select_from(source)
         .group_by(version.c.subscription_id)
-        .cte("held")
+        # Said twice, for the planner: it would expect nearly all of them.
+        .having(first < last, last > first)
+        .subquery("moved")
     )
-    has_moved = held.c.company != held.c.other
-    moved = select(held.c.subscription_id).where(has_moved)
-    tied = select(owner).select_from(source).where(version.c.subscription_id.in_(moved))
-    is_first = case(
-        (or_(has_moved, held.c.company.in_(tied)), true()), else_=_in_first_half(held.c.company)
+    tied = (
+        select(owner.label("company"))
+        .select_from(source.join(moved, moved.c.subscription_id == version.c.subscription_id))
+        .distinct()
+        .subquery("tied")
     )
+    # Joined, because the planner may expect too many of them to look them up in a list.
+    known = source.outerjoin(tied, tied.c.company == owner)
+    is_first = case((tied.c.company.is_not(None), true()), else_=_in_first_half(owner))
 
     def half(condition: ColumnElement[bool]) -> Relations:
-        chosen = select(held.c.subscription_id).where(condition).subquery("half")
-        return replace(relations, subscription_versions=_of(version, chosen))
+        chosen = select(version).select_from(known).where(condition)
+        return replace(relations, subscription_versions=chosen.subquery("version_of_half"))
 
     return half(is_first), half(not_(is_first))
 
@@ -57,12 +59,3 @@ def halves(relations: Relations, policy: Policy) -> tuple[Relations, Relations]:
 def _in_first_half(company: ColumnElement[int]) -> ColumnElement[bool]:
     # Hashed, because keys may all be even, or the older half may have most of the history.
     return func.hashint8(company, type_=Integer) < 0
-
-
-def _of(version: FromClause, chosen: FromClause) -> FromClause:
-    """The versions of the subscriptions chosen."""
-    return (
-        select(version)
-        .join(chosen, chosen.c.subscription_id == version.c.subscription_id)
-        .subquery("version_of_half")
-    )

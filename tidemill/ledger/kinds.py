@@ -33,29 +33,33 @@ def leaves(state: FromClause) -> ColumnElement[bool]:
 
 def with_kinds(made: Buckets, relations: Relations, policy: Policy) -> Select[Any]:
     """The states of buckets with `kind`, the type of their movement."""
-    state = _weighed(made, relations)
-    first_active = func.min(case((state.c.is_active, state.c.bucket))).over(
-        partition_by=state.c.unit
-    )
-    is_new = or_(state.c.bucket == first_active, not_(_returns(state, policy)))
+    state = _weighed(made, relations, policy)
     kind = case(
-        (and_(joins(state), is_new), MovementType.NEW.value),
+        (and_(joins(state), state.c.is_new), MovementType.NEW.value),
         (joins(state), MovementType.REACTIVATION.value),
         (leaves(state), MovementType.CHURN.value),
         (state.c.weight >= 0, MovementType.EXPANSION.value),
         else_=MovementType.CONTRACTION.value,
     )
-    return select(state, kind.label("kind"))
+    columns = [column for column in state.c if column.name not in ("is_new", "weight")]
+    return select(*columns, kind.label("kind"))
 
 
-def _weighed(made: Buckets, relations: Relations) -> FromClause:
+def _weighed(made: Buckets, relations: Relations, policy: Policy) -> FromClause:
     """The states with `weight`, by whose sign it is known whether a bucket added or took.
+
+    And with is_new, whether who comes in it does so for the first time.
 
     Only a bucket with two currencies needs rates for that. Where a rate is missing the sum is
     refused by every question anyway, so its name may rest on the other currency.
     """
-    net = made.nets
-    states = select(made.states).cte(f"{made.states.name}_unnamed")
+    net, state = made.nets, made.states
+    # First, as long as the states are in the order in which they were made.
+    first_active = func.min(case((state.c.is_active, state.c.bucket))).over(
+        partition_by=state.c.unit
+    )
+    is_new = or_(state.c.bucket == first_active, not_(_returns(state, policy)))
+    states = select(state, is_new.label("is_new")).cte(f"{state.name}_unnamed")
     is_mixed = states.c.first_currency != states.c.last_currency
     rates = select(daily_rates(relations.fx_rates, relations.base_currency)).cte(
         f"{made.states.name}_rate"

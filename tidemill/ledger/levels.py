@@ -180,12 +180,7 @@ def _parted(
     Most are alone, and what is said of a segment's items together takes a sort and two windows.
     """
     item = relations.version_items
-    several = (
-        select(item.c.version_id)
-        .group_by(item.c.version_id)
-        .having(func.count() > 1)
-        .subquery("several")
-    )
+    several = select(item.c.version_id).where(item.c.ordinal > 0).distinct().subquery("several")
     source = matching(level, several, version_id=level.c.version_id)
     has_others: ColumnElement[bool] = several.c.version_id.is_not(None)
     if usage is not None:

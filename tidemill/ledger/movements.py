@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 from tidemill.ledger.buckets import Buckets, buckets, dated, moves, unit_of
-from tidemill.ledger.carrying import base_amount, carried, swapped
-from tidemill.ledger.changes import LINE, in_order, revalued
+from tidemill.ledger.carrying import base_amount, carried, rates_of, swapped
+from tidemill.ledger.changes import LINE, in_order
 from tidemill.ledger.customers import cohorts, counted_apart
 from tidemill.ledger.kinds import joins, leaves, with_kinds
 from tidemill.ledger.matching import matching, where
@@ -49,7 +49,6 @@ FX_TYPE: Final = "fx"
 
 def named(
     changed: FromClause,
-    levels: FromClause,
     revaluations: FromClause | None,
     relations: Relations,
     policy: Policy,
@@ -57,7 +56,7 @@ def named(
 ) -> Select[tuple[object, ...]]:
     """The ledger: every change with the name of its bucket's movement.
 
-    levels, revaluations: as `renewals.in_base` gives them.
+    revaluations: as `renewals.in_base` gives them.
     columns: those that are wanted; None for all.
 
     Source: docs/reference/definitions.md, movements. With b and a the level of the customer before
@@ -68,21 +67,23 @@ def named(
     """
     if revaluations is not None and policy.join_churn_same_month == "ignore":
         # What is erased takes its renewals with it.
-        renewed = revalued(revaluations, levels)
-        changed, revaluations = union_all(select(changed), select(renewed)).subquery("all"), None
+        both = union_all(select(changed), select(revaluations)).subquery("all")
+        changed, revaluations = both, None
     # Read several times, made once.
     changes = select(dated(changed, policy)).cte("dated_change")
     made = buckets(changes, policy, "bucket")
     states = with_kinds(made, relations, policy).cte("bucket_state")
-    told = [*_told(changes, made, states, relations, policy)]
+    rates = rates_of(changes, relations, policy)
+    moved = carried(made, states, rates, relations)
+    told = [*_told(changes, made, states, moved, relations, policy)]
     if policy.fx == "at_renewal" or policy.netting not in ("day", "none"):
         still = _outside_empty(_still(changes, made, states, policy), states, policy, "still")
-        told.append(_asides(swapped(still, relations, policy)))
+        told.append(_asides(swapped(still, rates, relations)))
     if revaluations is not None:
         unit = unit_of(revaluations, policy).label("unit")
         renewals = select(revaluations, unit).cte("renewal")
         outside = _outside_empty(renewals, states, policy, "renewal")
-        told.append(_asides(dated(revalued(outside, levels), policy)))
+        told.append(_asides(dated(outside, policy)))
     rows = union_all(*told).subquery("told")
     if policy.movement_level == "customer":
         return _whole(rows, states, columns)
@@ -91,14 +92,20 @@ def named(
 
 
 def _told(
-    changes: CTE, made: Buckets, states: CTE, relations: Relations, policy: Policy
+    changes: CTE,
+    made: Buckets,
+    states: CTE,
+    moved: FromClause | None,
+    relations: Relations,
+    policy: Policy,
 ) -> list[Select[Any]]:
     """The rows of the ledger that are movements, but for their cohort.
+
+    moved: what their buckets carry, as `carried` gives it.
 
     Most are alone in their bucket. The others are looked at together: one of them says that the
     customer came or left, and all lines of a subscription's end say why it ended.
     """
-    moved = carried(made, states, relations, policy)
     delta: ColumnElement[int] = literal(0)
     if policy.movement_level == "customer":
         delta = case((joins(states), 1), (leaves(states), -1), else_=0)

@@ -17,6 +17,9 @@ from sqlalchemy import (
     Date,
     DateTime,
     Integer,
+    Numeric,
+    SmallInteger,
+    Text,
     and_,
     case,
     cast,
@@ -26,17 +29,20 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.fx import rate_day, rates_by_day
-from tidemill.ledger.changes import REVALUED
+from tidemill.ledger.changes import LINE
 from tidemill.ledger.matching import matching, where
 from tidemill.ledger.timers import Timer, after_intervals, timer
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, FromClause
+    from datetime import date
+
+    from sqlalchemy import ColumnElement, FromClause, Select
 
     from tidemill.policy import Policy
     from tidemill.relations import Relations
@@ -47,12 +53,15 @@ _INSTANT: Final = DateTime(timezone=True)
 _DAY_S: Final = 86_400
 # Before any renewal; where no rate was ever published none could bring one.
 _BEFORE_ALL: Final = datetime(1, 1, 2, tzinfo=UTC)
+# What tells when a version renews, and in which currency.
+_RENEWING: Final = ("version_id", "currency", "anchor", "interval", "interval_count")
 
 
 def renewing(relations: Relations, policy: Policy, versions: CTE) -> CTE | None:
     """How versions in foreign currency renew; None when the policy does not ask.
 
-    Shape: version_id, valid_from, valid_to, anchor (renewal 0), interval and interval_count.
+    Shape: version_id, currency, valid_from, valid_to, anchor (renewal 0), interval and
+           interval_count.
     """
     if policy.fx != "at_renewal":
         return None
@@ -60,6 +69,7 @@ def renewing(relations: Relations, policy: Policy, versions: CTE) -> CTE | None:
     foreign = (
         select(
             versions.c.version_id,
+            versions.c.currency,
             versions.c.valid_from,
             versions.c.valid_to,
             func.coalesce(versions.c.current_period_start, versions.c.valid_from).label("anchor"),
@@ -96,22 +106,26 @@ def renewal_timers(renews: CTE | None, relations: Relations) -> list[Timer]:
 
 
 def in_base(
-    levels: FromClause, relations: Relations, policy: Policy, steps: tuple[CTE, CTE | None]
+    levels: FromClause,
+    relations: Relations,
+    policy: Policy,
+    steps: tuple[CTE, CTE | None, CTE | None],
 ) -> tuple[FromClause, FromClause | None]:
     """The levels in base currency, and the changes that renewals make while they last.
 
-    steps:   the segments of the levels, and how their versions renew.
+    steps:   the segments of the levels, how their versions renew, and what usage is worth.
     Returns: the levels with amount_base_minor, their value at the rate of the last renewal before
              they begin, and ending_base_minor, at that of the last one before they end; then what
              `_revaluations` gives. Values are null where a rate is missing.
     Levels are unchanged, and there are no such changes, when the policy does not ask.
     """
-    segments, renews = steps
+    segments, renews, usage = steps
     if renews is None:
         return levels, None
-    rates = rates_by_day(relations.fx_rates, relations.base_currency)
-    begun, ended = rates.alias("rate_begun"), rates.alias("rate_ended")
     held = _held(segments, renews, relations)
+    wanted = _wanted(segments, held, usage, policy)
+    rates = rates_by_day(relations.fx_rates, relations.base_currency, wanted)
+    begun, ended = rates.alias("rate_begun"), rates.alias("rate_ended")
     of_segment = and_(
         held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
     )
@@ -123,7 +137,7 @@ def in_base(
     )
     source: FromClause = levels.outerjoin(held, of_segment)
     for rate, at in ((begun, begun_at), (ended, ended_at)):
-        source = _rated(source, rate, levels, at, relations, policy)
+        source = _rated(source, (rates, rate), levels, at, policy)
     own = levels.c.amount_minor
     valued = (
         select(
@@ -138,18 +152,32 @@ def in_base(
     return valued, _revaluations(valued, rates, held, relations, policy)
 
 
+def _wanted(segments: CTE, held: CTE, usage: CTE | None, policy: Policy) -> Select[Any]:
+    """Between which days rates are wanted, a row each: currency, first and last."""
+    begun, ended = _day(held.c.begun_at, policy), _day(held.c.ended_at, policy)
+    wanted = select(held.c.currency, begun.label("first"), ended.label("last"))
+    if usage is None:
+        return wanted
+    # Usage has the days of its segments, and may be in any currency.
+    day = _day(segments.c.seg_from, policy)
+    ends = select(func.min(day), func.max(day)).subquery("ends_of_segments")
+    used = select(usage.c.currency).distinct().subquery("used_currency")
+    return union_all(wanted, select(used, *ends.c).join(ends, true()))  # type: ignore[return-value]  # a union is read as a select
+
+
 def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
     """Whose rates segments have at their two ends, where they are worth or keep something.
 
-    Shape: version_id, seg_from; begun and ended, the numbers of the last renewals before a segment
-           begins and ends, begun_at and ended_at, when they were; anchor, interval, interval_count.
+    Shape: version_id, seg_from, currency; begun and ended, the numbers of the last renewals before
+           a segment begins and ends, begun_at and ended_at, when they were; anchor, interval and
+           interval_count.
     """
     piece = (
         select(
             segments.c.seg_from,
             segments.c.seg_to,
             func.least(segments.c.seg_to, _after_rates(relations)).label("until"),
-            *(renews.c[name] for name in ("version_id", "anchor", "interval", "interval_count")),
+            *(renews.c[name] for name in _RENEWING),
         )
         .join(renews, renews.c.version_id == segments.c.version_id)
         .where(or_(segments.c.counts, segments.c.present))
@@ -165,9 +193,8 @@ def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
     )
     last = _with_last_rate(settled, settled.c.last, settled.c.seg_to)
     numbered = _kept(settled, ending=func.greatest(settled.c.first, last))
-    names = ("seg_from", "version_id", "anchor", "interval", "interval_count")
     return select(
-        *(numbered.c[name] for name in names),
+        *(numbered.c[name] for name in ("seg_from", *_RENEWING)),
         numbered.c.first.label("begun"),
         numbered.c.ending.label("ended"),
         _renewal(numbered, numbered.c.first).label("begun_at"),
@@ -186,37 +213,40 @@ def _revaluations(
 ) -> FromClause:
     """The renewals inside a level that bring it another rate.
 
-    Shape: the keys of `levels` (`REVALUED`), the subscription and customer, occurred_at, and
-           amount_base_minor, the change. There are many of them, so what else there is to tell of a
-           level is left to it (`changes.revalued`).
+    Shape: that of `changes.changes`: a change of the value in base currency, and of nothing else.
     """
     is_worth = and_(levels.c.currency != relations.base_currency, levels.c.amount_minor != 0)
-    keys = (*REVALUED, "subscription_id", "customer_id")
     of_segment = and_(
         held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
     )
     number = _numbers(held.c.begun + 1, held.c.ended)
     renewal = (
         select(
-            *(levels.c[name] for name in keys),
-            levels.c.amount_minor,
+            *(levels.c[name] for name in (*LINE, "version_id", "reason", "amount_minor")),
             _renewal(held, number.c.number).label("occurred_at"),
             _renewal(held, number.c.number - 1).label("before_at"),
         )
         .select_from(levels.join(held, of_segment).join(number, true()))
         .where(is_worth)
+        # Dates are dear to find: once for each renewal, and not wherever they are read.
+        .offset(0)
         .subquery("level_renewal")
     )
     after, before = rates.alias("rate_after"), rates.alias("rate_before")
     source: FromClause = renewal
     for rate, at in ((after, renewal.c.occurred_at), (before, renewal.c.before_at)):
-        source = _rated(source, rate, renewal, at, relations, policy)
+        source = _rated(source, (rates, rate), renewal, at, policy)
     change = func.coalesce(after.c.factor, 0) - func.coalesce(before.c.factor, 0)
     return (
         select(
-            *(renewal.c[name] for name in keys),
+            *(renewal.c[name] for name in LINE),
             renewal.c.occurred_at,
+            cast(literal(Cause.REVALUED.value), Text).label("cause"),
+            renewal.c.version_id.label("event_position"),
+            renewal.c.reason,
+            cast(literal(0), Numeric).label("amount_minor"),
             (renewal.c.amount_minor * change).label("amount_base_minor"),
+            cast(literal(0), SmallInteger).label("present"),
         )
         .select_from(source)
         .where(where(renewal.c.version_id.is_not(None), change != 0))
@@ -226,15 +256,22 @@ def _revaluations(
 
 def _rated(
     source: FromClause,
-    rates: FromClause,
+    rates: tuple[CTE, FromClause],
     levels: FromClause,
     at: ColumnElement[datetime],
-    relations: Relations,
     policy: Policy,
 ) -> FromClause:
-    """What `levels` are part of, with the rate of their currency on the day of an instant."""
-    day = rate_day(relations.fx_rates, cast(func.timezone(policy.tz, at), Date))
-    return matching(source, rates, currency=levels.c.currency, day=day)
+    """What `levels` are part of, with the rate of their currency on the day of an instant.
+
+    rates: all, and the name by which they are joined.
+    """
+    known, rate = rates
+    day = rate_day(known, _day(at, policy))
+    return matching(source, rate, currency=levels.c.currency, day=day)
+
+
+def _day(at: ColumnElement[datetime], policy: Policy) -> ColumnElement[date]:
+    return cast(func.timezone(policy.tz, at), Date)
 
 
 def _numbers(first: ColumnElement[int], last: ColumnElement[int]) -> FromClause:
@@ -296,7 +333,10 @@ def _last(
 def _after_rates(relations: Relations) -> ColumnElement[datetime]:
     rates = relations.fx_rates
     day_after = func.timezone("UTC", cast(func.max(rates.c.day) + 1, DateTime), type_=_INSTANT)
-    return select(func.coalesce(day_after, literal(_BEFORE_ALL, _INSTANT))).scalar_subquery()
+    at = func.coalesce(day_after, literal(_BEFORE_ALL, _INSTANT)).label("at")
+    # Made once, because the planner works out each use of a subquery by itself.
+    once = select(at).cte("after_rates").prefix_with("MATERIALIZED")
+    return select(once.c.at).scalar_subquery()
 
 
 def _with_last_rate(

@@ -70,9 +70,7 @@ def segments(
            present: may it keep its customer active at no value; cause, event_position and reason
            of the segment's beginning, next_cause, next_position and next_reason of its end.
     """
-    timers = [
-        timer(versions, at, cause) for rule in rules(versions, policy) for at, cause in rule.timers
-    ]
+    timers = _own_timers(versions, policy)
     timers += [
         timer(discounts, discounts.c.starts_at, Cause.DISCOUNT_STARTED),
         timer(discounts, discounts.c.ends_at, Cause.DISCOUNT_ENDED),
@@ -83,6 +81,14 @@ def segments(
     judged = _judged(pieces, policy, explained=explained)
     judged = without_refunded(relations, policy, prolonged(relations, policy, judged))
     return _with_ends(judged, policy)
+
+
+def _own_timers(versions: CTE, policy: Policy) -> list[Timer]:
+    """The instants at which rules change their verdict. Few versions have any: found at one go."""
+    due = [at for rule in rules(versions, policy) for at, _ in rule.timers]
+    has_any = or_(*(and_(at > versions.c.valid_from, at < versions.c.valid_to) for at in due))
+    timed = select(versions).where(has_any).cte("timed_version")
+    return [timer(timed, at, cause) for rule in rules(timed, policy) for at, cause in rule.timers]
 
 
 def _cut(versions: CTE, timers: list[Timer]) -> FromClause:

@@ -34,6 +34,7 @@ class Steps:
     segments: CTE
     levels: FromClause
     renewing: CTE | None
+    usage: CTE | None
 
 
 def steps(
@@ -64,7 +65,7 @@ def steps(
         held = and_(pieces.c.seg_from < end, pieces.c.seg_to >= end)
         pieces = select(pieces).where(held).cte("standing_segment")
     levels = item_levels(relations, policy, pieces, discounts, usage, measure)
-    return Steps(versions, pieces, levels, renews)
+    return Steps(versions, pieces, levels, renews, usage)
 
 
 def segment_levels(relations: Relations, policy: Policy) -> Select[tuple[object, ...]]:
