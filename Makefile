@@ -102,9 +102,11 @@ clean: ## Remove the environment, caches and builds (never your data)
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url
 
-# Three test processes for two processors (tests/conftest.py). The tests of a file stay together:
-# they share what is dear to make, and the examples of a page build on one another.
-PARALLEL ?= -n auto --dist loadfile
+# As many test processes as there are processors, when there is more than one. The tests of a file
+# stay together: they share what is dear to make, and the examples of a page build on one another.
+# Files come in the order of their folders, so that short ones (unit) end the run: by the number of
+# their tests, one file of one long test would be run last, by one process alone.
+PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 
 # The first Python that is new enough; a shim may be on PATH without the version behind it.
 FIND_PYTHON = for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \

@@ -34,11 +34,6 @@ share_compiled()
 TEMPLATE_LOCK = 7_355_608
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Three processes for two cores: a third of their time they wait for others of theirs."""
-    return max(2, (os.cpu_count() or 1) * 3 // 2)
-
-
 def pytest_collection_finish() -> None:
     """Thousands of tests and all that they import stay to the end: do not look through them again.
 

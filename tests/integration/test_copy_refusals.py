@@ -343,7 +343,7 @@ def test_doctor_of_a_billing_database(lago: LagoBook, tmp_path: Path) -> None:
     before = rows_of(lago.database)
     found = Inside(tmp_path, url_of(lago.database), alone).text("doctor")
     assert "transactions of the role" in found
-    assert "could write 13 tables" in found
+    assert "could write 15 tables" in found
     assert "3 customers, 3 subscriptions, 3 states of them, 0 payments" in found
     with reader_of(lago.database, "lago") as address:
         assert "could write none" in Inside(tmp_path, address, alone).text("doctor")
