@@ -10,7 +10,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Text, cast, func, literal, select, union_all
 
-from tidemill.connectors.database import DatabaseConnector, Reading, require_distinct, require_told
+from tidemill.connectors.database import (
+    DatabaseConnector,
+    Reading,
+    Wanted,
+    require_distinct,
+    require_told,
+)
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.schema import WantedTable
 from tidemill.database import Database
@@ -98,7 +104,7 @@ def _read(connection: Connection, reading: Reading, policy: Policy) -> Iterator[
     except TidemillError as error:
         yield Finding("keys", "wrong", error.message, error.hint)
         return
-    relations = reading.relations(base_currency="USD", fx_rates=nothing("fx_rates"))
+    relations = reading.relations(Wanted("USD", nothing("fx_rates")))
     counts = {
         name: connection.execute(select(func.count()).select_from(getattr(relations, name)))
         for name in ("customers", "subscriptions", "subscription_versions", "payments")

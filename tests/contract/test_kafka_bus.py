@@ -336,7 +336,7 @@ def test_what_was_read_when_the_database_went_away_is_read_again(
 
     bus.append(story("a", 5))
     with monkeypatch.context() as patched:
-        patched.setattr("tidemill.bus.kafka.bus.waiting", and_then_it_goes_away)
+        patched.setattr("tidemill.bus.kafka.reading.waiting", and_then_it_goes_away)
         for _ in range(2):
             with pytest.raises(DatabaseUnreachable):
                 read(bus)
@@ -345,27 +345,10 @@ def test_what_was_read_when_the_database_went_away_is_read_again(
     assert read(bus) == [("a", number) for number in range(6)]
 
 
-def test_a_partition_that_seems_short_for_a_moment_is_waited_for(
-    database: Database, bus: KafkaBus, make_bus: MakeBus
-) -> None:
-    events = story("a", 5)
-    bus.append(events[:3])
-    assert len(read(bus)) == 3
-    offsets = models.consumer_position
-    with database.begin() as connection:
-        ours = (offsets.c.consumer.startswith("kafka:"), offsets.c.position == 3)
-        connection.execute(update(offsets).where(*ours).values(position=4))
-    bus.close()
-    later = threading.Timer(1.0, make_bus().append, [events[3:]])
-    later.start()
-    assert read(bus) == [("a", 4)]
-    later.join()
-
-
 def test_a_topic_that_was_there_is_expected_to_come_again(
     running: Broker, topic: str, bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidemill.bus.kafka.bus._ANSWER_S", 2.0)
+    monkeypatch.setattr("tidemill.bus.kafka.reading._ANSWER_S", 2.0)
     bus.append(story("a", 1))
     assert len(read(bus)) == 1
     admin = AdminClient(client_settings(running.servers))

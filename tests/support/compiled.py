@@ -1,8 +1,8 @@
 """Statements that one engine compiled serve all engines of the process.
 
 A test has a database of its own, hence an engine of its own, which would compile again what the
-last one did: a quarter of all the time that tests took. All are of one kind, and talk to servers of
-one version, so they would all compile the same.
+last one did: a tenth of the time that integration tests take. All are of one kind, and talk to
+servers of one version, so they would all compile the same.
 """
 
 from __future__ import annotations

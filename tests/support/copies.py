@@ -10,6 +10,7 @@ from sqlalchemy import Connection, FromClause, select
 from tests.support.in_place import url_of
 from tidemill.bookkeeping import FACTS
 from tidemill.connectors import DATABASE_CONNECTORS
+from tidemill.connectors.database import Wanted
 from tidemill.connectors.empty import nothing
 from tidemill.copying import Asked, Billing, Overlap, Refreshed, copied_relations, of_copy
 from tidemill.copying import refresh as bring_up
@@ -54,7 +55,7 @@ def differences(
     with store.snapshot() as ours, billing.snapshot() as theirs:
         reading = found.read(theirs, asked.get("schema"), asked.get("tenant"))
         copied = copied_relations(**how)
-        told_there = reading.relations(fx_rates=_no_rates(), **how)
+        told_there = reading.relations(Wanted(fx_rates=_no_rates(), **how))
         for name in COLUMNS.keys() - _OURS:
             told += _between(name, _rows(ours, copied, name), _rows(theirs, told_there, name))
         for fact in held.facts:

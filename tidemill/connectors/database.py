@@ -40,16 +40,8 @@ class Reading(Protocol):
         """The billing system's name as people write it."""
         ...
 
-    def relations(
-        self,
-        *,
-        base_currency: str,
-        fx_rates: FromClause,
-        customers: Select[tuple[int]] | None = None,
-        taxed: bool = False,
-        held_at: datetime | None = None,
-    ) -> Relations:
-        """The relations of the tenant; arguments as of `Wanted`."""
+    def relations(self, wanted: Wanted) -> Relations:
+        """The relations of the tenant."""
         ...
 
     def freshness(self) -> Executable:

@@ -31,6 +31,7 @@ from tidemill.bus.staging import Analyze, roomy
 from tidemill.connectors.database import (
     DatabaseConnector,
     Reading,
+    Wanted,
     require_distinct,
     require_told,
 )
@@ -209,9 +210,7 @@ class _Reader:
         now = self._now()
         fresh = self.reading.execute(self.told.freshness()).all()
         left_out = [(what, count) for what, count in self.reading.execute(self.told.left_out())]
-        sources = self.told.relations(
-            base_currency=self.base_currency, fx_rates=rate_rows(None)
-        ).sources
+        sources = self._relations(None, taxed=False).sources
         return Copy(
             source_id=self.reading.execute(select(sources.c.source_id)).scalar_one(),
             name=connector.name,
@@ -281,12 +280,7 @@ class _Reader:
                 yield relation, select(literal(is_taxed).label("taxed"), *names)
 
     def _relations(self, keys: Any, *, taxed: bool) -> Relations:
-        return self.told.relations(
-            base_currency=self.base_currency,
-            fx_rates=rate_rows(None),
-            customers=keys,
-            taxed=taxed,
-        )
+        return self.told.relations(Wanted(self.base_currency, rate_rows(None), keys, taxed))
 
 
 def _put_in_place(

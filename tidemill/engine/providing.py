@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-from tidemill.connectors.database import Reading, require_distinct, require_told
+from tidemill.connectors.database import Reading, Wanted, require_distinct, require_told
 from tidemill.connectors.rows import relation_of
 from tidemill.engine.notices import Notices, read_notices
 from tidemill.errors import HistoryNotKept, NotInThisMode
@@ -131,11 +131,7 @@ class InPlace:
         if known_at is not None:
             raise HistoryNotKept(self.title)
         return self.reading.relations(
-            base_currency=base_currency,
-            fx_rates=_rates(self.rates),
-            customers=customers,
-            taxed=taxed,
-            held_at=held_at,
+            Wanted(base_currency, _rates(self.rates), customers, taxed, held_at)
         )
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:

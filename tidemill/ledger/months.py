@@ -32,7 +32,14 @@ from sqlalchemy import (
 from tidemill.ledger.movements import FX_TYPE
 from tidemill.vocabulary import MovementType
 
-__all__ = ["EVERYBODY", "monthly_changes", "monthly_cohorts", "monthly_items", "visit_columns"]
+__all__ = [
+    "EVERYBODY",
+    "joined",
+    "monthly_changes",
+    "monthly_cohorts",
+    "monthly_items",
+    "visit_columns",
+]
 
 EVERYBODY: Final = 0
 """Stands for all customers who need not be told apart."""
@@ -65,13 +72,18 @@ def monthly_cohorts(rows: FromClause) -> Select[Any]:
            where a new customer comes).
     """
     names = ("currency", "amount_minor", "amount_base_minor", "customer_delta")
-    is_new = and_(rows.c.customer_delta > 0, rows.c.type == MovementType.NEW.value)
     return select(
         rows.c.cohort_month,
         _month(rows).label("month"),
         *(rows.c[name] for name in names),
-        cast(is_new, Integer).label("joined"),
+        joined(rows).label("joined"),
     )
+
+
+def joined(rows: FromClause) -> ColumnElement[int]:
+    """Of movements: 1 where a new customer comes, else 0."""
+    is_new = and_(rows.c.customer_delta > 0, rows.c.type == MovementType.NEW.value)
+    return cast(is_new, Integer)
 
 
 def monthly_changes(rows: FromClause) -> Select[Any]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from sqlalchemy import CTE, Integer, and_, case, cast, func, or_, select, union_all
+from sqlalchemy import CTE, and_, case, func, or_, select, union_all
 
-from tidemill.ledger.months import EVERYBODY
+from tidemill.ledger.months import EVERYBODY, joined
 from tidemill.metrics.base import RateNeed
 from tidemill.metrics.query import Query
 from tidemill.metrics.rates import rates_by_day
@@ -24,7 +24,6 @@ from tidemill.models import (
     metric_mrr_movement,
 )
 from tidemill.periods import period_start
-from tidemill.vocabulary import MovementType
 
 __all__ = ["by_cohort", "cohort_of_months", "kept_months", "kept_places", "new_once"]
 
@@ -62,9 +61,7 @@ def by_cohort(q: Query, until: date) -> Query | None:
     open_from = period_start(until + timedelta(days=1), "month")
     names = ("cohort_month", "currency", "amount_minor", "amount_base_minor", "customer_delta")
     over = select(kept.c.month.label("day"), *(kept.c[name] for name in names), kept.c.joined)
-    is_new = and_(rows.c.customer_delta > 0, rows.c.type == MovementType.NEW.value)
-    joined = cast(is_new, Integer).label("joined")
-    rest = select(rows.c.day, *(rows.c[name] for name in names), joined)
+    rest = select(rows.c.day, *(rows.c[name] for name in names), joined(rows).label("joined"))
     parts = union_all(over.where(kept.c.month < open_from), rest.where(rows.c.day >= open_from))
     return replace(q, rows=parts.subquery("cohort_part"), rollups=())
 

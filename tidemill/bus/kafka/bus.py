@@ -16,19 +16,11 @@ quarantined goes to the topic of dead letters before the transaction commits.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Final
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
 from sqlalchemy import BigInteger, Connection, SmallInteger, cast, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -38,57 +30,24 @@ from tidemill.bus.kafka.messages import (
     Incoming,
     Outgoing,
     event_of,
-    incoming,
     outgoing,
     rejected,
 )
-from tidemill.bus.kafka.reading import waiting
+from tidemill.bus.kafka.reading import Reader
 from tidemill.bus.kafka.sending import Sender
-from tidemill.bus.kafka.topics import (
-    NOT_THERE,
-    TOPIC,
-    as_error,
-    client_settings,
-    dead_letters,
-    ends_of,
-)
+from tidemill.bus.kafka.topics import TOPIC, dead_letters, ends_of
 from tidemill.bus.log import PARTITIONS, Appended, Delivery, Refused
 from tidemill.bus.postgres import PostgresBus
 from tidemill.database import Database
-from tidemill.errors import BrokerUnreachable, ConfigError, InvalidEvent, PositionsLost, Transient
+from tidemill.errors import InvalidEvent
 from tidemill.events import Event
 from tidemill.intake import Rejected
 
 __all__ = ["KafkaBus"]
 
 _position = models.consumer_position
-# How long to wait before a broker is asked again.
-_POLL_S: Final = 0.2
-_ANSWER_S: Final = 15.0
 # How many are moved at once by a thread that does nothing else.
 _AHEAD: Final = 10_000
-# How long a partition may seem to end before what was read of it: a broker that starts again first
-# tells what it had noted, and then what it has.
-_SETTLING_S: Final = 5.0
-# How long a new reader waits for its share of the partitions.
-_JOINING_S: Final = 15.0
-
-_CONSUMER: Final[dict[str, Any]] = {
-    # Partitions move one by one when a worker comes or goes; the others read on.
-    "partition.assignment.strategy": "cooperative-sticky",
-    # Where reading goes on is PostgreSQL's to say.
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",
-    "session.timeout.ms": 10_000,
-    "heartbeat.interval.ms": 1_000,
-    # A batch may be slow; only a worker that hangs for minutes loses its partitions.
-    "max.poll.interval.ms": 600_000,
-    # What is fetched ahead is bounded in bytes, however large the backlog.
-    "queued.max.messages.kbytes": 16_384,
-    "fetch.max.bytes": 8_388_608,
-    "fetch.wait.max.ms": 50,
-}
 
 
 class KafkaBus(PostgresBus):
@@ -117,17 +76,9 @@ class KafkaBus(PostgresBus):
         self._sender = Sender(servers)
         self._set_aside = set_aside
         self._topic = topic
-        self._member = member
         # Under which name the offsets stand among the positions: the next one to be moved.
         self._offsets = f"kafka:{topic}"
-        self._consumer: Consumer | None = None
-        self._trouble: Exception | None = None
-        # Whether the brokers ever gave us partitions of the topic.
-        self._found = False
-        # The next offset to be read of each partition that ever was ours.
-        self._next: dict[int, int] = {}
-        # Partitions of which something was read that is not stored: read again, unless it will be.
-        self._unstored: set[int] = set()
+        self._reader = Reader(servers, topic, self._stored, member=member)
         self._reading = Lock()
         self._mover: Ahead | None = None
 
@@ -195,12 +146,11 @@ class KafkaBus(PostgresBus):
         Returns: partition → where it stood, and where it goes on.
         """
         self._introduce(self._offsets)
-        consumer = self._connected()
         with self._database.begin() as connection:
             taken = self._taken(connection, range(PARTITIONS))
             moved = {}
             for part, offset in taken.items():
-                first, end = self._bounds(consumer, TopicPartition(self._topic, part))
+                first, end = self._reader.bounds(part)
                 if not first <= offset <= end:
                     moved[part] = (offset, first)
             connection.execute(self._move_offsets({part: to for part, (_, to) in moved.items()}))
@@ -208,11 +158,7 @@ class KafkaBus(PostgresBus):
 
     def close(self) -> None:
         """Leave the group at once, so that others take the partitions over without waiting."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
-            self._next.clear()
-            self._unstored.clear()
+        self._reader.close()
 
     def _mirror(self, connection: Connection, last: int) -> None:
         """Copy what this transaction has quarantined to the topic of dead letters."""
@@ -231,29 +177,27 @@ class KafkaBus(PostgresBus):
     def _move(self, limit: int) -> None:
         """Move at most `limit` messages into the log."""
         with self._reading:
-            self._move_some(self._poll(limit))
+            self._move_some(self._reader.poll(limit))
 
     def _move_ahead(self) -> None:
         self._introduce(self._offsets)
         with self._reading:
-            self._move_some(self._read(_AHEAD))
+            self._move_some(self._reader.read(_AHEAD))
 
     def _move_some(self, messages: Sequence[Incoming]) -> None:
         if not messages:
             return
-        self._next |= {each.partition: each.offset + 1 for each in messages}
         with self._database.begin() as connection:
             last = _last_quarantined(connection)
             self._store(connection, messages)
             self._mirror(connection, last)
-        self._unstored.clear()
+        self._reader.all_stored()
 
     def _move_all(self, limit: int) -> None:
         """Move messages, or wait for other workers to, until all that are there now are moved."""
-        ends = self._ends()
+        ends = self._reader.ends()
         while True:
-            with self._database.connect() as connection:
-                taken = self._taken(connection)
+            taken = self._stored()
             if all(taken[part] >= end for part, end in ends.items()):
                 return
             self._move(limit)
@@ -278,132 +222,10 @@ class KafkaBus(PostgresBus):
         self._set_aside(connection, refused, appended.refused)
         connection.execute(self._move_offsets(reached))
 
-    # --- consuming ------------------------------------------------------------------------------
-
-    def _poll(self, limit: int) -> list[Incoming]:
-        """The next messages of the partitions that are ours, at most `limit`.
-
-        None means that there are none, as far as it can be known: not that the group has still to
-        give out its partitions, or that the first answer of a broker is on its way.
-        """
-        consumer = self._connected()
-        deadline = time.monotonic() + _JOINING_S
-        while True:
-            found = self._read(limit)
-            if found or self._caught_up(consumer) or time.monotonic() > deadline:
-                return found
-
-    def _read(self, limit: int) -> list[Incoming]:
-        """The next messages that there are, at most `limit`; before them those read in vain."""
-        self._go_back()
-        return self._sound(waiting(self._connected(), limit))
-
-    def _sound(self, read: Sequence[Message]) -> list[Incoming]:
-        """The messages; raises what went wrong instead of one, or while partitions came to us."""
-        if self._trouble is not None:
-            trouble, self._trouble = self._trouble, None
-            self.close()
-            raise trouble
-        errors = [error for each in read if (error := each.error()) is not None]
-        found = [incoming(each) for each in read if each.error() is None]
-        self._unstored |= {each.partition for each in found}
-        if errors:
-            raise self._error(errors[0])
-        return found
-
-    def _caught_up(self, consumer: Consumer) -> bool:
-        """Whether everything that the brokers told us of has been read."""
-        if not self._next:
-            return False
-        ends = {
-            each.partition: consumer.get_watermark_offsets(each, cached=True)[1]
-            for each in consumer.assignment()
-        }
-        return all(0 <= end <= self._next.get(part, 0) for part, end in ends.items())
-
-    def _error(self, error: KafkaError) -> ConfigError:
-        """What the reader's client complains of. A topic that was there will be there again."""
-        if self._found and error.code() in NOT_THERE:
-            return BrokerUnreachable(self._servers, f"{error.str()}.")
-        return as_error(error, self._servers)
-
-    def _connected(self) -> Consumer:
-        """The reader, which joins the group when it is first needed."""
-        if self._consumer is None:
-            fixed = {"group.id": self._topic}
-            if self._member is not None:
-                fixed["group.instance.id"] = self._member
-            self._consumer = Consumer(client_settings(self._servers) | _CONSUMER | fixed)
-            self._consumer.subscribe([self._topic], on_assign=self._assigned)
-        return self._consumer
-
-    def _assigned(self, consumer: Consumer, given: list[TopicPartition]) -> None:
-        """Go on in each partition where PostgreSQL says that somebody stopped."""
-        self._found = True
-        try:
-            with self._database.connect() as connection:
-                taken = self._taken(connection)
-            for each in given:
-                self._require_within(consumer, each, taken[each.partition])
-                each.offset = taken[each.partition]
-            self._next |= {each.partition: each.offset for each in given}
-            consumer.incremental_assign(given)
-        # An exception in a callback of the client would be lost: `_poll` raises it.
-        except Exception as error:  # noqa: BLE001 - kept for `_poll`
-            self._trouble = error
-
-    def _go_back(self) -> None:
-        """Read from where the positions are what was read and could not be stored.
-
-        Only now, because the database was away then; when it still is, nothing is read.
-        """
-        if not self._unstored or self._consumer is None:
-            return
+    def _stored(self) -> dict[int, int]:
+        """The next offset to be moved of each partition."""
         with self._database.connect() as connection:
-            taken = self._taken(connection)
-        ours = {each.partition for each in self._consumer.assignment()}
-        for part in self._unstored & ours:
-            try:
-                self._consumer.seek(TopicPartition(self._topic, part, taken[part]))
-            except KafkaException as error:
-                raise self._error(error.args[0]) from None
-            self._next[part] = taken[part]
-        self._unstored.clear()
-
-    def _ends(self) -> dict[int, int]:
-        """Where each partition of the topic ends now."""
-        consumer = self._connected()
-        parts = (TopicPartition(self._topic, part) for part in range(PARTITIONS))
-        return {each.partition: self._bounds(consumer, each)[1] for each in parts}
-
-    def _bounds(self, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-        """The first offset that a partition holds, and the one after its last."""
-        deadline = time.monotonic() + _ANSWER_S
-        while True:
-            try:
-                first, end = consumer.get_watermark_offsets(partition, timeout=_ANSWER_S)
-            except KafkaException as error:
-                told = self._error(error.args[0])
-                # Partitions change their leader; that passes.
-                if not isinstance(told, Transient) or time.monotonic() > deadline:
-                    raise told from None
-                time.sleep(_POLL_S)
-            else:
-                return first, end
-
-    def _require_within(self, consumer: Consumer, partition: TopicPartition, offset: int) -> None:
-        """Refuse to read a partition that does not hold what comes next.
-
-        Raises: PositionsLost.
-        """
-        deadline = time.monotonic() + _SETTLING_S
-        while True:
-            first, end = self._bounds(consumer, partition)
-            if first <= offset <= end:
-                return
-            if offset < first or time.monotonic() > deadline:
-                raise PositionsLost(f"{partition.topic}/{partition.partition}", offset, first, end)
-            time.sleep(_POLL_S)
+            return self._taken(connection)
 
     def _taken(self, connection: Connection, held: Sequence[int] = ()) -> dict[int, int]:
         """The next offset to be moved of each partition; those `held` are locked."""

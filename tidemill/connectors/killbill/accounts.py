@@ -1,17 +1,11 @@
-"""Whose books these are: accounts and subscriptions of one tenant, and their money."""
+"""Whose books these are: accounts and subscriptions of one tenant."""
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 from sqlalchemy import (
     CTE,
-    ColumnElement,
-    Numeric,
     Text,
     and_,
-    case,
-    cast,
     func,
     select,
     true,
@@ -19,12 +13,8 @@ from sqlalchemy import (
 
 from tidemill.connectors.killbill.tables import TEST_TAG
 from tidemill.connectors.schema import Schema
-from tidemill.money import EXPONENTS
 
-__all__ = ["USUAL_EXPONENT", "minor_units", "own_accounts", "subscriptions"]
-
-USUAL_EXPONENT: Final = 2
-"""Decimal places of a currency that ISO 4217 does not know, such as BTC."""
+__all__ = ["own_accounts", "subscriptions"]
 
 
 def own_accounts(schema: Schema, tenant: int) -> CTE:
@@ -65,12 +55,3 @@ def subscriptions(schema: Schema, accounts: CTE) -> CTE:
         )
         .cte("killbill_subscription")
     )
-
-
-def minor_units(major: ColumnElement[Any], currency: ColumnElement[Any]) -> ColumnElement[Any]:
-    """An amount as Kill Bill has it in minor units, unrounded."""
-    unusual = [
-        (currency.in_([code for code, places in EXPONENTS.items() if places == each]), 10**each)
-        for each in sorted(set(EXPONENTS.values()) - {USUAL_EXPONENT})
-    ]
-    return cast(major * case(*unusual, else_=10**USUAL_EXPONENT), Numeric)

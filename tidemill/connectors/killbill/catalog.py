@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 from sqlalchemy import DateTime, FromClause, Integer, Numeric, Text
 from sqlalchemy.types import TypeEngine
 
-from tidemill.connectors.killbill.accounts import USUAL_EXPONENT
+from tidemill.connectors.amounts import USUAL_EXPONENT
 from tidemill.connectors.rows import relation_of
 from tidemill.money import EXPONENTS
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import ClassVar
 
 from sqlalchemy import (
     Connection,
     Executable,
-    FromClause,
-    Select,
     Text,
     false,
     func,
@@ -89,17 +86,8 @@ class KillBillReading:
     catalog: tuple[CatalogVersion, ...]
     title: str = KillBill.title
 
-    def relations(
-        self,
-        *,
-        base_currency: str,
-        fx_rates: FromClause,
-        customers: Select[tuple[int]] | None = None,
-        taxed: bool = False,
-        held_at: datetime | None = None,
-    ) -> Relations:
+    def relations(self, wanted: Wanted) -> Relations:
         """See `Reading.relations`; taxes are items of their own, on no price."""
-        wanted = Wanted(base_currency, fx_rates, customers, taxed, held_at)
         return killbill_relations(self.schema, self.tenant, self.catalog, wanted)
 
     def freshness(self) -> Executable:

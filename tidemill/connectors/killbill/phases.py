@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from tidemill.connectors.killbill.accounts import minor_units
+from tidemill.connectors.amounts import minor_units
 from tidemill.connectors.schema import Schema
 
 __all__ = ["override_prices", "phases", "unpriced"]

@@ -26,10 +26,11 @@ from sqlalchemy import (
     select,
 )
 
+from tidemill.connectors.amounts import minor_units
 from tidemill.connectors.database import Wanted
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.keys import instant
-from tidemill.connectors.killbill.accounts import minor_units, own_accounts, subscriptions
+from tidemill.connectors.killbill.accounts import own_accounts, subscriptions
 from tidemill.connectors.killbill.catalog import CatalogVersion, catalog_prices
 from tidemill.connectors.killbill.history import versions
 from tidemill.connectors.killbill.terms import terms

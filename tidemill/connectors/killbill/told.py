@@ -32,8 +32,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from tidemill.connectors.amounts import minor_units
 from tidemill.connectors.keys import instant
-from tidemill.connectors.killbill.accounts import minor_units
 from tidemill.connectors.killbill.catalog import NO_PERIOD, PERIODS
 from tidemill.connectors.rows import relation_of
 from tidemill.connectors.schema import Schema
@@ -118,6 +118,22 @@ def _day(of: ColumnElement[Any]) -> ColumnElement[Any]:
     return instant(cast(of, DateTime))
 
 
+def _asked(
+    row: FromClause,
+    phase_name: ColumnElement[Any],
+    currency: ColumnElement[Any],
+    missing: FromClause,
+    subscription: FromClause,
+) -> FromClause:
+    """The rows that are about phases which lack a price, with the subscriptions in them."""
+    is_missing = and_(missing.c.phase_name == phase_name, missing.c.currency == currency)
+    is_its = and_(
+        subscription.c.subscription_uuid == row.c.subscription_id,
+        subscription.c.currency == currency,
+    )
+    return row.join(missing, is_missing).join(subscription, is_its)
+
+
 def _of_transitions(
     schema: Schema, tenant: int, subscription: FromClause, missing: FromClause
 ) -> FromClause:
@@ -149,18 +165,9 @@ def _of_transitions(
             cast(null(), Text).label("item_uuid"),
         )
         .select_from(
-            row.join(
-                missing,
-                and_(missing.c.phase_name == row.c.next_slug, missing.c.currency == currency),
+            _asked(row, row.c.next_slug, currency, missing, subscription).outerjoin(
+                period, period.c.name == row.c.next_billing_period
             )
-            .join(
-                subscription,
-                and_(
-                    subscription.c.subscription_uuid == row.c.subscription_id,
-                    subscription.c.currency == currency,
-                ),
-            )
-            .outerjoin(period, period.c.name == row.c.next_billing_period)
         )
         .where(
             row.c.tenant_record_id == tenant,
@@ -204,18 +211,9 @@ def _billed(
             case((made < begins, within_it), else_=func.least(made, within_it)).label("latest_at"),
         )
         .select_from(
-            row.join(
-                missing,
-                and_(missing.c.phase_name == row.c.phase_name, missing.c.currency == currency),
+            _asked(row, row.c.phase_name, currency, missing, subscription).join(
+                invoice, invoice.c.id == row.c.invoice_id
             )
-            .join(
-                subscription,
-                and_(
-                    subscription.c.subscription_uuid == row.c.subscription_id,
-                    subscription.c.currency == currency,
-                ),
-            )
-            .join(invoice, invoice.c.id == row.c.invoice_id)
         )
         .where(
             row.c.tenant_record_id == tenant,

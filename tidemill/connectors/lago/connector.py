@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
     Connection,
     Executable,
-    FromClause,
-    Select,
     Text,
     cast,
     distinct,
@@ -62,17 +59,8 @@ class LagoReading:
     organization: UUID
     title: str = Lago.title
 
-    def relations(
-        self,
-        *,
-        base_currency: str,
-        fx_rates: FromClause,
-        customers: Select[tuple[int]] | None = None,
-        taxed: bool = False,
-        held_at: datetime | None = None,
-    ) -> Relations:
+    def relations(self, wanted: Wanted) -> Relations:
         """See `Reading.relations`."""
-        wanted = Wanted(base_currency, fx_rates, customers, taxed, held_at)
         return lago_relations(self.schema, self.organization, wanted)
 
     def freshness(self) -> Executable:

@@ -30,14 +30,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from tidemill.connectors.amounts import minor_units
 from tidemill.connectors.keys import instant
 from tidemill.connectors.schema import Schema
-from tidemill.money import EXPONENTS
 
 __all__ = ["boundaries", "fixed_charges"]
 
 _INSTANT: Final = DateTime(timezone=True)
-_USUAL_EXPONENT: Final = 2
 # plans.interval of those whose fixed charges may be billed by the month all the same.
 _LONG: Final = (2, 4)
 # A plan, its charges, and what a subscription begins with are saved one after the other: what comes
@@ -71,7 +70,7 @@ def fixed_charges(schema: Schema, period: CTE) -> CTE:
             piece.c.at.label("from_at"),
             piece.c.until_at,
             case((is_standard, piece.c.units), else_=1).label("quantity"),
-            (func.coalesce(amount, 0) * _minor(piece.c.currency)).label("unit_amount"),
+            minor_units(func.coalesce(amount, 0), piece.c.currency).label("unit_amount"),
             piece.c.interval,
             piece.c.interval_count,
             piece.c.told_by,
@@ -212,7 +211,7 @@ def _tiered(piece: FromClause) -> ColumnElement[Any]:
     """What all units cost together: each in its range, or all in that of their number."""
     graduated = _ranges(piece, "graduated_ranges")
     rows = graduated.c
-    reached = and_(_is_reached(rows.from_value, piece.c.units))
+    reached = _is_reached(rows.from_value, piece.c.units)
     within = func.least(piece.c.units, func.coalesce(rows.to_value, piece.c.units))
     before = func.greatest(rows.from_value - 1, 0)
     each = rows.flat_amount + func.greatest(within - before, 0) * rows.per_unit_amount
@@ -250,12 +249,3 @@ def _ranges(piece: FromClause, name: str) -> Any:
         name=name,
     )
     return told.render_derived(with_types=True)
-
-
-def _minor(currency: ColumnElement[Any]) -> ColumnElement[Any]:
-    """How many minor units one major one has."""
-    unusual = [
-        (currency.in_([code for code, places in EXPONENTS.items() if places == each]), 10**each)
-        for each in sorted(set(EXPONENTS.values()) - {_USUAL_EXPONENT})
-    ]
-    return case(*unusual, else_=10**_USUAL_EXPONENT)
