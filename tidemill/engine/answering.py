@@ -6,7 +6,8 @@ database of one moment, so they cannot contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,7 +40,7 @@ from tidemill.relations import Relations
 from tidemill.reports import plot
 from tidemill.state.in_force import kept_facts, same_ledger
 
-__all__ = ["Asked", "Asker", "asking", "require_honoured"]
+__all__ = ["Asked", "Asker", "asking", "require_honoured", "told"]
 
 # Has the columns of movements, for whoever asks which are read.
 _STAND_IN: Final = MRR_MOVEMENTS.table.alias("stand_in")
@@ -67,13 +68,25 @@ class Asked:
 class Asker:
     """Answers questions in one snapshot."""
 
-    connection: Connection
-    notices: Notices
+    snapshot: Connection
+    #: Gives what the snapshot says of itself; while it is looked at, nothing else can be asked.
+    look: Callable[[], Notices]
     base_currency: str
     #: The configured policy, for a store in which nothing says under which one facts were kept.
     configured: Policy
     #: Where derived ledgers are kept while it asks; None derives each time.
     scratch: Scratch | None = None
+
+    @property
+    def notices(self) -> Notices:
+        """What is to be known beside every answer."""
+        return self.look()
+
+    @property
+    def connection(self) -> Connection:
+        """Where the next statement can be asked."""
+        self.look()
+        return self.snapshot
 
     def answer(self, asked: Asked) -> Result:
         """The answer; its SQL, explanation and rows behind are made when asked for.
@@ -320,24 +333,30 @@ class Asker:
 
     def _kept_tables(self, asked: Asked) -> frozenset[str]:
         """The tables that hold what is asked."""
+        if not asked.provider.keeps_facts or asked.known_at is not None:
+            return frozenset()
         kept = self.notices.facts_policy or self.configured.document()
-        if (
-            asked.provider.keeps_facts
-            and asked.known_at is None
-            and same_ledger(asked.policy, self.base_currency, kept)
-        ):
+        if same_ledger(asked.policy, self.base_currency, kept):
             return kept_facts(kept)
         return frozenset()
+
+
+def told(notices: Notices) -> Callable[[], Notices]:
+    """For an `Asker` whose snapshot was looked at already."""
+    return lambda: notices
 
 
 @contextmanager
 def asking(
     database: Database, asked: Asked, *, base_currency: str, configured: Policy
 ) -> Iterator[Asker]:
-    """A snapshot to ask in; its notices are as `asked` wants them known."""
-    with database.snapshot() as connection:
-        notices = asked.provider.notices(connection, asked.known_at)
-        yield Asker(connection, notices, base_currency, configured)
+    """A snapshot to ask in; its notices are as `asked` wants them known.
+
+    They take a billing database as long as we need to put a statement together: both at once.
+    """
+    with database.snapshot() as connection, ThreadPoolExecutor(1) as beside:
+        look = beside.submit(asked.provider.notices, connection, asked.known_at)
+        yield Asker(connection, look.result, base_currency, configured)
 
 
 def _rollups_of(asked: Asked) -> tuple[Rollup, ...]:

@@ -15,7 +15,7 @@ from datetime import date
 from typing import Final
 
 from tidemill.database import Database
-from tidemill.engine.answering import Asked, Asker, require_honoured
+from tidemill.engine.answering import Asked, Asker, require_honoured, told
 from tidemill.engine.comparison import (
     Comparison,
     CustomerChange,
@@ -223,7 +223,7 @@ def compare(
         database, _ledgers(asked, policies), in_place=not asked.provider.keeps_facts
     ) as scratch:
         notices = asked.provider.notices(scratch.connection, asked.known_at)
-        asker = Asker(scratch.connection, notices, base_currency, configured, scratch)
+        asker = Asker(scratch.connection, told(notices), base_currency, configured, scratch)
         comparing = _Comparing(asker, asked, customers_max)
         sides = [comparing.side(label, policy) for label, policy in policies.items()]
         first = next((each.result for each in sides if each.result is not None), None)

@@ -62,6 +62,9 @@ class Copied:
             ),
         )
 
+    def require_distinct(self, connection: Connection) -> None:
+        """It was looked at when they were copied."""
+
     def require(self, policy: Policy, known_at: datetime | None) -> None:
         """Nothing tells when a change was written down."""
         if known_at is not None:

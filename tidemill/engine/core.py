@@ -246,6 +246,7 @@ class MetricsEngine:
         for each in (policies or {"": self.policy}).values():
             self.provider.require(each, knowledge)
         with self.database.snapshot() as connection:
+            self.provider.require_distinct(connection)
             return trace(
                 connection,
                 customer,

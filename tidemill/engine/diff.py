@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.database import Database
-from tidemill.engine.answering import Asked, Asker
+from tidemill.engine.answering import Asked, Asker, told
 from tidemill.engine.comparison import Value, less
 from tidemill.engine.notices import ledger_of
 from tidemill.engine.restatement import Figure, LateEvent, RestatedMovement, Restatement
@@ -85,7 +85,7 @@ def restatement(
         answers, moved, rests_on = [], [], []
         for known_at in between:
             notices = asked.provider.notices(scratch.connection, known_at)
-            asker = Asker(scratch.connection, notices, base_currency, configured, scratch)
+            asker = Asker(scratch.connection, told(notices), base_currency, configured, scratch)
             side = replace(asked, known_at=known_at)
             answers.append(asker.answer(side))
             rests_on.append(asker.behind_of(side))

@@ -14,7 +14,7 @@ from tidemill.connectors.database import DatabaseConnector
 from tidemill.copying import Asked, copy_in, require_same
 from tidemill.engine.copied import Copied
 from tidemill.engine.core import MetricsEngine
-from tidemill.engine.providing import CORE, Provider, in_place
+from tidemill.engine.providing import CORE, InPlace, Provider
 from tidemill.errors import InvalidSettings, Problem
 from tidemill.relations import COLUMNS, core_relations
 
@@ -46,8 +46,8 @@ def open_engine(
 
     A store of our own that holds a copy of the billing database is asked in its place.
 
-    Raises: as `database.connect`; InvalidSettings, SchemaNotUnderstood, TenantNotChosen or
-            KeysCollide where a billing system's database is read in place; CopyOfAnother.
+    Raises: as `database.connect`; InvalidSettings, SchemaNotUnderstood or
+            TenantNotChosen where a billing system's database is read in place; CopyOfAnother.
     """
     found: tuple[database.Database, Provider] | None = None
     if not settings.reads_in_place or has_own_store(settings):
@@ -126,7 +126,7 @@ def _open_source(settings: Settings) -> tuple[database.Database, Provider]:
         with store.snapshot() as connection:
             asked = asked_of(settings)
             reading = connector_of(settings).read(connection, asked.schema, asked.tenant)
-            return store, in_place(connection, reading, rates)
+            return store, InPlace(reading, rates)
     except BaseException:
         store.close()
         raise

@@ -29,7 +29,7 @@ from tidemill.metrics.result import Freshness
 from tidemill.policy import Policy
 from tidemill.relations import COLUMNS, Relations, core_relations
 
-__all__ = ["CORE", "InPlace", "Provider", "in_place"]
+__all__ = ["CORE", "InPlace", "Provider"]
 
 
 class Provider(Protocol):
@@ -58,6 +58,13 @@ class Provider(Protocol):
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
         """What is said beside every number."""
+        ...
+
+    def require_distinct(self, connection: Connection) -> None:
+        """Refuse rows that nothing would tell apart; `notices` does so, too.
+
+        Raises: KeysCollide.
+        """
         ...
 
     def require(self, policy: Policy, known_at: datetime | None) -> None:
@@ -92,6 +99,9 @@ class _Core:
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
         return read_notices(connection, known_at)
+
+    def require_distinct(self, connection: Connection) -> None:
+        """Keys are our own."""
 
     def require(self, policy: Policy, known_at: datetime | None) -> None:
         """Everything is known."""
@@ -135,9 +145,13 @@ class InPlace:
         )
 
     def notices(self, connection: Connection, known_at: datetime | None) -> Notices:
-        """How fresh the billing system is, and what is not covered."""
+        """How fresh the billing system is, and what is not covered.
+
+        Raises: KeysCollide, before anything is answered.
+        """
         if known_at is not None:
             raise HistoryNotKept(self.title)
+        self.require_distinct(connection)
         fresh = [Freshness(name, at) for name, at in connection.execute(self.reading.freshness())]
         left_out = [
             f"Not counted: {count:,} {what}."
@@ -145,6 +159,10 @@ class InPlace:
             if count
         ]
         return Notices(tuple(fresh), 0, 0, None, left_out=tuple(left_out))
+
+    def require_distinct(self, connection: Connection) -> None:
+        """Keys are made of the billing system's."""
+        require_distinct(connection, self.reading)
 
     def require(self, policy: Policy, known_at: datetime | None) -> None:
         """Nothing tells when a change was written down."""
@@ -155,19 +173,6 @@ class InPlace:
     def require_own(self, what: str, *, written: bool = True) -> None:  # noqa: ARG002 - neither is
         """Nothing of ours is here."""
         raise NotInThisMode(what)
-
-
-def in_place(
-    connection: Connection,
-    reading: Reading,
-    rates: Sequence[tuple[str, str, date, Decimal]] = (),
-) -> InPlace:
-    """A provider over a billing database, its keys looked at.
-
-    Raises: KeysCollide.
-    """
-    require_distinct(connection, reading)
-    return InPlace(reading, rates)
 
 
 def _rates(rates: Sequence[tuple[str, str, date, Decimal]]) -> FromClause:
