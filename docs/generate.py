@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from docs.commands import commands_page
 from docs.tables import table
 from tidemill import errors
-from tidemill.connectors import DATABASE_CONNECTORS
+from tidemill.connectors.of_databases import DATABASE_CONNECTORS
 from tidemill.errors import TidemillError
 from tidemill.knobs import KNOBS
 from tidemill.metrics import METRICS

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, select
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.errors import MigrationRefused
+from tidemill.in_force import differing_knobs, kept_document, kept_facts, note
 from tidemill.ledger import Fact, tables_of, trials
 from tidemill.metrics.movement_cube import MRR_MOVEMENTS
 from tidemill.metrics.payment_cube import PAYMENT_SUMS
@@ -34,7 +35,6 @@ from tidemill.quarantine import set_aside
 from tidemill.rebuilding import put_in_force
 from tidemill.settings import Settings
 from tidemill.state import Books, derive_all
-from tidemill.state.in_force import differing_knobs, kept_document, kept_facts, note
 from tidemill.worker import CONSUMER
 
 __all__ = [

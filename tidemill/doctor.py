@@ -14,19 +14,20 @@ from sqlalchemy import Connection, Select, func, select, union_all
 
 from tidemill import quarantine
 from tidemill.bus import PostgresBus
-from tidemill.copying import Copy, copy_in, of_copy
-from tidemill.copying.holding import rates_position
+from tidemill.copying.facts import of_copy
+from tidemill.copying.holding import Copy, copy_in, rates_position
 from tidemill.database import Database, SchemaState, schema_state
 from tidemill.fx import daily_rates
 from tidemill.heartbeat import heard
-from tidemill.inbox.report import report, unsettled
+from tidemill.in_force import differing_knobs, kept_document, kept_facts
+from tidemill.inbox.report import report
+from tidemill.inbox.unsettled import unsettled
 from tidemill.ledger import derive, tables_of
 from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.monitoring import lag_s
 from tidemill.relations import Relations, core_relations
 from tidemill.state import Books
 from tidemill.state.facts import of_events
-from tidemill.state.in_force import differing_knobs, kept_document, kept_facts
 from tidemill.state.rollups import sums_of
 from tidemill.sync.reconciliations import latest
 from tidemill.unknown_words import unknown_words

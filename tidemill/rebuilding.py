@@ -22,6 +22,7 @@ from tidemill import aside, migrations, worker
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.errors import RebuildRunning
+from tidemill.in_force import kept_document
 from tidemill.ledger import tables_of
 from tidemill.replay import MADE
 from tidemill.state import (
@@ -37,7 +38,6 @@ from tidemill.state import (
     refresh,
     subjects,
 )
-from tidemill.state.in_force import kept_document
 
 __all__ = ["Rebuilt", "put_in_force", "rebuild", "rebuild_facts"]
 

@@ -15,12 +15,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql
 
-from tidemill.connectors import CONNECTORS
+from tidemill.connectors.of_events import CONNECTORS
 from tidemill.connectors.stripe.client import API_VERSION
 from tidemill.connectors.stripe.meanings import EVENT_TYPES
 from tidemill.doctor import sources
 from tidemill.errors import InvalidSource
-from tidemill.inbox import report
+from tidemill.inbox.report import report
 from tidemill.models import source
 from tidemill.problems import Problem, did_you_mean
 from tidemill.unknown_words import unknown_words

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "relations",
     ),
     ("connectors", "ledger"),
-    ("attributes", "metrics", "quarantine", "segments", "state"),
+    ("attributes", "in_force", "metrics", "quarantine", "segments", "state"),
     (
         "billing_doctor",
         "bookkeeping",

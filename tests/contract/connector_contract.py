@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tidemill.connectors import CONNECTORS
 from tidemill.connectors.base import EventConnector, Translation
+from tidemill.connectors.of_events import CONNECTORS
 
 __all__ = ["ConnectorContract", "samples_of"]
 

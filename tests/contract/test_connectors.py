@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.connector_contract import ConnectorContract
-from tidemill.connectors import CONNECTORS
 from tidemill.connectors.base import EventConnector
+from tidemill.connectors.of_events import CONNECTORS
 
 
 class TestConnectors(ConnectorContract):

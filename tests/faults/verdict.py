@@ -20,7 +20,7 @@ from tidemill.database import Database, connect
 from tidemill.errors import TidemillError
 from tidemill.events import Event
 from tidemill.following import may_pass
-from tidemill.inbox import report
+from tidemill.inbox.report import report
 from tidemill.models import consumer_position, delivery, event_log
 from tidemill.rebuilding import rebuild
 from tidemill.worker import CONSUMER, drain

@@ -23,9 +23,11 @@ from tests.support.killbill import create_killbill
 from tests.support.lago import LagoBook, create_lago
 from tests.support.walks import KillBillWalk, LagoWalk, set_rows
 from tidemill.bookkeeping import FACTS
-from tidemill.connectors import DATABASE_CONNECTORS
-from tidemill.copying import Asked, Billing, drop_copy
-from tidemill.copying import refresh as bring_up
+from tidemill.connectors.of_databases import DATABASE_CONNECTORS
+from tidemill.copying.dropping import drop_copy
+from tidemill.copying.holding import Asked
+from tidemill.copying.refreshing import Billing
+from tidemill.copying.refreshing import refresh as bring_up
 from tidemill.database import Database, connect
 from tidemill.errors import (
     CopyOfAnother,

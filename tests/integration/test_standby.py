@@ -15,8 +15,8 @@ from tests.support.killbill import create_killbill
 from tests.support.lago import create_lago
 from tests.support.standby import Pair, primary_and_standby
 from tidemill.bookkeeping import FACTS
-from tidemill.connectors import DATABASE_CONNECTORS
-from tidemill.copying import Billing, refresh
+from tidemill.connectors.of_databases import DATABASE_CONNECTORS
+from tidemill.copying.refreshing import Billing, refresh
 from tidemill.database import Database, connect
 from tidemill.policy import Policy
 from tidemill.state import Books

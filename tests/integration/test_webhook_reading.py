@@ -19,7 +19,9 @@ from tidemill.database import Database
 from tidemill.doctor import check
 from tidemill.engine import MetricsEngine, Tidemill
 from tidemill.errors import ApiPermissionMissing
-from tidemill.inbox import mend, take_in, unsettled
+from tidemill.inbox.mending import mend
+from tidemill.inbox.unsettled import unsettled
+from tidemill.inbox.work import take_in
 from tidemill.models import delivery
 from tidemill.policy import Policy
 from tidemill.state import Books

@@ -24,7 +24,9 @@ from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.signature import TOLERANCE_S, signed
 from tidemill.database import Database
 from tidemill.engine import MetricsEngine, Tidemill
-from tidemill.inbox import follow_inbox, report, unsettled
+from tidemill.inbox.following import follow_inbox
+from tidemill.inbox.report import report
+from tidemill.inbox.unsettled import unsettled
 from tidemill.models import delivery, event_log, source
 from tidemill.policy import Policy
 from tidemill.state import Books

@@ -9,11 +9,14 @@ from sqlalchemy import Connection, FromClause, select
 
 from tests.support.in_place import url_of
 from tidemill.bookkeeping import FACTS
-from tidemill.connectors import DATABASE_CONNECTORS
 from tidemill.connectors.database import Wanted
 from tidemill.connectors.empty import nothing
-from tidemill.copying import Asked, Billing, Overlap, Refreshed, copied_relations, of_copy
-from tidemill.copying import refresh as bring_up
+from tidemill.connectors.of_databases import DATABASE_CONNECTORS
+from tidemill.copying.facts import of_copy
+from tidemill.copying.holding import Asked
+from tidemill.copying.refreshing import Billing, Overlap, Refreshed
+from tidemill.copying.refreshing import refresh as bring_up
+from tidemill.copying.relations import copied_relations
 from tidemill.database import Database, connect
 from tidemill.policy import Policy
 from tidemill.relations import COLUMNS, Relations

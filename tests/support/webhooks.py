@@ -13,7 +13,8 @@ from tidemill.bus import PostgresBus
 from tidemill.connectors.stripe.envelope import read_envelope
 from tidemill.connectors.stripe.signature import signed
 from tidemill.database import Database
-from tidemill.inbox import Kept, Received, Worked, keep, take_in
+from tidemill.inbox.store import Kept, Received, keep
+from tidemill.inbox.work import Worked, take_in
 from tidemill.state import Books
 from tidemill.worker import drain
 

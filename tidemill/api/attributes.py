@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from tidemill.api.answers import answer
 from tidemill.api.documents import PROBLEMS
-from tidemill.engine import ATTRIBUTE_VALUES_MAX, Tidemill
+from tidemill.engine import Tidemill
+from tidemill.engine.attributes import VALUES_MAX as ATTRIBUTE_VALUES_MAX
 
 __all__ = ["attribute_routes"]
 

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from tidemill.database import Database
-from tidemill.inbox import Received, keep
+from tidemill.inbox.store import Received, keep
 
 __all__ = ["Receiving", "Writer"]
 

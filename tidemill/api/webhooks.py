@@ -17,7 +17,7 @@ from tidemill.api.receiving import Receiving, Writer
 from tidemill.connectors.stripe.envelope import read_envelope
 from tidemill.connectors.stripe.signature import refusal
 from tidemill.errors import BodyNotJson, BodyTooLarge, SignatureRefused, WebhookSecretMissing
-from tidemill.inbox import Received
+from tidemill.inbox.store import Received
 
 __all__ = ["BODY_BYTES_MAX", "PATH", "webhook_routes"]
 

@@ -14,7 +14,6 @@ from tidemill.attributes.kinds import (
     listed_attributes,
     values_of,
 )
-from tidemill.attributes.saying import pinning, setting
 
 __all__ = [
     "PREFIX",
@@ -23,8 +22,6 @@ __all__ = [
     "attribute_names",
     "known_attributes",
     "listed_attributes",
-    "pinning",
-    "setting",
     "values_of",
     "with_attributes",
 ]

@@ -12,7 +12,7 @@ from tidemill.cli.options import Printed
 from tidemill.cli.output import as_json, note, say
 from tidemill.cli.session import session_of
 from tidemill.cli.tables import as_table, printable
-from tidemill.engine import ATTRIBUTE_VALUES_MAX
+from tidemill.engine.attributes import VALUES_MAX as ATTRIBUTE_VALUES_MAX
 from tidemill.errors import InvalidQuery, Issue
 
 __all__ = ["app"]

@@ -23,8 +23,8 @@ from tidemill.cli.progress import counting
 from tidemill.cli.serving import until_interrupted
 from tidemill.cli.session import Desk, Session, session_of
 from tidemill.cli.summary import summary_text
-from tidemill.connectors import CONNECTORS
 from tidemill.connectors.base import Item
+from tidemill.connectors.of_events import CONNECTORS
 from tidemill.database import Database
 from tidemill.demo import costs, fx_rates, generate
 from tidemill.errors import BooksInUse, InvalidSettings

@@ -17,7 +17,9 @@ from tidemill.cli.tables import as_table, printable
 from tidemill.cli.working import readers_of
 from tidemill.connectors.base import Item
 from tidemill.connectors.files import read_again
-from tidemill.inbox import ORIGIN, mend, retry, take_in
+from tidemill.inbox.mending import mend
+from tidemill.inbox.store import retry
+from tidemill.inbox.work import ORIGIN, take_in
 from tidemill.intake import Rejected
 from tidemill.metrics.result import utc_text
 from tidemill.quarantine import Quarantined

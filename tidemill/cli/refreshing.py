@@ -17,7 +17,8 @@ from tidemill.cli.output import as_json, complain, note, say
 from tidemill.cli.session import Session, session_of
 from tidemill.cli.signals import end_in_good_order
 from tidemill.cli.tables import printable
-from tidemill.copying import Billing, Refreshed, drop_copy, refresh
+from tidemill.copying.dropping import drop_copy
+from tidemill.copying.refreshing import Billing, Refreshed, refresh
 from tidemill.database import Database
 from tidemill.engine.opening import asked_of, connector_of, open_source
 from tidemill.errors import InvalidSettings, TidemillError

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from tidemill.bookkeeping import books_of, settle
-from tidemill.bus import PostgresBus
 from tidemill.cli.output import note
-from tidemill.copying import copy_in
 from tidemill.database import Database, connect, same_address
 from tidemill.engine import Tidemill
 from tidemill.engine.opening import open_engine
 from tidemill.errors import NotInThisMode, SourceIsStore, StoreIsCopy
 from tidemill.settings import Settings, load_settings
-from tidemill.state import Books
+
+if TYPE_CHECKING:
+    from tidemill.bus import PostgresBus
+    from tidemill.state import Books
 
 __all__ = ["Desk", "Session", "session_of"]
 
@@ -86,6 +86,11 @@ class Session:
         beside:  for what is about no customer, and so can stand beside a copy.
         Raises:  as `tidemill.bookkeeping.settle`; StoreIsCopy.
         """
+        # Most commands only ask, and what writes takes its time to load.
+        from tidemill.bookkeeping import books_of, settle
+        from tidemill.bus import PostgresBus
+        from tidemill.copying.holding import copy_in
+
         desk = Desk(store, PostgresBus(store), books_of(self.settings))
         with store.connect() as connection:
             copy = copy_in(connection)

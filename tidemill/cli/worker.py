@@ -16,7 +16,7 @@ from tidemill.cli.signals import end_in_good_order
 from tidemill.cli.working import InboxThread, troubled
 from tidemill.following import follow
 from tidemill.heartbeat import Heart
-from tidemill.inbox import take_in
+from tidemill.inbox.work import take_in
 from tidemill.worker import Drained, drain
 
 __all__ = ["app"]

@@ -18,7 +18,8 @@ from tidemill.database import Database
 from tidemill.errors import TidemillError
 from tidemill.following import follow
 from tidemill.heartbeat import Heart
-from tidemill.inbox import Readers, follow_inbox
+from tidemill.inbox.following import follow_inbox
+from tidemill.inbox.mending import Readers
 from tidemill.settings import Settings
 from tidemill.state import Books
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from tidemill import models
-from tidemill.bookkeeping import FACTS
 from tidemill.errors import CopyOfAnother
-from tidemill.ledger import tables_of
 from tidemill.models import copied_source, fx_rate
 
-__all__ = ["COPIED", "Asked", "Copy", "copy_in", "drop_copy", "rates_position", "require_same"]
+__all__ = ["COPIED", "Asked", "Copy", "copy_in", "rates_position", "require_same"]
 
 COPIED: Final[Mapping[str, Table]] = {
     "customers": models.copied_customer,
@@ -82,14 +80,3 @@ def require_same(copy: Copy, name: str, asked: Asked) -> None:
 def rates_position(connection: Connection) -> int:
     """The latest exchange rate in the store; 0 when there is none."""
     return int(connection.execute(select(func.coalesce(func.max(fx_rate.c.id), 0))).scalar_one())
-
-
-def drop_copy(connection: Connection) -> Copy | None:
-    """Remove the copy and the facts derived from it; which it was, if there was one."""
-    held = copy_in(connection)
-    if held is not None:
-        for table in (*COPIED.values(), models.copied_plan, models.copied_product, copied_source):
-            connection.execute(delete(table))
-        for table in tables_of(FACTS):
-            connection.execute(delete(table))
-    return held

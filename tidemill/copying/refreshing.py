@@ -42,11 +42,11 @@ from tidemill.copying.holding import COPIED, Asked, Copy, copy_in, rates_positio
 from tidemill.copying.streaming import as_text, stream
 from tidemill.database import Database
 from tidemill.errors import SourceIsStore, StoreHoldsEvents
+from tidemill.in_force import kept_document
 from tidemill.models import copied_source, customer
 from tidemill.relations import COLUMNS, Relations
 from tidemill.relations.catalogue import rate_rows
 from tidemill.state import Books, derive_all
-from tidemill.state.in_force import kept_document
 
 __all__ = ["OVERLAP", "Billing", "Overlap", "Refreshed", "refresh"]
 

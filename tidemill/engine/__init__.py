@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tidemill.engine.attributes import VALUES_MAX as ATTRIBUTE_VALUES_MAX
-from tidemill.engine.attributes import Attributes
 from tidemill.engine.compare import CUSTOMERS_MAX
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
@@ -15,9 +13,7 @@ from tidemill.engine.summary import Headline, Summary
 from tidemill.engine.timeline import Timeline
 
 __all__ = [
-    "ATTRIBUTE_VALUES_MAX",
     "CUSTOMERS_MAX",
-    "Attributes",
     "Comparison",
     "Explanation",
     "Headline",

@@ -23,6 +23,7 @@ from tidemill.engine.scratch import Scratch
 from tidemill.engine.side_by_side import derive_side_by_side
 from tidemill.engine.sql import readable
 from tidemill.errors import KnobNotSupported, MissingRate
+from tidemill.in_force import kept_facts, same_ledger
 from tidemill.knobs import parameter
 from tidemill.ledger import Fact, Measure, derive, held_before, standing, stands_by_itself
 from tidemill.metrics import METRICS
@@ -38,7 +39,6 @@ from tidemill.periods import Period, day_of
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 from tidemill.reports import plot
-from tidemill.state.in_force import kept_facts, same_ledger
 
 __all__ = ["Asked", "Asker", "asking", "require_honoured", "told"]
 

@@ -13,11 +13,9 @@ from tidemill.attributes import (
     AttributeValue,
     known_attributes,
     listed_attributes,
-    pinning,
-    setting,
     values_of,
 )
-from tidemill.attributes.saying import Given
+from tidemill.attributes.saying import Given, pinning, setting
 from tidemill.bus import PostgresBus
 from tidemill.companies import Named
 from tidemill.database import Database

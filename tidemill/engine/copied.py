@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, Select
 
 from tidemill.connectors.database import require_told
-from tidemill.copying import Copy, copied_relations, copy_in
-from tidemill.copying.holding import rates_position
+from tidemill.copying.holding import Copy, copy_in, rates_position
+from tidemill.copying.relations import copied_relations
 from tidemill.engine.notices import Notices
 from tidemill.errors import CopyRemoved, HistoryNotKept, StoreIsCopy
+from tidemill.in_force import kept_document
 from tidemill.metrics.result import Freshness, utc_text
 from tidemill.policy import Policy
 from tidemill.relations import Relations
-from tidemill.state.in_force import kept_document
 
 __all__ = ["Copied"]
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tidemill import database
-from tidemill.bookkeeping import FACTS, settle
-from tidemill.bus import PostgresBus
-from tidemill.companies import Named, Suggestion, merge, suggestions, unmerge
-from tidemill.engine.attributes import Attributes
 from tidemill.engine.compare import CUSTOMERS_MAX
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.core import MetricHandle, MetricsEngine
@@ -28,9 +24,10 @@ from tidemill.metrics.result import Freshness, Result
 from tidemill.metrics.spec import Paging, QuerySpec, Where
 from tidemill.policy import Policy, read_overrides
 from tidemill.problems import Problem
-from tidemill.state import Books
 
 if TYPE_CHECKING:
+    from tidemill.companies import Suggestion
+    from tidemill.engine.attributes import Attributes
     from tidemill.settings import Settings
 
 __all__ = ["Tidemill", "choose_policy", "compared_policies", "connect"]
@@ -165,6 +162,8 @@ class Tidemill:
     def merge_suggestions(self) -> tuple[Suggestion, ...]:
         """Customers of different sources that may be one company, by their e-mails."""
         self.engine.provider.require_own("Merging customers")
+        from tidemill.companies import suggestions
+
         with self.database.snapshot() as connection:
             return suggestions(connection)
 
@@ -176,22 +175,26 @@ class Tidemill:
         Raises: InvalidQuery, UnknownSource, UnknownCustomer; MergeRefused when `merged` belongs to
                 another company already.
         """
-        pair = Named.read(merged), Named.read(into)
-        return merge(self.database, *self._desk(), *pair, datetime.now(UTC))
+        from tidemill.engine.writing import merge_customers
+
+        return merge_customers(self.database, self.engine, merged, into)
 
     def unmerge_customer(self, merged: str) -> bool:
         """Take the merge of a customer into another back; whether there was one.
 
         Raises: InvalidQuery, UnknownSource, UnknownCustomer.
         """
-        customer = Named.read(merged)
-        return unmerge(self.database, *self._desk(), customer, datetime.now(UTC))
+        from tidemill.engine.writing import unmerge_customer
+
+        return unmerge_customer(self.database, self.engine, merged)
 
     @property
     def attributes(self) -> Attributes:
         """What the business knows of its customers: list, values, set, pin."""
         self.engine.provider.require_own("Attributes of customers")
-        return Attributes(self.database, self.engine.base_currency, self._desk)
+        from tidemill.engine.writing import attributes_of
+
+        return attributes_of(self.database, self.engine)
 
     @property
     def segments(self) -> Segments:
@@ -222,15 +225,6 @@ class Tidemill:
     ) -> None:
         """Close."""
         self.close()
-
-    def _desk(self) -> tuple[PostgresBus, Books]:
-        """What writes; the facts are those of the configured policy then."""
-        self.engine.provider.require_own("Writing")
-        store = self.database.writable()
-        bus = PostgresBus(store)
-        books = Books(FACTS, self.engine.policy, self.engine.base_currency)
-        settle(store, bus, books)
-        return bus, books
 
     def _engine_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         rest = dict(arguments)

@@ -13,12 +13,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from tidemill.inbox.report import as_unsettled, unsettled_lists
+from tidemill.in_force import differing_knobs
+from tidemill.inbox.unsettled import as_unsettled, unsettled_lists
 from tidemill.knobs import KNOBS, LEDGER_LAYERS
 from tidemill.metrics.result import Freshness, utc_text
 from tidemill.models import event_log, policy_in_use, quarantine, reconciliation, source
 from tidemill.policy import Policy
-from tidemill.state.in_force import differing_knobs
 from tidemill.unknown_words import unknown_events
 
 __all__ = ["LEDGER_LAYERS", "Notices", "ledger_of", "read_notices"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 
 from tidemill import database
-from tidemill.connectors import DATABASE_CONNECTORS
 from tidemill.connectors.database import DatabaseConnector
-from tidemill.copying import Asked, copy_in, require_same
+from tidemill.connectors.of_databases import DATABASE_CONNECTORS
+from tidemill.copying.holding import Asked, copy_in, require_same
 from tidemill.engine.copied import Copied
 from tidemill.engine.core import MetricsEngine
 from tidemill.engine.providing import CORE, InPlace, Provider

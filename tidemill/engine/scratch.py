@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy import Column, Connection, FromClause, MetaData, Select, Table
 from sqlalchemy.exc import DBAPIError
 
-from tidemill.bus.staging import Analyze
 from tidemill.database import Database
 from tidemill.models import metric_mrr_movement
 
@@ -48,6 +47,9 @@ class Scratch:
             names = [each.name for each in derivation.selected_columns]
             self.connection.execute(table.insert().from_select(names, derivation))
             # The planner would take a table without statistics for a small one.
+            # Few questions keep rows, and the room of the bus takes its time to load.
+            from tidemill.bus.staging import Analyze
+
             self.connection.execute(Analyze(table))
             self.kept[ledger] = table
         return self.kept[ledger]

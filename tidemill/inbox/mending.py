@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, exists, select, update
+from sqlalchemy import Connection, Row, Select, select, update
 
 from tidemill import quarantine
 from tidemill.connectors.stripe.completing import Reader, wanted
@@ -20,10 +20,11 @@ from tidemill.connectors.stripe.live import REREAD, decoded, worth
 from tidemill.database import Database
 from tidemill.errors import Permanent, TidemillError
 from tidemill.inbox import store
+from tidemill.inbox.unsettled import doubtful
 from tidemill.inbox.work import learned, rejected
 from tidemill.models import delivery
 
-__all__ = ["Readers", "doubtful", "mend"]
+__all__ = ["Readers", "mend"]
 
 Readers = Callable[[str, str], Reader | None]
 """Who reads for a source and a connected account; None where no key is configured."""
@@ -67,20 +68,6 @@ def _waiting() -> Select[Any]:
     """Deliveries that wait and for which the API was not asked yet."""
     query = select(delivery).where(delivery.c.state == "waiting", delivery.c.read_at.is_(None))
     return query.order_by(delivery.c.position).limit(_AT_ONCE)
-
-
-def doubtful() -> Select[Any]:
-    """Deliveries in doubt about their place in a second after which nothing else was told."""
-    later = delivery.alias()
-    newer = exists().where(
-        later.c.source == delivery.c.source,
-        later.c.account == delivery.c.account,
-        later.c.object == delivery.c.object,
-        later.c.created > delivery.c.created,
-        later.c.state == "stored",
-    )
-    query = select(delivery).where(delivery.c.doubtful, delivery.c.read_at.is_(None), ~newer)
-    return query.order_by(delivery.c.position)
 
 
 def _without_overtaken(connection: Connection, rows: Sequence[Row[Any]]) -> list[Row[Any]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tidemill.in_force import Books, note
 from tidemill.state.apply import LOGGED, Applied, apply, subjects
 from tidemill.state.facts import derive_all, fill, refill_payments, refresh
-from tidemill.state.in_force import Books, note
 from tidemill.state.payment_sums import PAYMENT_SUBJECTS
 from tidemill.state.rollups import Cells
 from tidemill.state.statistics import keep_statistics

@@ -19,13 +19,13 @@ from tidemill import quarantine
 from tidemill.bus.refusal import refusal
 from tidemill.errors import Problem
 from tidemill.events import Event
+from tidemill.in_force import Books, in_force
 from tidemill.models import invoice_version, source
 from tidemill.state.attributes import apply_attributes, apply_pins
 from tidemill.state.catalogue import apply_plans, apply_products, apply_rates
 from tidemill.state.customers import apply_customers
 from tidemill.state.expenses import apply_expenses
 from tidemill.state.facts import refresh, tables_read
-from tidemill.state.in_force import Books, in_force
 from tidemill.state.invoices import (
     apply_allocations,
     apply_invoices,

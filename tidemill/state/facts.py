@@ -11,9 +11,9 @@ from sqlalchemy import ClauseElement, Connection, FromClause, Select, Table, del
 from sqlalchemy.dialects import postgresql
 
 from tidemill.bus.staging import Analyze
+from tidemill.in_force import Books, note
 from tidemill.ledger.facts import Fact, tables_of
 from tidemill.relations import Relations, core_relations
-from tidemill.state.in_force import Books, note
 from tidemill.state.rollups import Cells, roll_up, rolling
 from tidemill.state.touched import TOUCHED, Reads, touch, touched
 

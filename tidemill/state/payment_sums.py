@@ -30,10 +30,10 @@ from sqlalchemy import (
 )
 
 from tidemill.bus.staging import Analyze, empty_staging, staging_table
+from tidemill.in_force import Books
 from tidemill.ledger.facts import Fact
 from tidemill.models import allocation, payment
 from tidemill.relations import core_relations
-from tidemill.state.in_force import Books
 from tidemill.state.rollups import Cells, signed
 from tidemill.state.rows import about, fields
 

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, column, func, select, table
 
 from tidemill.bus.staging import Analyze
+from tidemill.in_force import Books
 from tidemill.ledger.facts import tables_of
 from tidemill.models import (
     customer,
@@ -18,7 +19,6 @@ from tidemill.models import (
     version_discount,
     version_item,
 )
-from tidemill.state.in_force import Books
 
 __all__ = ["keep_statistics"]
 

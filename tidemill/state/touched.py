@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from tidemill.bus.staging import Analyze, empty_staging, staging_table
+from tidemill.in_force import Books
 from tidemill.ledger.facts import whole_companies
 from tidemill.models import (
     allocation,
@@ -40,7 +41,6 @@ from tidemill.models import (
     subscription_version,
 )
 from tidemill.relations import core_relations
-from tidemill.state.in_force import Books
 from tidemill.state.merges import concerned
 from tidemill.state.rows import about
 from tidemill.state.schedules import planned_in

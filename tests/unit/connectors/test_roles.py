@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.connectors import DATABASE_CONNECTORS
 from tidemill.connectors.database import DatabaseConnector
+from tidemill.connectors.of_databases import DATABASE_CONNECTORS
 
 _DEPLOY = Path(__file__).parents[3] / "deploy"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.stripe import AT, data, event, fixture, known, only, subscription
-from tidemill.connectors import CONNECTORS
+from tidemill.connectors.of_events import CONNECTORS
 from tidemill.connectors.stripe.connector import Stripe
 from tidemill.connectors.stripe.translate import Setting, translate
 
