@@ -20,8 +20,8 @@ from typing import Final
 
 from tests.faults.injuries import possible
 from tests.faults.load import EventStorm, load
-from tests.faults.verdict import faults_of, wait_until_applied
-from tests.faults.world import PATIENCE_S, Ground, ground, world
+from tests.faults.verdict import faults_of, wait_until_acknowledged, wait_until_applied
+from tests.faults.world import Ground, ground, world
 from tests.support.broker import Unavailable, broker
 from tests.support.storm import Storm
 from tests.support.webhooks import body_of
@@ -86,9 +86,7 @@ def run(
             happened.append(name)
             can[name](here, chance)
             here.heal()
-        storm.join(PATIENCE_S)
-        events.join(PATIENCE_S)
-        here.heal()
+        wait_until_acknowledged(here, storm, events)
         wait_until_applied(here, database, bus)
         here.end(*here.processes)
         wrong = tuple(faults_of(here, database, sent, events.acknowledged))

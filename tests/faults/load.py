@@ -75,6 +75,7 @@ class EventStorm:
         self.acknowledged: set[str] = set()
         self.failure: Exception | None = None
         self._bus = bus
+        self._given_up = threading.Event()
         self._batches = []
         start = 0
         while start < len(events):
@@ -86,19 +87,25 @@ class EventStorm:
     def start(self) -> None:
         self._thread.start()
 
-    def join(self, patience_s: float) -> None:
-        self._thread.join(patience_s)
-        assert not self._thread.is_alive(), "events are never acknowledged"
-        if self.failure is not None:
-            raise self.failure
+    @property
+    def is_sending(self) -> bool:
+        """Whether anything is left that is not acknowledged."""
+        return self._thread.is_alive()
+
+    def give_up(self) -> None:
+        """Send nothing again, and return when nothing is under way any more."""
+        self._given_up.set()
+        self._thread.join()
 
     def _send(self) -> None:
         try:
             for batch in self._batches:
                 while not self._appended(batch):
+                    if self._given_up.is_set():
+                        return
                     time.sleep(0.02)
                 time.sleep(0.05)
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+        except Exception as error:  # noqa: BLE001 - told where it is waited for
             self.failure = error
 
     def _appended(self, batch: list[Event]) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import psycopg
 from sqlalchemy import Text, cast, func, select
 from sqlalchemy.exc import DBAPIError
 
-from tests.faults.load import Load
+from tests.faults.load import EventStorm, Load
 from tests.faults.world import BOOKS, PATIENCE_S, World
+from tests.support.storm import Storm
 from tests.support.tables import undated_tables
 from tests.support.webhooks import arrive, settle
 from tidemill import quarantine
@@ -25,18 +27,43 @@ from tidemill.models import consumer_position, delivery, event_log
 from tidemill.rebuilding import rebuild
 from tidemill.worker import CONSUMER, drain
 
-__all__ = ["faults_of", "wait_until_applied"]
+__all__ = ["faults_of", "wait_until_acknowledged", "wait_until_applied"]
+
+_PAUSE_S: Final = 0.1
+
+
+def wait_until_acknowledged(world: World, storm: Storm, events: EventStorm) -> None:
+    """Return when everything that is sent is acknowledged, or never will be."""
+    if not _comes_true(world, lambda: not (storm.is_sending or events.is_sending)):
+        world.surprises.append(f"not everything was acknowledged; {_said(world)}")
+        storm.give_up()
+        events.give_up()
+    if events.failure is not None:
+        world.surprises.append(f"events were refused: {events.failure}")
 
 
 def wait_until_applied(world: World, database: Database, bus: PostgresBus) -> None:
     """Return when the workers have taken everything in and applied it, or never will."""
+    if not _comes_true(world, lambda: _applied(database, bus)):
+        world.surprises.append(f"not everything was applied; {_said(world)}")
+
+
+def _comes_true(world: World, condition: Callable[[], bool]) -> bool:
+    """Whether it does in time, while whoever ends is started again as by a supervisor.
+
+    One that was started while the server was away may end later than the injury.
+    """
     deadline = time.monotonic() + PATIENCE_S
-    while not _applied(database, bus):
+    while not condition():
         if time.monotonic() > deadline:
-            said = (f"{name}: {world.last_words(name)}" for name in world.processes)
-            world.surprises.append(f"not everything was applied; {'; '.join(said)}")
-            return
-        time.sleep(0.1)
+            return False
+        world.heal()
+        time.sleep(_PAUSE_S)
+    return True
+
+
+def _said(world: World) -> str:
+    return "; ".join(f"{name}: {world.last_words(name)}" for name in world.processes)
 
 
 def _applied(database: Database, bus: PostgresBus) -> bool:

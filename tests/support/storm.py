@@ -36,12 +36,24 @@ class Storm:
         for body in bodies:
             self._left.put(body)
         self._lock = threading.Lock()
+        self._given_up = threading.Event()
         self._threads = [threading.Thread(target=self._send) for _ in range(_SENDERS)]
 
     def start(self) -> None:
         """Begin to send."""
         for thread in self._threads:
             thread.start()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether anything is left that is not acknowledged."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def give_up(self) -> None:
+        """Send nothing again, and return when nothing is under way any more."""
+        self._given_up.set()
+        for thread in self._threads:
+            thread.join()
 
     def join(self, patience_s: float = 120) -> None:
         """Return when everything is acknowledged."""
@@ -52,12 +64,12 @@ class Storm:
 
     def _send(self) -> None:
         with httpx.Client(base_url=self._url, timeout=30) as client:
-            while True:
+            while not self._given_up.is_set():
                 try:
                     body = self._left.get_nowait()
                 except queue.Empty:
                     return
-                while not self._delivered(client, body):
+                while not (self._delivered(client, body) or self._given_up.is_set()):
                     time.sleep(0.02)
                 time.sleep(self._pause_s)
 
