@@ -8,19 +8,32 @@ statement, is (`tidemill_rows`, which the migrations create).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import FromClause, Select, column, func, literal, select, union_all
+from sqlalchemy import (
+    Boolean,
+    FromClause,
+    Select,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
 
 from tidemill.engine.sql import written
-from tidemill.ledger import Measure, derive, halves
+from tidemill.ledger import Measure, derive, half
 from tidemill.models import metric_mrr_movement
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 
 __all__ = ["derive_side_by_side"]
+
+# Stands in the text where one half differs from the other.
+_IS_FIRST: Final = "<is first half>"
 
 
 # Writing a derivation out takes longer than asking a small book; each may hold 2 MB of memory, and
@@ -39,17 +52,20 @@ def derive_side_by_side(
     one process.
     Raises: KnobNotSupported.
     """
+    either = half(relations, policy, literal_column(_IS_FIRST, Boolean))
+    query = derive(either, policy, measure=measure, columns=columns)
+    # Putting it together and writing it out takes longer than a small book: once for both.
+    text, names = written(query), query.selected_columns.keys()
     rows = [
-        _rows(derive(half, policy, measure=measure, columns=columns), f"half_{number}")
-        for number, half in enumerate(halves(relations, policy), start=1)
+        _rows(text.replace(_IS_FIRST, is_first), names, f"half_where_{is_first}")
+        for is_first in ("true", "false")
     ]
     both = union_all(*(select(*each.c) for each in rows)).subquery("both_halves")
     return select(*both.c)
 
 
-def _rows(query: Select[Any], name: str) -> FromClause:
+def _rows(text: str, names: Sequence[str], name: str) -> FromClause:
     """The rows of a query by way of the function, which takes it as a text."""
-    names = query.selected_columns.keys()
     columns = [column(each, metric_mrr_movement.c[each].type) for each in names]
-    called = func.tidemill_rows(literal(written(query))).table_valued(*columns, name=name)
+    called = func.tidemill_rows(literal(text)).table_valued(*columns, name=name)
     return called.render_derived(name=name, with_types=True)

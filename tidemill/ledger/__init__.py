@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from tidemill.ledger.changes import changes
 from tidemill.ledger.facts import Fact, RollUp, tables_of, whole_companies
-from tidemill.ledger.halves import halves
+from tidemill.ledger.halves import half
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named
 from tidemill.ledger.renewals import in_base
@@ -40,7 +40,7 @@ __all__ = [
     "Measure",
     "RollUp",
     "derive",
-    "halves",
+    "half",
     "held_before",
     "segment_levels",
     "standing",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Integer, case, func, not_, select, true
+from sqlalchemy import Integer, case, func, select, true
 
 from tidemill.ledger.versions import books
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["halves"]
+__all__ = ["half"]
 
 
-def halves(relations: Relations, policy: Policy) -> tuple[Relations, Relations]:
-    """The relations twice, each time with the subscriptions of other companies.
+def half(relations: Relations, policy: Policy, is_first: ColumnElement[bool]) -> Relations:
+    """The relations with the subscriptions of the companies of one half, the first or the other.
 
     Companies that ever had a subscription of another's are all in the first half: they are few, and
     so nobody has to find out which of them hang together.
@@ -47,13 +47,9 @@ def halves(relations: Relations, policy: Policy) -> tuple[Relations, Relations]:
     )
     # Joined, because the planner may expect too many of them to look them up in a list.
     known = source.outerjoin(tied, tied.c.company == owner)
-    is_first = case((tied.c.company.is_not(None), true()), else_=_in_first_half(owner))
-
-    def half(condition: ColumnElement[bool]) -> Relations:
-        chosen = select(version).select_from(known).where(condition)
-        return replace(relations, subscription_versions=chosen.subquery("version_of_half"))
-
-    return half(is_first), half(not_(is_first))
+    in_first = case((tied.c.company.is_not(None), true()), else_=_in_first_half(owner))
+    chosen = select(version).select_from(known).where(in_first == is_first)
+    return replace(relations, subscription_versions=chosen.subquery("version_of_half"))
 
 
 def _in_first_half(company: ColumnElement[int]) -> ColumnElement[bool]:
