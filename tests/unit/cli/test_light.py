@@ -25,3 +25,16 @@ print(*sorted(set({[f"tidemill.{each}" for each in OWN]!r}) & sys.modules.keys()
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_an_ending_process_does_not_look_for_garbage() -> None:
+    program = """
+import atexit, gc
+from tidemill.cli import main
+atexit.register(lambda: print("frozen", gc.get_freeze_count() > 0))
+main(["--version"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "frozen True"
