@@ -67,17 +67,18 @@ _OFFSET: Final = r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
 _MIDNIGHT: Final = "T00:00:00Z"
 
 
-def readings(value: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
-    """A JSON value as text, number, flag and moment; null where it is none. Empty text is nothing.
+def readings(member: FromClause) -> dict[str, ColumnElement[Any]]:
+    """One of `members` as text, number, flag and moment; null where it is none.
 
-    >>> list(readings(column("value", JSONB)))
+    >>> list(readings(members(column("attributes", JSONB))))
     ['text', 'number', 'flag', 'moment']
     """
-    kind = func.jsonb_typeof(value)
-    words = func.nullif(value[()].astext, "")
-    text = case((kind == "string", words), (kind.in_(("number", "boolean")), words))
+    kind, text = member.c.json_type, member.c.text
     said = and_(kind == "string", text.is_not(None))
+    may_count = and_(said, func.ascii(text) <= ord("9"))
+    # Most are words: a look at their form takes a tenth of what a regular expression does.
     moment = case(
+        (text.not_like("____-__-__%"), None),
         (text.regexp_match(f"^{_DAY}$"), func.concat(text, _MIDNIGHT)),
         (text.regexp_match(f"^{_DAY}{_TIME}{_OFFSET}$"), text),
     )
@@ -85,7 +86,10 @@ def readings(value: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
         "text": text,
         "number": case(
             (kind == "number", cast(text, Numeric)),
-            (and_(said, text.regexp_match(_NUMBER)), cast(text, Numeric)),
+            (
+                and_(may_count, text.regexp_match(_NUMBER)),
+                cast(text, Numeric),
+            ),
         ),
         "flag": case(
             (kind == "boolean", text == "true"),
@@ -106,10 +110,19 @@ def probable_kind(row: FromClause) -> ColumnElement[str]:
 
 
 def members(data: ColumnElement[Any]) -> FromClause:
-    """The keys and values of a JSON object as rows; none where there is no object."""
+    """The keys and values of a JSON object as rows; none where there is no object.
+
+    Shape: key, json_type, and text, the value as it is written where it is no list or object; null
+           where it is empty.
+    """
     whole = case((func.jsonb_typeof(data) == "object", data))
     each = func.jsonb_each(whole).table_valued(column("key", Text), column("value", JSONB))
-    return each.render_derived().lateral()
+    one = each.render_derived()
+    kind = func.jsonb_typeof(one.c.value)
+    plain = kind.in_(("string", "number", "boolean"))
+    text = case((plain, func.nullif(one.c.value[()].astext, "")))
+    # Taken apart once, and not wherever it is read.
+    return select(one.c.key, kind.label("json_type"), text.label("text")).offset(0).lateral()
 
 
 def no_attributes() -> FromClause:
@@ -168,7 +181,7 @@ def _set(known_at: datetime) -> Select[Any]:
     log = models.event_log
     member = members(log.c.data["attributes"])
     last = (
-        select(log.c.source_id, log.c.customer, member.c.key, member.c.value)
+        select(log.c.source_id, log.c.customer, *member.c)
         .select_from(log.join(member, true()))
         .ext(distinct_on(log.c.source_id, log.c.customer, member.c.key))
         .where(
@@ -193,7 +206,7 @@ def _known(said: FromClause, member: FromClause | None, given: str) -> Select[An
         table.c.id.label("customer_id"),
         pair.c.key.label("name"),
         cast(given, Text).label("given"),
-        *(each.label(name) for name, each in readings(pair.c.value).items()),
+        *(each.label(name) for name, each in readings(pair).items()),
     ).select_from(source)
 
 

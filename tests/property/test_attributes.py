@@ -21,7 +21,7 @@ from tests.support.happenings import at
 from tests.support.tables import exact_tables, named_tables
 from tests.support.weight import examples
 from tidemill import models
-from tidemill.attribute_rows import readings
+from tidemill.attribute_rows import members, readings
 from tidemill.bus import PostgresBus
 from tidemill.database import Database
 from tidemill.events import Event, parse_event
@@ -124,10 +124,10 @@ def _asked(known_at: datetime | None) -> Select[Any]:
 @pytest.fixture(scope="module")
 def reader(new_database: NewDatabase) -> Iterator[Callable[[Any], Any]]:
     """Reads a JSON value in PostgreSQL."""
-    value = bindparam("value", type_=JSONB)
-    query = select(*(each.label(name) for name, each in readings(cast(value, JSONB)).items()))
+    member = members(cast(bindparam("value", type_=JSONB), JSONB))
+    query = select(*(each.label(name) for name, each in readings(member).items()))
     with new_database() as database, database.connect() as connection:
-        yield lambda said: connection.execute(query, {"value": said}).one()
+        yield lambda said: connection.execute(query, {"value": {"it": said}}).one()
 
 
 # --- the laws ------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def _told(rows: FromClause) -> Any:
             customer.c.id.label("customer_id"),
             member.c.key.label("name"),
             cast("billing", Text).label("given"),
-            *(each.label(name) for name, each in readings(member.c.value).items()),
+            *(each.label(name) for name, each in readings(member).items()),
             *state_key(rows),
         )
         .select_from(_described(rows).join(member, true()))
@@ -100,7 +100,7 @@ def _put(rows: FromClause) -> Insert:
     )
     member = members(rows.c.data["attributes"])
     last = (
-        select(rows, customer.c.id.label("customer_id"), member.c.key, member.c.value)
+        select(rows, customer.c.id.label("customer_id"), *member.c)
         .select_from(rows.join(customer, owner).join(member, true()))
         .ext(distinct_on(customer.c.id, member.c.key))
         .where(rows.c.type == _SET, rows.c.livemode)
@@ -113,7 +113,7 @@ def _put(rows: FromClause) -> Insert:
         last.c.customer_id,
         last.c.key.label("name"),
         cast("set", Text).label("given"),
-        *(each.label(name) for name, each in readings(last.c.value).items()),
+        *(each.label(name) for name, each in readings(last).items()),
         *state_key(last),
     )
     return put_latest(customer_attribute, found, ["name", "customer_id", "given"])
@@ -121,18 +121,7 @@ def _put(rows: FromClause) -> Insert:
 
 def _kinds(rows: FromClause) -> Insert:
     """The kinds of attributes never heard of, or that an earlier event speaks of now."""
-    member = members(rows.c.data["attributes"])
-    value = (
-        select(
-            member.c.key.label("name"),
-            *(each.label(name) for name, each in readings(member.c.value).items()),
-            *(rows.c[theirs].label(ours) for ours, theirs in _FIRST_KEY.items()),
-        )
-        .select_from(rows.join(member, true()))
-        .where(rows.c.type.in_((*_OWN, _SET)), rows.c.livemode)
-        .subquery("value")
-    )
-    new = upsert(attribute).from_select(["name", "kind", *_FIRST_KEY], _firsts(value))
+    new = upsert(attribute).from_select(["name", "kind", *_FIRST_KEY], _firsts(rows))
     earlier = tuple_(*(new.excluded[name] for name in _FIRST_KEY)) < tuple_(
         *(attribute.c[name] for name in _FIRST_KEY)
     )
@@ -140,11 +129,21 @@ def _kinds(rows: FromClause) -> Insert:
     return new.on_conflict_do_update(index_elements=["name"], set_=written, where=earlier)
 
 
-def _firsts(value: FromClause) -> Select[Any]:
-    order = [value.c[name] for name in _FIRST_KEY]
-    return (
-        select(value.c.name, probable_kind(value), *order)
-        .ext(distinct_on(value.c.name))
-        .where(value.c.text.is_not(None))
-        .order_by(value.c.name, *order)
+def _firsts(rows: FromClause) -> Select[Any]:
+    member = members(rows.c.data["attributes"])
+    order = {ours: rows.c[theirs] for ours, theirs in _FIRST_KEY.items()}
+    # Which value is the first one before what kind it is of: the others need not be read.
+    first = (
+        select(*member.c, *(each.label(name) for name, each in order.items()))
+        .select_from(rows.join(member, true()))
+        .ext(distinct_on(member.c.key))
+        .where(rows.c.type.in_((*_OWN, _SET)), rows.c.livemode, member.c.text.is_not(None))
+        .order_by(member.c.key, *order.values())
+        .subquery("first")
     )
+    read = select(
+        first.c.key.label("name"),
+        *(each.label(name) for name, each in readings(first).items()),
+        *(first.c[name] for name in _FIRST_KEY),
+    ).subquery("value")
+    return select(read.c.name, probable_kind(read), *(read.c[name] for name in _FIRST_KEY))
