@@ -20,10 +20,12 @@ from sqlalchemy import (
     Numeric,
     SmallInteger,
     Text,
+    and_,
     case,
     cast,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -38,6 +40,8 @@ from tidemill.ledger.timers import Timer, after_intervals, timer
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from sqlalchemy import ColumnElement, FromClause, Select
 
     from tidemill.policy import Policy
@@ -118,31 +122,55 @@ def in_base(
     segments, renews, usage = steps
     if renews is None:
         return levels, None
-    held: FromClause = _held(segments, renews, relations)
-    if usage is not None:
-        used = _held_by_usage(usage, segments, held, relations)
-        held = union_all(select(held), used).subquery("held")
-    rated = _rated(held, relations, policy)
-    ending = select(rated).where(rated.c.number == rated.c.ended).subquery("ending_rate")
-    own, is_base = levels.c.amount_minor, levels.c.currency == relations.base_currency
+    held = _held(segments, renews, relations)
+    wanted = _wanted(segments, held, usage, policy)
+    rates = rates_by_day(relations.fx_rates, relations.base_currency, wanted)
+    begun, ended = rates.alias("rate_begun"), rates.alias("rate_ended")
+    of_segment = and_(
+        held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
+    )
+    # A subscription in base currency never renews in another, though its usage may be in one.
+    is_base = levels.c.currency == relations.base_currency
+    begun_at, ended_at = (
+        case((not_(is_base), func.coalesce(at, levels.c.seg_from)))
+        for at in (held.c.begun_at, held.c.ended_at)
+    )
+    source: FromClause = levels.outerjoin(held, of_segment)
+    for rate, at in ((begun, begun_at), (ended, ended_at)):
+        source = _rated(source, (rates, rate), levels, at, policy)
+    own = levels.c.amount_minor
     valued = (
         select(
             levels,
-            case((is_base, own), else_=own * ending.c.begun_factor).label("amount_base_minor"),
-            case((is_base, own), else_=own * ending.c.factor).label("ending_base_minor"),
+            case((is_base, own), else_=own * begun.c.factor).label("amount_base_minor"),
+            case((is_base, own), else_=own * ended.c.factor).label("ending_base_minor"),
         )
-        .select_from(_with_rates(levels, ending))
+        .select_from(source)
         .where(where(levels.c.version_id.is_not(None)))
         .cte("valued_level")
     )
-    return valued, _revaluations(valued, rated, relations)
+    return valued, _revaluations(valued, rates, held, relations, policy)
 
 
-def _held(segments: CTE, renews: CTE, relations: Relations) -> FromClause:
-    """Whose rates segments have, where they are worth or keep something.
+def _wanted(segments: CTE, held: CTE, usage: CTE | None, policy: Policy) -> Select[Any]:
+    """Between which days rates are wanted, a row each: currency, first and last."""
+    begun, ended = _day(held.c.begun_at, policy), _day(held.c.ended_at, policy)
+    wanted = select(held.c.currency, begun.label("first"), ended.label("last"))
+    if usage is None:
+        return wanted
+    # Usage has the days of its segments, and may be in any currency.
+    day = _day(segments.c.seg_from, policy)
+    ends = select(func.min(day), func.max(day)).subquery("ends_of_segments")
+    used = select(usage.c.currency).distinct().subquery("used_currency")
+    return union_all(wanted, select(used, *ends.c).join(ends, true()))  # type: ignore[return-value]  # a union is read as a select
 
-    Shape: version_id, seg_from, currency; anchor, interval and interval_count; begun and ended, the
-           numbers of the last renewals before a segment begins and ends.
+
+def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
+    """Whose rates segments have at their two ends, where they are worth or keep something.
+
+    Shape: version_id, seg_from, currency; begun and ended, the numbers of the last renewals before
+           a segment begins and ends, begun_at and ended_at, when they were; anchor, interval and
+           interval_count.
     """
     piece = (
         select(
@@ -169,38 +197,9 @@ def _held(segments: CTE, renews: CTE, relations: Relations) -> FromClause:
         *(numbered.c[name] for name in ("seg_from", *_RENEWING)),
         numbered.c.first.label("begun"),
         numbered.c.ending.label("ended"),
+        _renewal(numbered, numbered.c.first).label("begun_at"),
+        _renewal(numbered, numbered.c.ending).label("ended_at"),
     ).cte("renewal_held")
-
-
-def _held_by_usage(
-    usage: CTE, segments: CTE, held: FromClause, relations: Relations
-) -> Select[Any]:
-    """The same of usage that is in another currency than its version, which may be any.
-
-    A subscription in base currency never renews in another: its usage has the rate of the instant
-    at which its segment begins, as if that were its only renewal.
-    """
-    used = select(usage.c.subscription_id, usage.c.currency).distinct().subquery("used_currency")
-    piece = (
-        select(segments.c.version_id, segments.c.seg_from, used.c.currency)
-        .join(used, used.c.subscription_id == segments.c.subscription_id)
-        .where(segments.c.counts, used.c.currency != relations.base_currency)
-        .subquery("used_piece")
-    )
-    of_segment = {"version_id": piece.c.version_id, "seg_from": piece.c.seg_from}
-    is_other = piece.c.currency.is_distinct_from(held.c.currency)
-    only = {"anchor": piece.c.seg_from, "interval": "month", "interval_count": 1}
-    only |= {"begun": 0, "ended": 0}
-    return (
-        select(
-            piece.c.seg_from,
-            piece.c.version_id,
-            piece.c.currency,
-            *(func.coalesce(held.c[name], value) for name, value in only.items()),
-        )
-        .select_from(matching(piece, held, **of_segment))
-        .where(where(piece.c.version_id.is_not(None), is_other))
-    )
 
 
 def _kept(rows: FromClause, **more: ColumnElement[Any]) -> FromClause:
@@ -209,84 +208,70 @@ def _kept(rows: FromClause, **more: ColumnElement[Any]) -> FromClause:
     return select(rows, *added).offset(0).subquery()
 
 
-def _rated(held: FromClause, relations: Relations, policy: Policy) -> CTE:
-    """Every renewal whose rate a segment has, in order.
-
-    Shape: version_id, seg_from, currency, number, begun, ended, occurred_at; factor, the rate of
-           its day, null where there is none; factor_before, that of the renewal before it, and
-           begun_factor, that of the first.
-    Rates are found for these narrow rows, and not for levels and their changes, which are wide.
-    """
-    number = _numbers(held.c.begun, held.c.ended)
-    names = ("version_id", "seg_from", "currency", "begun", "ended")
-    due = (
-        select(
-            *(held.c[name] for name in names),
-            number.c.number,
-            _renewal(held, number.c.number).label("occurred_at"),
-        )
-        .join(number, true())
-        # Dates are dear to find: once for each renewal, and not wherever they are read.
-        .cte("renewal_due")
-    )
-    day = cast(func.timezone(policy.tz, due.c.occurred_at), Date)
-    first, last = func.min(day).label("first"), func.max(day).label("last")
-    wanted = select(due.c.currency, first, last).group_by(due.c.currency)
-    rates = rates_by_day(relations.fx_rates, relations.base_currency, wanted)
-    run: dict[str, Any] = {
-        "partition_by": (due.c.version_id, due.c.seg_from, due.c.currency),
-        "order_by": due.c.number,
-    }
-    return (
-        select(
-            due,
-            rates.c.factor,
-            func.lag(rates.c.factor).over(**run).label("factor_before"),
-            func.first_value(rates.c.factor).over(**run).label("begun_factor"),
-        )
-        .select_from(matching(due, rates, currency=due.c.currency, day=rate_day(rates, day)))
-        .where(where(due.c.version_id.is_not(None)))
-        .cte("renewal_rate")
-    )
-
-
-def _with_rates(levels: FromClause, rated: FromClause) -> FromClause:
-    """Levels joined with rows of `_rated` that are theirs."""
-    names = ("version_id", "seg_from", "currency")
-    return matching(levels, rated, **{name: levels.c[name] for name in names})
-
-
-def _revaluations(levels: CTE, rated: CTE, relations: Relations) -> FromClause:
+def _revaluations(
+    levels: CTE, rates: CTE, held: CTE, relations: Relations, policy: Policy
+) -> FromClause:
     """The renewals inside a level that bring it another rate.
 
     Shape: that of `changes.changes`: a change of the value in base currency, and of nothing else.
     """
-    change = func.coalesce(rated.c.factor, 0) - func.coalesce(rated.c.factor_before, 0)
-    turns = (
-        select(rated, change.label("change"))
-        .where(rated.c.number > rated.c.begun, change != 0)
-        .subquery("turn_of_rate")
+    is_worth = and_(levels.c.currency != relations.base_currency, levels.c.amount_minor != 0)
+    of_segment = and_(
+        held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
     )
-    foreign = (
-        select(levels)
-        .where(levels.c.currency != relations.base_currency, levels.c.amount_minor != 0)
-        .subquery("foreign_level")
+    number = _numbers(held.c.begun + 1, held.c.ended)
+    renewal = (
+        select(
+            *(levels.c[name] for name in (*LINE, "version_id", "reason", "amount_minor")),
+            _renewal(held, number.c.number).label("occurred_at"),
+            _renewal(held, number.c.number - 1).label("before_at"),
+        )
+        .select_from(levels.join(held, of_segment).join(number, true()))
+        .where(is_worth)
+        # Dates are dear to find: once for each renewal, and not wherever they are read.
+        .offset(0)
+        .subquery("level_renewal")
     )
+    after, before = rates.alias("rate_after"), rates.alias("rate_before")
+    source: FromClause = renewal
+    for rate, at in ((after, renewal.c.occurred_at), (before, renewal.c.before_at)):
+        source = _rated(source, (rates, rate), renewal, at, policy)
+    change = func.coalesce(after.c.factor, 0) - func.coalesce(before.c.factor, 0)
     return (
         select(
-            *(foreign.c[name] for name in LINE),
-            turns.c.occurred_at,
+            *(renewal.c[name] for name in LINE),
+            renewal.c.occurred_at,
             cast(literal(Cause.REVALUED.value), Text).label("cause"),
-            foreign.c.version_id.label("event_position"),
-            foreign.c.reason,
+            renewal.c.version_id.label("event_position"),
+            renewal.c.reason,
             cast(literal(0), Numeric).label("amount_minor"),
-            (foreign.c.amount_minor * turns.c.change).label("amount_base_minor"),
+            (renewal.c.amount_minor * change).label("amount_base_minor"),
             cast(literal(0), SmallInteger).label("present"),
         )
-        .select_from(_with_rates(foreign, turns))
-        .where(where(foreign.c.version_id.is_not(None), turns.c.number.is_not(None)))
+        .select_from(source)
+        .where(where(renewal.c.version_id.is_not(None), change != 0))
         .subquery("revaluation")
     )
+
+
+def _rated(
+    source: FromClause,
+    rates: tuple[CTE, FromClause],
+    levels: FromClause,
+    at: ColumnElement[datetime],
+    policy: Policy,
+) -> FromClause:
+    """What `levels` are part of, with the rate of their currency on the day of an instant.
+
+    rates: all, and the name by which they are joined.
+    """
+    known, rate = rates
+    day = rate_day(known, _day(at, policy))
+    return matching(source, rate, currency=levels.c.currency, day=day)
+
+
+def _day(at: ColumnElement[datetime], policy: Policy) -> ColumnElement[date]:
+    return cast(func.timezone(policy.tz, at), Date)
 
 
 def _numbers(first: ColumnElement[int], last: ColumnElement[int]) -> FromClause:
