@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, FromClause, func, select
 
 from tidemill.database import Database
+from tidemill.engine.caveats import undefined, unfinished
 from tidemill.engine.notices import Notices, ledger_of
 from tidemill.engine.providing import Provider
 from tidemill.engine.reading import columns_read
@@ -35,7 +36,7 @@ from tidemill.metrics.movement_cube import MRR_MOVEMENTS
 from tidemill.metrics.paging import CURSOR, Page, cut, more_rows, without_places
 from tidemill.metrics.query import Query
 from tidemill.metrics.result import Result
-from tidemill.periods import Period, day_of
+from tidemill.periods import day_of
 from tidemill.policy import Policy
 from tidemill.relations import Relations
 from tidemill.reports import plot
@@ -46,8 +47,6 @@ __all__ = ["Asked", "Asker", "asking", "require_honoured", "told"]
 _STAND_IN: Final = MRR_MOVEMENTS.table.alias("stand_in")
 # More missing rates than this are not listed one by one.
 _LISTED_MAX = 1000
-# And of a warning's rows only so many are named.
-_NAMED_MAX = 5
 
 
 @dataclass(frozen=True)
@@ -140,11 +139,11 @@ class Asker:
 
     def _result(self, asked: Asked, table: Table) -> Result:
         rows, following = cut(self._rows(table), asked.bound.page)
-        warnings = [*table.warnings, *_undefined(table, rows)]
+        warnings = [*table.warnings, *undefined(table, rows)]
         if following is not None:
             listing = f"{asked.info.name} {asked.question.name}"
             warnings.append(more_rows(listing, len(rows), following))
-        unfinished = _unfinished(table.periods, asked)
+        open_periods = unfinished(table.periods, _known(asked), asked.policy.tz)
         return Result(
             metric=asked.info.name,
             question=asked.question.name,
@@ -154,8 +153,8 @@ class Asker:
             policy=asked.policy,
             as_of=asked.as_of,
             known_at=asked.known_at,
-            complete=not unfinished,
-            warnings=(*unfinished, *warnings, *self.notices.warnings, *self._stale(asked)),
+            complete=not open_periods,
+            warnings=(*open_periods, *warnings, *self.notices.warnings, *self._stale(asked)),
             freshness=self.notices.freshness,
             dimensions=tuple(each.name for each in asked.bound.dimensions),
             filters=asked.bound.filters,
@@ -380,33 +379,3 @@ def require_honoured(info: MetricInfo, policy: Policy) -> None:
 def _known(asked: Asked) -> datetime:
     """The instant up to which an answer knows anything."""
     return min(asked.as_of, asked.known_at or asked.as_of)
-
-
-def _unfinished(periods: Sequence[Period], asked: Asked) -> tuple[str, ...]:
-    """A warning that names the periods that can still change; none when all are over."""
-    known = _known(asked)
-    open_ones = [period for period in periods if period.complete_at > known]
-    if not open_ones:
-        return ()
-    first, last = open_ones[0], open_ones[-1]
-    if first != last:
-        said = f"The periods {first.key} to {last.key} are not over in {asked.policy.tz}"
-    else:
-        what = "day" if first.day_count == 1 else "period"
-        said = f"The {what} {first.key} is not over in {asked.policy.tz}"
-    return (f"{said}: the figures can still change.",)
-
-
-def _undefined(table: Table, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A sentence for every quotient that has no value somewhere, saying why."""
-    for column in table.columns:
-        without = [row for row in rows if row[column.name] is None]
-        if not column.undefined or not without:
-            continue
-        where = ""
-        if len(rows) > 1:
-            label = table.columns[0].name
-            named = [str(row[label]) for row in without]
-            more = f" and {len(named) - _NAMED_MAX} more" if len(named) > _NAMED_MAX else ""
-            where = f" for {', '.join(named[:_NAMED_MAX])}{more}"
-        yield f"{column.name} is undefined{where}: {column.undefined}."
