@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Text, column, func, select, table
+from sqlalchemy import Boolean, Text, column, func, insert, select, table
 
 from tests.contract.bus_contract import strangers
 from tests.support.happenings import at, known_as, merged, state
@@ -132,3 +132,37 @@ def test_a_merge_that_is_corrected_leaves_nothing_behind(database: Database) -> 
         ("right", "expansion"),
     ]
     assert _kept(database) == _derived(database)
+
+
+def test_only_rows_that_become_others_are_written(database: Database) -> None:
+    _take_in(database, state("a", at(1)), state("a", at(2), amount=20_000), state("b", at(1)))
+    before = _written(database)
+    assert len(before) == 3
+    _take_in(database, state("a", at(3), amount=20_000), state("b", at(3)))
+    assert _written(database) == before, "nothing moved"
+    _take_in(database, state("a", at(4), "canceled"))
+    assert len(_written(database)) == 4
+    assert before < _written(database), "what moved before is as it was"
+    _take_in(database, state("a", at(2, 1), amount=30_000))
+    assert len(before & _written(database)) == 3
+    assert _kept(database) == _derived(database)
+
+
+def test_rows_that_are_there_too_often_go(database: Database) -> None:
+    """Rows that say the same are told apart by their places alone."""
+    _take_in(database, state("a", at(1)), state("b", at(1)))
+    right = _kept(database)
+    fact = metric_mrr_movement
+    with database.begin() as connection:
+        for _ in range(2):
+            connection.execute(insert(fact).from_select(fact.c.keys(), select(fact)))
+    assert len(_kept(database)) == 4 * len(right)
+    _take_in(database, state("a", at(2)), state("b", at(2)))
+    assert _kept(database) == right
+
+
+def _written(database: Database) -> set[tuple[str, str]]:
+    """Where each row of the facts stands, and by which transaction."""
+    where = select(column("ctid", Text), column("xmin", Text)).select_from(metric_mrr_movement)
+    with database.connect() as connection:
+        return {(str(row.ctid), str(row.xmin)) for row in connection.execute(where)}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select, union
+from sqlalchemy import Connection, Select, select, union
 
 from tidemill.bus.staging import Analyze, empty_staging
 from tidemill.copying.relations import copied_relations
@@ -15,8 +14,8 @@ from tidemill.ledger import Fact
 from tidemill.models import copied_payment
 from tidemill.relations import Relations
 from tidemill.state import Books, Cells
-from tidemill.state.facts import derivation
-from tidemill.state.rollups import rolling, signed
+from tidemill.state.facts import renew_touched
+from tidemill.state.rollups import signed
 from tidemill.state.touched import TOUCHED, touched
 
 __all__ = ["follow_facts", "of_copy"]
@@ -43,16 +42,10 @@ def follow_facts(
     cells = Cells(connection)
     count = _touch(connection, staged, changed)
     of_payments = [fact for fact in books.facts if fact.of_payments]
-    of_customers = [fact for fact in books.facts if not fact.of_payments]
     for fact in of_payments:
         cells.gather(fact.table, _payment_sums(fact, books, sign=-1))
-    with ExitStack() as stack:
-        for fact in of_customers:
-            stack.enter_context(rolling(cells, fact))
-        replace()
-        for fact in of_customers:
-            connection.execute(delete(fact.table).where(fact.table.c.customer_id.in_(TOUCHED)))
-            connection.execute(derivation(fact, books, of_copy, everyone=False))
+    replace()
+    renew_touched(cells, connection, books, of_copy)
     for fact in of_payments:
         cells.gather(fact.table, _payment_sums(fact, books, sign=1))
     cells.settle()

@@ -7,14 +7,14 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, FromClause, Select, Table, delete
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import ClauseElement, Connection, FromClause, Select, Table, delete, insert
 
 from tidemill.bus.staging import Analyze
 from tidemill.in_force import Books, note
 from tidemill.ledger.facts import Fact, tables_of
 from tidemill.relations import Relations, core_relations
-from tidemill.state.rollups import Cells, roll_up, rolling
+from tidemill.state.renewing import derived_into, renew
+from tidemill.state.rollups import Cells, roll_up
 from tidemill.state.touched import TOUCHED, Reads, touch, touched
 
 __all__ = [
@@ -25,8 +25,18 @@ __all__ = [
     "of_events",
     "refill_payments",
     "refresh",
+    "renew_touched",
     "tables_read",
 ]
+
+
+Source = Callable[[Books, Select[tuple[int]] | None], Relations]
+"""Gives what facts are derived from, of these customers alone if any are named."""
+
+
+def of_events(books: Books, customers: Select[tuple[int]] | None) -> Relations:
+    """The relations as our core tables have them."""
+    return core_relations(base_currency=books.base_currency, customers=customers)
 
 
 def refresh(
@@ -47,28 +57,23 @@ def refresh(
     count = touch(connection, rows, subjects, books, tables_read(books))
     if count:
         connection.execute(Analyze(touched))
-        for fact in books.facts:
-            if not fact.of_payments:
-                theirs = fact.table.c.customer_id.in_(TOUCHED)
-                with rolling(cells, fact):
-                    connection.execute(delete(fact.table).where(theirs))
-                    connection.execute(derivation(fact, books, everyone=False))
+        renew_touched(cells, connection, books)
     return count
+
+
+def renew_touched(
+    cells: Cells, connection: Connection, books: Books, source: Source = of_events
+) -> None:
+    """Bring the facts of the customers in `touched` to what their history gives."""
+    for fact in books.facts:
+        if not fact.of_payments:
+            renew(cells, connection, fact, derivation(fact, books, source, everyone=False))
 
 
 def tables_read(books: Books) -> Reads:
     """The tables that the facts of customers are derived from."""
     facts = (fact for fact in books.facts if not fact.of_payments)
     return frozenset[str]().union(*(_reads(fact, books) for fact in facts))
-
-
-Source = Callable[[Books, Select[tuple[int]] | None], Relations]
-"""Gives what facts are derived from, of these customers alone if any are named."""
-
-
-def of_events(books: Books, customers: Select[tuple[int]] | None) -> Relations:
-    """The relations as our core tables have them."""
-    return core_relations(base_currency=books.base_currency, customers=customers)
 
 
 def derive_all(connection: Connection, books: Books, source: Source = of_events) -> None:
@@ -99,14 +104,13 @@ def refill_payments(connection: Connection, books: Books) -> None:
 
 @lru_cache(maxsize=64)
 def derivation(fact: Fact, books: Books, source: Source = of_events, *, everyone: bool) -> Any:
-    """The statement that fills a fact, of everyone or of the customers in `touched`.
+    """The statement that fills a fact of everyone, or makes ready for `renew` who is in `touched`.
 
     Building it takes longer than running it for a few rows.
     """
     derived = fact.derive(source(books, None if everyone else TOUCHED), books.policy)
-    return postgresql.insert(fact.table).from_select(
-        [each.name for each in derived.selected_columns], derived
-    )
+    table = fact.table if everyone else derived_into(fact.table)
+    return insert(table).from_select([each.name for each in derived.selected_columns], derived)
 
 
 @lru_cache(maxsize=64)

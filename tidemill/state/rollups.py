@@ -1,7 +1,7 @@
 """Keeping roll-ups: sums of rows, changed by what a batch changes and by nothing else.
 
-What the touched customers add to each cell is added up before their rows are derived again, and
-after; the difference goes into the cells. So it is with the payments that a batch tells of, whose
+What the customers whose rows change add to each cell is added up before that, and after; the
+difference goes into the cells. So it is with the payments that a batch tells of, whose
 sums rest on the core table. The cost follows the batch and not the books.
 
 Batches change the same cells, and whoever adds to one keeps others from it until it commits. So
@@ -36,7 +36,6 @@ from sqlalchemy.dialects import postgresql
 
 from tidemill.bus.staging import empty_staging, staging_table
 from tidemill.ledger.facts import Fact, RollUp
-from tidemill.state.touched import TOUCHED
 
 __all__ = ["Cells", "roll_up", "rolling", "signed", "sums_of"]
 
@@ -80,13 +79,16 @@ def roll_up(connection: Connection, fact: Fact) -> None:
 
 
 @contextmanager
-def rolling(cells: Cells, fact: Fact) -> Iterator[None]:
-    """Gather for the roll-ups of a fact what the block makes of the touched customers' rows."""
+def rolling(cells: Cells, fact: Fact, customers: Table) -> Iterator[None]:
+    """Gather for the roll-ups of a fact what the block makes of the rows of some customers.
+
+    customers: a table with their `customer_id`, more than once or not.
+    """
     for each in fact.rollups:
-        cells.gather(each.table, _contribution(each, fact.table, sign=-1))
+        cells.gather(each.table, _contribution(each, fact.table, customers, sign=-1))
     yield
     for each in fact.rollups:
-        cells.gather(each.table, _contribution(each, fact.table, sign=1))
+        cells.gather(each.table, _contribution(each, fact.table, customers, sign=1))
 
 
 def signed(table: Table, found: Select[Any], sign: int) -> Insert:
@@ -101,9 +103,10 @@ def signed(table: Table, found: Select[Any], sign: int) -> Insert:
 
 
 @lru_cache(maxsize=16)
-def _contribution(rollup: RollUp, rows: Table, *, sign: int) -> Insert:
-    """What the rows of the touched customers are in the cells, or with the other sign."""
-    theirs = select(rows).where(rows.c.customer_id.in_(TOUCHED)).subquery("touched_row")
+def _contribution(rollup: RollUp, rows: Table, customers: Table, *, sign: int) -> Insert:
+    """What the rows of some customers are in the cells, or with the other sign."""
+    are_theirs = rows.c.customer_id.in_(select(customers.c.customer_id))
+    theirs = select(rows).where(are_theirs).subquery("row_of_theirs")
     return signed(rollup.table, sums_of(rollup, theirs), sign)
 
 
