@@ -45,10 +45,10 @@ from tidemill.worker import CONSUMER
 
 __all__ = ["alive", "main", "peak_mb", "running_workers", "translated", "wait"]
 
-_MONTHS: Final = 8
+_MONTHS: Final = 12
 _SEED: Final = 7
 _CHUNK: Final = 2_000
-_SLICE_MAX: Final = 40_000
+_SLICE_MAX: Final = 60_000
 _SLICES: Final = 5
 _PATIENCE_S: Final = 600.0
 
@@ -100,7 +100,7 @@ class Book:
         path = self.folder / "events.jsonl"
         with path.open("wb") as file:
             count = sum(1 for each in translated(raw) if file.write(event_line(each) + b"\n"))
-        size = min(_SLICE_MAX, count // (4 * _SLICES))
+        size = min(_SLICE_MAX, count // (2 * _SLICES))
         with path.open("rb") as lines, connect(None, data_dir=self.folder / "data") as store:
             books = books_of(self.settings)
             settle(store, PostgresBus(store), books)

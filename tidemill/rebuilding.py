@@ -194,7 +194,7 @@ def _replay(
     """Apply the log to the tables aside, a batch in a transaction."""
     with database.connect() as connection:
         waiting = bus.pending(connection, _READER)
-    total = worker.Drained()
+    total, added = worker.Drained(), 0
     while True:
         with database.begin() as connection:
             delivery = bus.deliver(connection, _READER, _BATCH)
@@ -202,7 +202,9 @@ def _replay(
                 return total
             with aside.looking(connection):
                 total += _counted(apply(connection, delivery.rows, books))
-                keep_statistics(connection, books, total.applied)
+                added += delivery.count
+                if keep_statistics(connection, books, added):
+                    added = 0
         if progress is not None:
             progress(total.applied, max(waiting, total.applied))
 

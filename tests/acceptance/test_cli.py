@@ -82,7 +82,13 @@ def test_ctrl_c_ends_serving_quietly(cli: Cli, command: tuple[str, ...]) -> None
     assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "ctrl-c"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, id="kill -9"),
+        pytest.param(signal.SIGINT, id="ctrl-c", marks=pytest.mark.slow),
+    ],
+)
 def test_an_import_that_was_cut_off_is_completed_by_the_next(
     cli: Cli, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -41,7 +41,7 @@ DEMANDING: Final = (
 POLICIES: Final = (*PRESETS, *DEMANDING)
 
 _FEW = settings(
-    max_examples=examples(6),
+    max_examples=examples(3),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

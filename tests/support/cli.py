@@ -81,7 +81,10 @@ class Cli(Prompt):
 
 @dataclass(frozen=True)
 class Inside(Prompt):
-    """Runs the command line in this process, on a database of a running server."""
+    """Runs the command line in this process, on a database of a running server.
+
+    url: empty where `settings` say where the data are.
+    """
 
     folder: Path
     url: str
@@ -91,13 +94,13 @@ class Inside(Prompt):
         """A command that has ended, with what it printed."""
         streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
         given = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
-        settings = {"TIDEMILL_DATABASE_URL": self.url, **self.settings}
+        where = {"TIDEMILL_DATABASE_URL": self.url} if self.url else {}
         with (
             contextlib.chdir(self.folder),
             contextlib.redirect_stdout(streams[0]),
             contextlib.redirect_stderr(streams[1]),
             patch("sys.stdin", given),
-            patch.dict(os.environ, clean_environment() | settings, clear=True),
+            patch.dict(os.environ, clean_environment() | where | dict(self.settings), clear=True),
         ):
             code = main(arguments)
         for stream in streams:
