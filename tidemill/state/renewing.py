@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import UserDefinedType
 
-from tidemill.bus.staging import empty_staging, staging_table
+from tidemill.bus.staging import Analyze, empty_staging, staging_table
 from tidemill.ledger.facts import Fact
 from tidemill.state.rollups import Cells, rolling
 from tidemill.state.touched import TOUCHED
@@ -69,6 +69,8 @@ def renew(cells: Cells, connection: Connection, fact: Fact, derived: Insert) -> 
     ).rowcount
     if not found:
         return
+    # Few are looked up by their places; the planner would expect many, and read the whole table.
+    connection.execute(Analyze(differing, differing.c.customer_id))
     with rolling(cells, fact, differing):
         connection.execute(_remove(fact.table))
         connection.execute(_add(fact.table))
