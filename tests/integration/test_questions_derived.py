@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import NewDatabase
 from tests.support.books import random_book
 from tests.support.ledger import BASE, keep_books
-from tests.support.weight import examples
+from tests.support.weight import everything
 from tidemill.engine import MetricsEngine
 from tidemill.errors import TidemillError
 from tidemill.metrics.spec import QuerySpec
@@ -38,7 +38,7 @@ SPECS: Final = [
     *(QuerySpec(segment=each) for each in SEGMENTS),
     *(QuerySpec([each]) for each in ("customer", "plan", "source", "mrr_band")),
 ]
-EVERYTHING: Final = examples(1) > 1
+EVERYTHING: Final = everything()
 
 
 @pytest.fixture(scope="module")

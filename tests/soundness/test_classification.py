@@ -283,8 +283,12 @@ _MET: Final = (
     *product(("always",), ("customer",), ("none", "month")),
     *product(("always",), ("subscription",), ("day", "window:60")),
 )
-_ALL: Final = product(
-    ("after_paid", "always"), ("customer", "subscription"), ("day", "none", "window:60", "month")
+_ALL: Final = tuple(
+    product(
+        ("after_paid", "always"),
+        ("customer", "subscription"),
+        ("day", "none", "window:60", "month"),
+    )
 )
 
 

@@ -8,10 +8,15 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ["examples", "first"]
+__all__ = ["everything", "examples", "first"]
 
 _ALL: Final = "TIDEMILL_TEST_ALL"
 _TIMES: Final = 10
+
+
+def everything() -> bool:
+    """Whether this is `make test-all`."""
+    return bool(os.environ.get(_ALL))
 
 
 def examples(few: int) -> int:
@@ -19,7 +24,7 @@ def examples(few: int) -> int:
 
     The environment says which, because Hypothesis has to know before any marker is looked at.
     """
-    return few * _TIMES if os.environ.get(_ALL) else few
+    return few * _TIMES if everything() else few
 
 
 def first(count: int, values: Iterable[object]) -> list[Any]:

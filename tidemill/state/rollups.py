@@ -1,8 +1,8 @@
 """Keeping roll-ups: sums of rows, changed by what a batch changes and by nothing else.
 
 What the customers whose rows change add to each cell is added up before that, and after; the
-difference goes into the cells. So it is with the payments that a batch tells of, whose
-sums rest on the core table. The cost follows the batch and not the books.
+difference goes into the cells. So it is with the payments that a batch tells of, whose sums rest on
+the core table. The cost follows the batch and not the books.
 
 Batches change the same cells, and whoever adds to one keeps others from it until it commits. So
 differences are gathered while a batch is at work, and added to the cells at its very end.
