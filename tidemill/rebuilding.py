@@ -1,6 +1,6 @@
 """Making everything again from the log, beside the live tables, while they are read and written.
 
-1. The log is replayed into tables aside (`aside`), batch by batch, each in a transaction.
+1. The log is replayed into tables aside (`aside`), two batches at a time, each in a transaction.
 2. The facts are derived from those.
 3. In one transaction, which keeps workers waiting: what came meanwhile is applied aside, too, and
    the live tables are made equal to those aside.
@@ -12,14 +12,16 @@ outcome says in how many rows they differed: none, if nothing was wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, FromClause, Table, func, select
 
 from tidemill import aside, migrations, worker
-from tidemill.bus import PostgresBus
+from tidemill.bus import PARTITIONS, PostgresBus
 from tidemill.database import Database
 from tidemill.errors import RebuildRunning
 from tidemill.in_force import kept_document
@@ -42,6 +44,9 @@ from tidemill.state import (
 __all__ = ["Rebuilt", "put_in_force", "rebuild", "rebuild_facts"]
 
 _BATCH: Final = 50_000
+# How many batches are replayed side by side, each of its own share of the partitions: a batch is
+# one process of the server's.
+_AT_A_TIME: Final = 2
 # Under which name the log is read for it.
 _READER: Final = "rebuild"
 # The first of the two keys of the advisory lock on rebuilding: "redo" in ASCII.
@@ -191,22 +196,55 @@ def _replay(
     books: Books,
     progress: Callable[[int, int], None] | None,
 ) -> worker.Drained:
-    """Apply the log to the tables aside, a batch in a transaction."""
+    """Apply the log to the tables aside, a batch in a transaction, several of them at a time."""
     with database.connect() as connection:
         waiting = bus.pending(connection, _READER)
     total, added = worker.Drained(), 0
-    while True:
-        with database.begin() as connection:
-            delivery = bus.deliver(connection, _READER, _BATCH)
-            if delivery is None:
-                return total
-            with aside.looking(connection):
-                total += _counted(apply(connection, delivery.rows, books))
-                added += delivery.count
-                if keep_statistics(connection, books, added):
-                    added = 0
-        if progress is not None:
-            progress(total.applied, max(waiting, total.applied))
+    with ThreadPoolExecutor(_AT_A_TIME, "replay") as pool:
+
+        def next_batch() -> Future[_Replayed | None]:
+            batch = partial(_replay_batch, database, bus, books, added)
+            return pool.submit(worker.let_through, batch)
+
+        running = {next_batch() for _ in range(_AT_A_TIME)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for each in done:
+                replayed = each.result()
+                if replayed is None:
+                    # Nothing is left but what the others hold, and they go on with that.
+                    continue
+                total += replayed.events
+                added = 0 if replayed.counted_anew else added + replayed.events.applied
+                if progress is not None:
+                    progress(total.applied, max(waiting, total.applied))
+                running.add(next_batch())
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    """What a batch brought; whether the tables were counted anew for the planner after it."""
+
+    events: worker.Drained
+    counted_anew: bool
+
+
+def _replay_batch(
+    database: Database, bus: PostgresBus, books: Books, added: int
+) -> _Replayed | None:
+    """Apply what comes next in partitions that no other batch holds; None where nothing does.
+
+    added: events since the tables were counted.
+    """
+    with database.begin() as connection:
+        share = PARTITIONS // _AT_A_TIME
+        delivery = bus.deliver(connection, _READER, _BATCH, partitions=share)
+        if delivery is None:
+            return None
+        with aside.looking(connection):
+            events = _counted(apply(connection, delivery.rows, books))
+            return _Replayed(events, keep_statistics(connection, books, added + events.applied))
 
 
 def _meanwhile(connection: Connection, bus: PostgresBus) -> Iterator[FromClause]:

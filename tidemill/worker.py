@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -13,7 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from tidemill.bus import PARTITIONS, Bus
 from tidemill.state import Books, apply, keep_statistics
 
-__all__ = ["CONSUMER", "Applier", "Drained", "Pace", "drain"]
+__all__ = ["CONSUMER", "Applier", "Drained", "Pace", "drain", "let_through"]
+
+_Done = TypeVar("_Done")
 
 CONSUMER: Final = "state"
 """Under which name the worker reads the log."""
@@ -89,6 +91,17 @@ def drain(
     return run.total
 
 
+def let_through(batch: Callable[[], _Done]) -> _Done:
+    """Run a batch, again when the database chose it as the victim of a deadlock."""
+    for _ in range(_RETRIES_MAX):
+        try:
+            return batch()
+        except DBAPIError as error:
+            if not (getattr(error.orig, "sqlstate", None) or "").startswith("40"):
+                raise
+    return batch()
+
+
 class Applier:
     """Takes one batch after the other from the log; knows its pace and what it has done."""
 
@@ -121,13 +134,7 @@ class Applier:
         wait: for partitions that other workers hold.
         Returns whether there was anything to apply.
         """
-        for _ in range(_RETRIES_MAX):
-            try:
-                return self._batch(wait=wait)
-            except DBAPIError as error:
-                if not (getattr(error.orig, "sqlstate", None) or "").startswith("40"):
-                    raise
-        return self._batch(wait=wait)
+        return let_through(lambda: self._batch(wait=wait))
 
     def _batch(self, *, wait: bool) -> bool:
         started = time.monotonic()

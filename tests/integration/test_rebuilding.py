@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import NewDatabase
 from tests.support.books import random_book
@@ -29,7 +30,7 @@ from tidemill.models import (
 )
 from tidemill.policy import Policy
 from tidemill.rebuilding import rebuild, rebuild_facts
-from tidemill.state import Books
+from tidemill.state import Books, apply, fill
 from tidemill.worker import CONSUMER, Drained, drain
 
 FACTS: Final = (Fact(metric_mrr_movement, derive),)
@@ -105,6 +106,32 @@ def test_it_mends_what_was_wrong_and_says_how_much(database: Database) -> None:
     wrong = {name for name, count in done.differed.items() if count}
     assert wrong == {"version_item", "subscription_version", "metric_mrr_movement"}
     assert done.differed["subscription_version"] == 1
+
+
+class _Deadlock(Exception):
+    """What the database says to the one of two that it gives up on."""
+
+    sqlstate = "40P01"
+
+
+def test_a_batch_that_the_database_gave_up_on_is_replayed_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = _keep(database, _book(4))
+    before = _tables(database)
+    lost = iter([True, True])
+
+    def unlucky(*given: Any) -> Any:
+        applied = apply(*given)
+        if next(lost, False):
+            raise DBAPIError("UPDATE", None, _Deadlock())
+        return applied
+
+    monkeypatch.setattr(rebuilding, "_BATCH", 40)
+    monkeypatch.setattr(rebuilding, "apply", unlucky)
+    done = rebuild(database, bus, BOOKS)
+    assert set(done.differed.values()) == {0}
+    assert _tables(database) == before
 
 
 _STEPS: Final[list[tuple[str, int]]] = [
@@ -219,26 +246,32 @@ def test_writers_and_readers_go_on_beside_it(
 
 
 class Overtaken(PostgresBus):
-    """A bus to whose log somebody appends at each moment at which all of it had been read."""
+    """A bus to whose log somebody appends once all partitions of it had been read."""
 
-    def __init__(self, database: Database, late: list[Event]) -> None:
+    def __init__(self, database: Database, late: Event) -> None:
         super().__init__(database)
         self._other, self._late = PostgresBus(database), late
 
     def deliver(self, connection: Connection, consumer: str, *args: Any, **how: Any) -> Any:
         delivery = super().deliver(connection, consumer, *args, **how)
-        if delivery is None and self._late:
-            self._other.append([self._late.pop()])
+        if delivery is None and "partitions" not in how:
+            self._other.append([self._late])
         return delivery
 
 
 def test_what_comes_at_the_last_moment_is_left_to_the_worker(
-    database: Database, new_database: NewDatabase
+    database: Database, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One event comes between the replay and the end, one after the log was read to its end."""
     events = _book(9)
     bus = _keep(database, events[:-2])
-    rebuild(database, Overtaken(database, events[:-3:-1]), BOOKS)
+
+    def late_fill(*given: Any) -> None:
+        bus.append(events[-2:-1])
+        fill(*given)
+
+    monkeypatch.setattr(rebuilding, "fill", late_fill)
+    rebuild(database, Overtaken(database, events[-1]), BOOKS)
     assert not _left_over(database)
     with database.connect() as connection:
         assert bus.pending(connection, CONSUMER) == 1
