@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from sqlalchemy import func, select
 
 from benchmarks.books import LAST_DAY
 from benchmarks.measure import Measurement
+from benchmarks.processes import busy_s, of_server, peak_mb, used_s
 from benchmarks.report import RESULTS, save, show
 from tidemill.bookkeeping import books_of, bus_of, make_topics, settle
 from tidemill.bus import PostgresBus
@@ -43,9 +43,9 @@ from tidemill.rebuilding import rebuild
 from tidemill.settings import Settings
 from tidemill.worker import CONSUMER
 
-__all__ = ["alive", "main", "peak_mb", "running_workers", "translated", "wait"]
+__all__ = ["alive", "main", "running_workers", "translated", "wait"]
 
-_MONTHS: Final = 12
+_MONTHS: Final = 24
 _SEED: Final = 7
 _CHUNK: Final = 2_000
 _SLICE_MAX: Final = 60_000
@@ -128,11 +128,15 @@ def translated(raws: Iterator[dict[str, Any]]) -> Iterator[Event]:
 
 @dataclass(frozen=True)
 class Arrived:
-    """One measurement: how fast, and what the busiest worker ever had in memory."""
+    """One measurement: how fast, what the busiest worker ever had in memory, and who was at work.
+
+    used_s: processor time, of the producer, the workers, the database and the whole machine.
+    """
 
     events: int
     elapsed_s: float
     memory_mb: float
+    used_s: Mapping[str, float]
 
     @property
     def rate(self) -> float:
@@ -152,19 +156,20 @@ def arrive(book: Book, servers: str | None, workers: int) -> Arrived:
         bus = bus_of(settings, store)
         before = _newest(store)
         with running_workers(settings, workers) as running:
-            wait(lambda: alive(store) == workers)
+            wait(lambda: _know_each_other(store, workers))
             # A worker that begins builds its statements, and a group gives out its partitions.
             first = max(1, min(_CHUNK, len(events) // 5))
             bus.append(events[:first], source_kind="stripe")
             wait(lambda: _applied(store, before, first))
-            started = time.perf_counter()
+            used, started = _used_s(store, running), time.perf_counter()
             for begin in range(first, len(events), _CHUNK):
                 bus.append(events[begin : begin + _CHUNK], source_kind="stripe")
             wait(lambda: _applied(store, before, len(events)))
             elapsed = time.perf_counter() - started
+            used = {name: now - used[name] for name, now in _used_s(store, running).items()}
             memory = max(peak_mb(each.pid) for each in running)
         bus.close()
-    return Arrived(len(events) - first, elapsed, memory)
+    return Arrived(len(events) - first, elapsed, memory, used)
 
 
 @contextmanager
@@ -192,6 +197,15 @@ def running_workers(settings: Settings, count: int) -> Iterator[list[subprocess.
                 each.send_signal(signal.SIGTERM)
 
 
+def _used_s(store: Database, workers: Sequence[subprocess.Popen[bytes]]) -> dict[str, float]:
+    return {
+        "producer": time.process_time(),
+        "workers": used_s(each.pid for each in workers),
+        "database": used_s(of_server(store)),
+        "machine": busy_s(),
+    }
+
+
 def _newest(store: Database) -> int:
     """The last position of the log."""
     with store.connect() as connection:
@@ -214,18 +228,22 @@ def alive(store: Database) -> int:
         return sum(not each.silent for each in heard(connection))
 
 
+def _know_each_other(store: Database, workers: int) -> bool:
+    """Whether so many workers are heard of, and each has heard of all: they share the partitions."""
+    with store.connect() as connection:
+        known = [each for each in heard(connection) if not each.silent]
+    last = max((each.started_at for each in known), default=None)
+    return len(known) == workers and all(
+        workers == 1 or each.heard_at > last or each.started_at == last for each in known
+    )
+
+
 def wait(reached: Callable[[], bool]) -> None:
     """Come back when it is so."""
     deadline = time.monotonic() + _PATIENCE_S
     while not reached():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.05)
-
-
-def peak_mb(pid: int) -> float:
-    """The most memory a process ever had resident."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
 
 
 def measure(
@@ -263,7 +281,11 @@ def measure(
 
 
 def _told(name: str, arrived: Arrived, target: float) -> Measurement:
-    detail = f"{arrived.events:,} events, {arrived.elapsed_s:.1f} s, {arrived.memory_mb:.0f} MB"
+    each = {name: f"{1e6 * used / arrived.events:.0f}" for name, used in arrived.used_s.items()}
+    detail = (
+        f"{arrived.events:,} events, {arrived.elapsed_s:.1f} s, {arrived.memory_mb:.0f} MB; "
+        f"µs of an event: {', '.join(f'{name} {used}' for name, used in each.items())}"
+    )
     return Measurement(name, arrived.rate, "events/s", detail, target)
 
 

@@ -8,7 +8,6 @@ event costs is looked at in the last fifth of each, when most customers have som
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -22,11 +21,10 @@ from typing import Final
 from zlib import crc32
 
 from rich.console import Console
-from sqlalchemy import func, select
-
 from benchmarks.books import LAST_DAY
-from benchmarks.live import alive, peak_mb, running_workers, translated, wait
+from benchmarks.live import alive, running_workers, translated, wait
 from benchmarks.measure import Measurement
+from benchmarks.processes import of_server, peak_mb, used_s
 from benchmarks.report import RESULTS, save, show
 from tidemill.bookkeeping import books_of, settle
 from tidemill.bus import PostgresBus
@@ -110,10 +108,10 @@ def measure(
                 copies = range(told, told := size // base)
                 say(f"up to {size:,} customers")
                 sent += _arrive(store, story.told(copies, late=False))
-                processor, started = _processor_s(store, worker.pid), time.perf_counter()
+                processor, started = _used_s(store, worker.pid), time.perf_counter()
                 count = _arrive(store, story.told(copies, late=True))
                 elapsed = time.perf_counter() - started
-                cost = (_processor_s(store, worker.pid) - processor) / count
+                cost = (_used_s(store, worker.pid) - processor) / count
                 sent, spent = sent + count, [*spent, cost]
                 memory = peak_mb(worker.pid)
                 detail = f"{1e6 * cost:.0f} µs of processor time, {sent:,} events, {memory:.0f} MB"
@@ -139,31 +137,9 @@ def _pending(store: Database) -> int:
         return PostgresBus(store).pending(connection, CONSUMER)
 
 
-def _processor_s(store: Database, worker: int) -> float:
+def _used_s(store: Database, worker: int) -> float:
     """What the worker and all processes of the server have used so far."""
-    with store.connect() as connection:
-        backend = connection.execute(select(func.pg_backend_pid())).scalar_one()
-        server = int(_stat(backend)[1])
-        return sum(_used(pid) for pid in [worker, server, *_children(server)])
-
-
-def _children(parent: int) -> list[int]:
-    pids = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit()]
-    return [pid for pid in pids if (told := _stat(pid)) and int(told[1]) == parent]
-
-
-def _used(pid: int) -> float:
-    told = _stat(pid)
-    # Its own, and that of children that have ended.
-    return sum(map(int, told[11:15])) / os.sysconf("SC_CLK_TCK") if told else 0.0
-
-
-def _stat(pid: int) -> list[str]:
-    """What Linux says of a process, from its state on; nothing of one that has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    return used_s([worker, *of_server(store)])
 
 
 def main(arguments: list[str]) -> int:
