@@ -229,13 +229,14 @@ def alive(store: Database) -> int:
 
 
 def _know_each_other(store: Database, workers: int) -> bool:
-    """Whether so many workers are heard of, and each has heard of all: they share the partitions."""
+    """Whether so many workers are heard of, and each heard of all: so they share the partitions."""
     with store.connect() as connection:
         known = [each for each in heard(connection) if not each.silent]
-    last = max((each.started_at for each in known), default=None)
-    return len(known) == workers and all(
-        workers == 1 or each.heard_at > last or each.started_at == last for each in known
-    )
+    if len(known) != workers:
+        return False
+    last = max(each.started_at for each in known)
+    # The last one heard of all others with its first beat.
+    return all(each.heard_at > last or each.started_at == last for each in known)
 
 
 def wait(reached: Callable[[], bool]) -> None:

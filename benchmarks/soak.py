@@ -21,6 +21,7 @@ from typing import Final
 from zlib import crc32
 
 from rich.console import Console
+
 from benchmarks.books import LAST_DAY
 from benchmarks.live import alive, running_workers, translated, wait
 from benchmarks.measure import Measurement

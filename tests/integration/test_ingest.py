@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import NewDatabase
-from tests.support.happenings import at, merged, poisoned, rated, state
+from tests.support.happenings import at, known_as, merged, poisoned, rated, state
 from tests.support.tables import exact_tables, named_tables
 from tidemill import ingest as importing
 from tidemill import models, quarantine
@@ -27,7 +27,8 @@ from tidemill.intake import Ignored, Rejected
 from tidemill.ledger import Fact, derive
 from tidemill.rebuilding import rebuild, rebuild_facts
 from tidemill.state import Books, apply
-from tidemill.worker import Drained, Pace, drain
+from tidemill.state.rollups import Cells
+from tidemill.worker import CONSUMER, Drained, Pace, drain
 
 BOOKS: Final = Books(facts=(Fact(models.metric_mrr_movement, derive),))
 BAD: Final = Rejected("f:1", "stripe", "events", "{", (Problem("", "is not JSON"),))
@@ -155,6 +156,33 @@ def test_workers_at_once_leave_the_facts_of_merged_customers_whole(
         ingest(other, PostgresBus(other), events, BOOKS)
         with database.connect() as one, other.connect() as two:
             assert named_tables(one) == named_tables(two)
+
+
+def test_batches_of_different_customers_wait_for_each_other_only_with_their_sums(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What all customers share, such as the kind of an attribute, is not held while one works."""
+
+    def told(day: int) -> Iterator[Event]:
+        for number in range(24):
+            attributes = {"team": f"t{number}", "seats": day}
+            yield known_as(f"c{number}", at(day), data={"attributes": attributes})
+            yield state(f"c{number}", at(day), amount=100 + day)
+
+    bus = PostgresBus(database)
+    ingest(database, bus, told(1), BOOKS)
+    bus.append(told(2))
+    monkeypatch.setattr(Cells, "settle", lambda _: None)
+    events = []
+    with bus.claim(CONSUMER, 100, partitions=8) as one:
+        assert one is not None
+        events.append(apply(one.connection, one.rows, BOOKS).events)
+        with bus.claim(CONSUMER, 100, partitions=8) as other:
+            assert other is not None
+            other.connection.execute(select(func.set_config("lock_timeout", "2s", True)))
+            events.append(apply(other.connection, other.rows, BOOKS).events)
+    assert sum(events) == 48
+    assert min(events) > 0
 
 
 def test_facts_can_be_derived_again_alone(database: Database) -> None:

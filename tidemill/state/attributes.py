@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Delete,
     FromClause,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     cast,
     delete,
     insert,
+    or_,
     select,
     true,
     tuple_,
@@ -120,13 +122,27 @@ def _put(rows: FromClause) -> Insert:
 
 
 def _kinds(rows: FromClause) -> Insert:
-    """The kinds of attributes never heard of, or that an earlier event speaks of now."""
-    new = upsert(attribute).from_select(["name", "kind", *_FIRST_KEY], _firsts(rows))
-    earlier = tuple_(*(new.excluded[name] for name in _FIRST_KEY)) < tuple_(
-        *(attribute.c[name] for name in _FIRST_KEY)
+    """The kinds of attributes never heard of, or that an earlier event speaks of now.
+
+    What is in the way of a row is locked even where it then stays as it is, and all customers share
+    a few names: another batch would wait until this one commits. So nothing is put that is known.
+    """
+    first, known = _firsts(rows).subquery("first_value"), attribute.alias("known")
+    news = (
+        select(first)
+        .select_from(first.outerjoin(known, known.c.name == first.c.name))
+        .where(or_(known.c.name.is_(None), _is_earlier(first.c, known.c)))
     )
+    new = upsert(attribute).from_select(["name", "kind", *_FIRST_KEY], news)
     written = {name: new.excluded[name] for name in ("kind", *_FIRST_KEY)}
-    return new.on_conflict_do_update(index_elements=["name"], set_=written, where=earlier)
+    return new.on_conflict_do_update(
+        index_elements=["name"], set_=written, where=_is_earlier(new.excluded, attribute.c)
+    )
+
+
+def _is_earlier(one: Any, other: Any) -> ColumnElement[bool]:
+    mine, its = (tuple_(*(each[name] for name in _FIRST_KEY)) for each in (one, other))
+    return mine < its
 
 
 def _firsts(rows: FromClause) -> Select[Any]:
