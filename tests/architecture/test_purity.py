@@ -32,10 +32,10 @@ EXCEPTIONS: dict[str, str] = {
     "tidemill.models.facts": "when a row was written defaults to the database's clock",
     "tidemill.models.inbox": "when a row was written defaults to the database's clock",
     "tidemill.models.log": "when a row was written defaults to the database's clock",
+    "tidemill.bus.appending": "the log stamps `recorded_at` when an event brings none",
     "tidemill.bus.kafka.bus": "finds what its own transaction quarantined by the database's clock",
     "tidemill.bus.kafka.reading": "waiting for brokers and messages takes real time",
     "tidemill.bus.kafka.sending": "waiting for the brokers' word takes real time",
-    "tidemill.bus.postgres": "the log stamps `recorded_at` when an event brings none",
     "tidemill.connectors.stripe.client": "asking again later takes real time, and some chance",
     "tidemill.quarantine": "keeps when an event was set aside",
 }
