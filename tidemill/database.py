@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: a server by URL, or the embedded one; sessions, snapshots, migrations.
+"""The way to PostgreSQL: a server by URL, or the embedded one; sessions and snapshots.
 
 Every session runs in UTC and through psycopg 3. Statements are never prepared on the server: an
 analytical query wants a plan for its own values, and connection poolers forget prepared ones. The
@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,22 +26,19 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, ProgrammingError
+from sqlalchemy.exc import ArgumentError
 
-from tidemill import migrations
 from tidemill.errors import (
     DatabaseFull,
     DatabaseTooOld,
     DatabaseUnreachable,
     EmbeddedServerError,
     InvalidSettings,
-    MigrationRefused,
     Problem,
-    SchemaTooNew,
-    SchemaTooOld,
     StatementTimedOut,
     TidemillError,
 )
+from tidemill.migrations.schema import migrate, require_current
 
 if TYPE_CHECKING:
     from tidemill.embedded import EmbeddedServer
@@ -50,20 +46,14 @@ if TYPE_CHECKING:
 __all__ = [
     "OLDEST_SERVER",
     "Database",
-    "SchemaState",
     "connect",
     "embedded_exists",
-    "migrate",
     "same_address",
-    "schema_state",
 ]
 
 OLDEST_SERVER = 15
 """The oldest major version of PostgreSQL that is supported."""
 
-# The key of the advisory lock that lets one process migrate at a time: "tidemill" in ASCII.
-_MIGRATION_LOCK = int.from_bytes(b"tidemill", "big")
-_SCHEMA_VERSION = sa.table(migrations.VERSION_TABLE, sa.column("version_num", sa.Text))
 _SET_SESSION = (
     "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS set (name, value)"
 )
@@ -76,14 +66,6 @@ _RECOVERY_TIMEOUT_S = 120.0
 _RECOVERY_POLL_S = 0.02
 # What libpq would otherwise take from the user's environment, meant for other servers.
 _NO_ENVIRONMENT = {"hostaddr": "", "options": "", "require_auth": "", "channel_binding": "prefer"}
-
-
-class SchemaState(StrEnum):
-    """How the schema in a database compares with the one this program is made for."""
-
-    BEHIND = "behind"
-    CURRENT = "current"
-    AHEAD = "ahead"
 
 
 @dataclass(frozen=True)
@@ -240,85 +222,13 @@ def embedded_exists(data_dir: Path) -> bool:
     return (data_dir / "postgres" / "PG_VERSION").exists()
 
 
-# --- the schema -----------------------------------------------------------------------------------
-
-
-def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest version, in one transaction; one query when it is there.
-
-    Several processes may try at once: one does the work, the others wait and find it done.
-
-    Raises:
-        SchemaTooNew: a newer Tidemill has migrated this database.
-        MigrationRefused: tables of others are in the way, or making tables is not allowed.
-    """
-    found = _revision(engine)
-    if _state(found) is SchemaState.BEHIND:
-        # Also where sessions are read-only by default: migrating is what was asked for.
-        writing = engine.execution_options(postgresql_readonly=False)
-        with writing.begin() as connection:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            found = _revision(engine)
-            if _state(found) is SchemaState.BEHIND:
-                _upgrade(connection)
-                found = migrations.head()
-    if _state(found) is SchemaState.AHEAD:
-        raise SchemaTooNew(str(found), migrations.head())
-
-
-def schema_state(engine: Engine) -> SchemaState:
-    """How the schema compares with the one this program is made for; one query."""
-    return _state(_revision(engine))
-
-
-def _upgrade(connection: Connection) -> None:
-    # Loading Alembic takes as long as most commands do, and most find nothing to migrate.
-    from alembic import command
-
-    try:
-        command.upgrade(migrations.config(connection), "head")
-    except ProgrammingError as error:
-        if isinstance(error.orig, psycopg.errors.DuplicateTable):
-            hint = "Give Tidemill a database of its own; `createdb tidemill` makes one."
-        elif isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
-            hint = "As the owner: GRANT CREATE ON SCHEMA public TO the user of the address."
-        else:
-            raise
-        raise MigrationRefused(str(error.orig).splitlines()[0], hint=hint) from error
-
-
-def _state(revision: str | None) -> SchemaState:
-    if revision == migrations.head():
-        return SchemaState.CURRENT
-    known = revision is None or revision in migrations.known_revisions()
-    return SchemaState.BEHIND if known else SchemaState.AHEAD
-
-
-def _revision(engine: Engine) -> str | None:
-    """The revision of a database's schema; None when it has none of our tables."""
-    try:
-        with engine.connect() as connection:
-            return connection.execute(sa.select(_SCHEMA_VERSION.c.version_num)).scalar()
-    except ProgrammingError as error:
-        if isinstance(error.orig, psycopg.errors.UndefinedTable):
-            return None
-        raise
-
-
 def _fit_schema(database: Database, *, wanted: bool | None) -> None:
     if wanted is False:
         return
     if wanted or database.embedded:
         migrate(database.engine)
-        return
-    found = _revision(database.engine)
-    match _state(found):
-        case SchemaState.BEHIND:
-            raise SchemaTooOld(found, migrations.head())
-        case SchemaState.AHEAD:
-            raise SchemaTooNew(str(found), migrations.head())
-        case SchemaState.CURRENT:
-            pass
+    else:
+        require_current(database.engine)
 
 
 # --- the engine -----------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from tidemill import quarantine
 from tidemill.bus import PostgresBus
 from tidemill.copying.facts import of_copy
 from tidemill.copying.holding import Copy, copy_in, rates_position
-from tidemill.database import Database, SchemaState, schema_state
+from tidemill.database import Database
 from tidemill.fx import daily_rates
 from tidemill.heartbeat import heard
 from tidemill.in_force import differing_knobs, kept_document, kept_facts
 from tidemill.inbox.report import report
 from tidemill.inbox.unsettled import unsettled
 from tidemill.ledger import derive, tables_of
+from tidemill.migrations.schema import SchemaState, schema_state
 from tidemill.models import customer, event_log, metric_mrr_movement, source
 from tidemill.monitoring import lag_s
 from tidemill.relations import Relations, core_relations

@@ -21,9 +21,10 @@ from tests.support.happenings import at
 from tidemill import migrations
 from tidemill.bookkeeping import FACTS
 from tidemill.bus import PostgresBus
-from tidemill.database import Database, migrate
+from tidemill.database import Database
 from tidemill.events import Event, parse_event
 from tidemill.ingest import ingest
+from tidemill.migrations.schema import migrate
 from tidemill.models import invoice_version
 from tidemill.policy import Policy
 from tidemill.relations import core_relations

@@ -12,8 +12,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from tidemill import migrations
-from tidemill.database import Database, SchemaState, connect, migrate, schema_state
+from tidemill.database import Database, connect
 from tidemill.errors import MigrationRefused, SchemaTooNew, SchemaTooOld
+from tidemill.migrations.schema import SchemaState, migrate, schema_state
 from tidemill.models import metadata
 
 VERSION = sa.table(migrations.VERSION_TABLE, sa.column("version_num", sa.Text))

@@ -28,11 +28,11 @@ from tidemill.api.sources import source_routes
 from tidemill.api.watching import watching_routes
 from tidemill.api.webhooks import PATH, webhook_routes
 from tidemill.bus import PostgresBus
-from tidemill.database import SchemaState, schema_state
 from tidemill.engine import Tidemill
 from tidemill.errors import SchemaTooNew, SchemaTooOld, TidemillError
 from tidemill.heartbeat import heard
 from tidemill.metrics.result import utc_text
+from tidemill.migrations.schema import SchemaState, schema_state
 from tidemill.monitoring import lag_s
 from tidemill.problems import Problem
 from tidemill.sync.reconciliations import latest

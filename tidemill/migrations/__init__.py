@@ -1,6 +1,6 @@
 """The schema's history: one numbered file per change, shipped in the package, run by Alembic.
 
-``database.migrate`` runs them. Files are named ``0001_what_it_does.py`` and form one line: the
+``schema.migrate`` runs them. Files are named ``0001_what_it_does.py`` and form one line: the
 highest number is the newest schema this program knows. ``make migration NAME="…"`` starts the next
 one from what ``models`` says and the migrated schema lacks.
 """
