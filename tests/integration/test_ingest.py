@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Final
+from threading import Barrier
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import func, select
@@ -26,9 +27,9 @@ from tidemill.ingest import Ingested, ingest
 from tidemill.intake import Ignored, Rejected
 from tidemill.ledger import Fact, derive
 from tidemill.rebuilding import rebuild, rebuild_facts
-from tidemill.state import Books, apply
+from tidemill.state import Books, apply, touched
 from tidemill.state.rollups import Cells
-from tidemill.worker import CONSUMER, Drained, Pace, drain
+from tidemill.worker import CONSUMER, Applier, Drained, Pace, drain
 
 BOOKS: Final = Books(facts=(Fact(models.metric_mrr_movement, derive),))
 BAD: Final = Rejected("f:1", "stripe", "events", "{", (Problem("", "is not JSON"),))
@@ -154,6 +155,36 @@ def test_workers_at_once_leave_the_facts_of_merged_customers_whole(
     ingest(database, PostgresBus(database), events, BOOKS)
     with new_database() as other:
         ingest(other, PostgresBus(other), events, BOOKS)
+        with database.connect() as one, other.connect() as two:
+            assert named_tables(one) == named_tables(two)
+
+
+def test_two_batches_that_must_each_derive_alone_take_turns(
+    database: Database, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each finds that a subscription moved while both may derive; the database gives one up."""
+    first = [state(f"c{number}", at(1), subscription=f"s{number}") for number in range(24)]
+    moves = [state(f"d{number}", at(2), subscription=f"s{number}") for number in range(24)]
+    bus = PostgresBus(database)
+    ingest(database, bus, first, BOOKS)
+    bus.append(moves)
+    both, looks = Barrier(2), iter([True, True])
+
+    def subscribed_too() -> Any:
+        if next(looks, False):
+            both.wait(timeout=30)
+        return looked()
+
+    looked = touched._subscribed_too
+    monkeypatch.setattr(touched, "_subscribed_too", subscribed_too)
+    runs = [Applier(PostgresBus(database), BOOKS, partitions=8) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(run.step, wait=False) for run in runs]:
+            assert future.result(timeout=60)
+    with database.connect() as connection:
+        assert not bus.pending(connection, CONSUMER)
+    with new_database() as other:
+        ingest(other, PostgresBus(other), [*first, *moves], BOOKS)
         with database.connect() as one, other.connect() as two:
             assert named_tables(one) == named_tables(two)
 

@@ -143,16 +143,17 @@ def _hold(connection: Connection, *, shares_much: bool) -> bool:
     """
     connection.execute(Analyze(touched))
     merged = exists(select(customer_merge.c.id))
-    # Counted, because the planner scans everything for one row of many that it expects to be there.
-    moved = select(func.count()).select_from(_subscribed_too().subquery()).scalar_subquery()
-    for _ in range(2):
-        alone = shares_much or connection.execute(select(or_(merged, moved > 0))).scalar_one()
-        lock = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
-        connection.execute(select(lock(_FACTS_LOCK, 0)))
-        if alone:
-            return True
-        # The first merge of all may have been committed while this waited: look again.
-    return False
+    if not (shares_much or connection.execute(select(merged)).scalar_one()):
+        connection.execute(select(func.pg_advisory_xact_lock_shared(_FACTS_LOCK, 0)))
+        # Only now: the first merge of all may have been committed while this waited. And counted,
+        # because the planner scans everything for one row of many that it expects to be there.
+        moved = select(func.count()).select_from(_subscribed_too().subquery()).scalar_subquery()
+        if not connection.execute(select(or_(merged, moved > 0))).scalar_one():
+            return False
+    # Two that come here with the lock shared wait for each other; the one of them that the database
+    # gives up on is tried again.
+    connection.execute(select(func.pg_advisory_xact_lock(_FACTS_LOCK, 0)))
+    return True
 
 
 def _subscribed_too() -> Select[tuple[int]]:
