@@ -21,7 +21,7 @@ from tidemill.ledger.changes import changes
 from tidemill.ledger.facts import Fact, RollUp, tables_of, whole_companies
 from tidemill.ledger.halves import half
 from tidemill.ledger.levels import Measure
-from tidemill.ledger.movements import named
+from tidemill.ledger.movements import named, of_lines
 from tidemill.ledger.renewals import in_base
 from tidemill.ledger.standing import held_before, standing, stands_by_itself
 from tidemill.ledger.steps import segment_levels, steps
@@ -65,7 +65,8 @@ def derive(
     Shape:   the columns of `models.metric_mrr_movement`; native currency, exact.
     Raises:  KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
-    made = steps(relations, policy, measure)
+    wanted = of_lines(policy, columns)
+    made = steps(relations, policy, measure, told="causes" if wanted is None else "spans")
     more = (made.segments, made.renewing, made.usage)
     levels, revaluations = in_base(made.levels, relations, policy, more)
-    return named(changes(levels), revaluations, relations, policy, columns)
+    return named(changes(levels, wanted), revaluations, relations, policy, columns)

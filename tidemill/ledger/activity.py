@@ -34,6 +34,8 @@ def month_of(day: ColumnElement[Any]) -> ColumnElement[Any]:
 def with_activity(sums: FromClause, policy: Policy) -> FromClause:
     """Sums of changes with was_active and is_active, the unit's state before and after each.
 
+    And with is_first where nobody is active at no value: was the unit never active before?
+
     sums: one row a unit and key, by which they are ordered: a day, or the instant `begins_at` where
           anyone may be active at no value; amount_minor and present.
 
@@ -44,6 +46,9 @@ def with_activity(sums: FromClause, policy: Policy) -> FromClause:
     columns = [func.sum(sums.c.amount_minor).over(**run).label("level")]
     if keeps_free(policy):
         columns.append(func.sum(sums.c.present).over(**run).label("kept"))
+    else:
+        turns = func.count().filter(sums.c.amount_minor != 0)
+        columns.append(turns.over(**run).label("turn_count"))
     leveled = select(sums, *columns).subquery("leveled")
     names = list(sums.c.keys())
     before = leveled.c.level - leveled.c.amount_minor
@@ -52,6 +57,8 @@ def with_activity(sums: FromClause, policy: Policy) -> FromClause:
             *(leveled.c[name] for name in names),
             (before > 0).label("was_active"),
             (leveled.c.level > 0).label("is_active"),
+            # The first that is not nothing: there was nothing before it.
+            (leveled.c.turn_count == 1).label("is_first"),
         ).subquery("active")
     paying = case((leveled.c.level > 0, leveled.c.begins_at))
     first = func.min(paying).over(partition_by=leveled.c.unit)
@@ -86,7 +93,8 @@ def without_short_spells(active: FromClause) -> FromClause:
     ends = func.max(leaves).over(partition_by=whole)
     is_short = and_(in_spell, func.coalesce(month_of(starts) == month_of(ends), false()))
     judged = select(numbered, is_short.label("is_short")).subquery("spells")
-    names = list(active.c.keys())
+    # Of what is left another may be the first.
+    names = [each.name for each in active.c if each.name != "is_first"]
     return (
         select(*(judged.c[name] for name in names))
         .where(not_(judged.c.is_short))

@@ -9,6 +9,7 @@ from sqlalchemy import (
     and_,
     case,
     func,
+    null,
     or_,
     select,
     union_all,
@@ -17,7 +18,7 @@ from sqlalchemy import (
 from tidemill.ledger.versions import forever
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from sqlalchemy import ColumnElement, FromClause
 
@@ -39,11 +40,12 @@ LINE: Final = (
 # there under policies that give them rates of their own.
 _OF_SUBSCRIPTION: Final = ("subscription_id", "source_id")
 _MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
-# What is said of where a level begins and ends.
-_OF_TURN: Final = (
-    *("seg_from", "cause", "event_position", "reason"),
-    *("seg_to", "next_cause", "next_position", "next_reason"),
-)
+# Why a level begins, by where it is said why it ends.
+_WHY: Final = {
+    "cause": "next_cause",
+    "event_position": "next_position",
+    "reason": "next_reason",
+}
 # What is measured at the end of a level, where that may be something else than at its beginning.
 _AT_END: Final = {"amount_base_minor": "ending_base_minor"}
 
@@ -57,46 +59,45 @@ def in_order(rows: FromClause) -> list[ColumnElement[Any]]:
     return [rows.c[name] for name in ("occurred_at", *said, "subscription_id", "event_position")]
 
 
-def changes(levels: FromClause) -> FromClause:
+def changes(levels: FromClause, wanted: Collection[str] | None = None) -> FromClause:
     """The instants at which an item's level changes, with the signed change and its cause.
 
     Every level is written at its beginning and taken back at its end. Where one goes over into the
     next of the same line, only the difference is written, and nothing where there is none (a
     renewal). What is left meets only where an item moves to another place of its subscription, so
     it is added up for those alone that have several places.
+    wanted: which of the columns of a line, where not all are; its causes are not then.
     Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
            is the change in how many subscriptions keep their customer at no value.
     """
     measures = [name for name in _MEASURES if name in levels.c]
-    turns = _turns(levels, measures)
-    line = [turns.c[name] for name in LINE]
+    turns = _turns(levels, measures, wanted)
+    line = [turns.c[name] for name in LINE if name in turns.c]
+    why = {} if wanted is not None else _WHY
     begun = {name: turns.c[f"{name}_change"] for name in measures}
     begins = select(
         *line,
         turns.c.seg_from.label("occurred_at"),
-        turns.c.cause,
-        turns.c.event_position,
-        turns.c.reason,
+        *(turns.c[name] for name in why),
         *(change.label(name) for name, change in begun.items()),
     ).where(turns.c.is_changed)
     ended = {name: -turns.c[_AT_END.get(name, name)] for name in measures}
     ends = select(
         *line,
         turns.c.seg_to,
-        turns.c.next_cause,
-        turns.c.next_position,
-        turns.c.next_reason,
+        *(turns.c[name] for name in why.values()),
         *ended.values(),
     ).where(turns.c.is_over)
-    signed = union_all(begins.where(~turns.c.is_plain), ends.where(~turns.c.is_plain)).subquery(
-        "signed"
-    )
-    keys = [column for column in signed.c if column.name not in measures]
+    keys = begins.selected_columns.keys()[: -len(measures)]
+    apart = [each.add_columns(turns.c.line).where(~turns.c.is_plain) for each in (begins, ends)]
+    signed = union_all(*apart).subquery("signed")
     sums = [func.sum(signed.c[name]).label(name) for name in measures]
     return union_all(
         begins.where(turns.c.is_plain, _is_something(begun.values())),
         ends.where(turns.c.is_plain, _is_something(ended.values())),
-        select(*keys, *sums).group_by(*keys).having(_is_something(sums)),
+        select(*(signed.c[name] for name in keys), *sums)
+        .group_by(*(signed.c[name] for name in (*keys, "line")))
+        .having(_is_something(sums)),
     ).subquery("change")
 
 
@@ -104,22 +105,25 @@ def _is_something(measured: Iterable[ColumnElement[Any]]) -> ColumnElement[bool]
     return or_(*(each != 0 for each in measured))
 
 
-def _turns(levels: FromClause, measures: list[str]) -> CTE:
+def _turns(levels: FromClause, measures: list[str], wanted: Collection[str] | None) -> CTE:
     """The levels at whose beginning something changes (is_changed), or that end (is_over).
 
-    is_plain: its subscription only ever has the first place.
+    is_plain: its subscription only ever has the first place. If not, `line` tells its line from
+    others where not all columns of it are wanted.
 
     With `…_change`, each measure less what it was right before on the same line: all of it where
     there was nothing.
     """
     # By its place in the list, because numbers sort faster than names. Where an item moves to
-    # another place its two halves meet only where changes are summed.
+    # another place its two halves meet only where changes are summed. One window for all that is
+    # asked of neighbours and of the last place: each further one would be a pass of its own.
     run: dict[str, Any] = {
-        "partition_by": (levels.c.subscription_id, levels.c.ordinal),
-        "order_by": levels.c.seg_from,
+        "partition_by": levels.c.subscription_id,
+        "order_by": (levels.c.ordinal, levels.c.seg_from),
+        "rows": (None, None),
     }
     # Compared as one row value: a window call for each column would take most of the time.
-    line = [levels.c[name] for name in LINE if name not in _OF_SUBSCRIPTION]
+    line = [levels.c[name] for name in ("ordinal", *LINE) if name not in _OF_SUBSCRIPTION]
     begun, ended = func.row(levels.c.seg_from, *line), func.row(levels.c.seg_to, *line)
     goes_on = func.lag(ended).over(**run).is_not_distinct_from(begun)
     is_continued = func.lead(begun).over(**run).is_not_distinct_from(ended)
@@ -129,27 +133,33 @@ def _turns(levels: FromClause, measures: list[str]) -> CTE:
         goes_on.label("goes_on"),
         is_continued.label("is_continued"),
         *(each.label(f"{name}_before") for each, name in zip(before, measures, strict=True)),
+        (func.last_value(levels.c.ordinal).over(**run) == 0).label("is_plain"),
     ).subquery("seen")
     was = {name: seen.c[f"{name}_before"] for name in measures}
     is_other = or_(*(seen.c[name].is_distinct_from(was[name]) for name in measures))
     is_changed = or_(~seen.c.goes_on, is_other)
     is_over = and_(~seen.c.is_continued, seen.c.seg_to < forever())
-    turned = (
+    # What nobody reads of a common table expression is kept all the same.
+    told = [name for name in LINE if wanted is None or name in wanted]
+    why = {} if wanted is not None else _WHY
+    apart = (
+        null()
+        if wanted is None
+        else case((~seen.c.is_plain, func.row(*(seen.c[name] for name in LINE))))
+    )
+    return (
         select(
-            *(seen.c[name] for name in (*LINE, *_OF_TURN, "ordinal")),
+            *(seen.c[name] for name in (*told, "seg_from", *why, "seg_to", *why.values())),
             *(seen.c[name] for name in (*measures, *_AT_END.values()) if name in seen.c),
             *(_less(seen, name, was[name]).label(f"{name}_change") for name in measures),
             is_changed.label("is_changed"),
             is_over.label("is_over"),
+            seen.c.is_plain,
+            apart.label("line"),
         )
-        # What nobody reads of a common table expression is kept all the same.
         .where(or_(is_changed, is_over))
-        .subquery("turned")
+        .cte("turn")
     )
-    # Of what is left, because whatever has a place turns there, in its beginning at least.
-    last_place = func.max(turned.c.ordinal).over(partition_by=turned.c.subscription_id)
-    told = [each for each in turned.c if each.name != "ordinal"]
-    return select(*told, (last_place == 0).label("is_plain")).cte("turn")
 
 
 def _less(seen: FromClause, name: str, before: ColumnElement[Any]) -> ColumnElement[Any]:

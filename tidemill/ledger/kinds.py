@@ -54,17 +54,17 @@ def _weighed(made: Buckets, relations: Relations, policy: Policy) -> FromClause:
     refused by every question anyway, so its name may rest on the other currency.
     """
     net, state = made.nets, made.states
-    # First, as long as the states are in the order in which they were made.
-    first_active = func.min(case((state.c.is_active, state.c.bucket))).over(
-        partition_by=state.c.unit
-    )
-    is_new = or_(state.c.bucket == first_active, not_(_returns(state, policy)))
-    states = select(state, is_new.label("is_new")).cte(f"{state.name}_unnamed")
+    # Now, as long as the states are in the order in which they were made.
+    is_new = or_(_is_first(state), not_(_returns(state, policy)))
+    told = [each for each in state.c if each.name != "is_first"]
+    states = select(*told, is_new.label("is_new")).cte(f"{state.name}_unnamed")
     is_mixed = states.c.first_currency != states.c.last_currency
     rates = select(daily_rates(relations.fx_rates, relations.base_currency)).cte(
         f"{made.states.name}_rate"
     )
     several = select(states).where(is_mixed).subquery("mixed_state")
+    # Asked first, because most books have none, and all changes would be put in order for them.
+    net = select(net).where(select(several.c.unit).exists()).subquery("mixed_net")
     of_day = in_force(rates, net.c.currency, several.c.day)
     factor = select(rates.c.factor).where(of_day).scalar_subquery()
     mixed = (
@@ -83,6 +83,14 @@ def _weighed(made: Buckets, relations: Relations, policy: Policy) -> FromClause:
         .where(where(states.c.unit.is_not(None)))
         .subquery("weighed")
     )
+
+
+def _is_first(state: FromClause) -> ColumnElement[bool]:
+    """Is it the bucket in which the unit becomes active for the first time, if it becomes so?"""
+    if "is_first" in state.c:
+        return state.c.is_first
+    first = func.min(case((state.c.is_active, state.c.bucket))).over(partition_by=state.c.unit)
+    return state.c.bucket == first
 
 
 def _returns(state: FromClause, policy: Policy) -> ColumnElement[bool]:

@@ -41,10 +41,30 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["FX_TYPE", "named"]
+__all__ = ["FX_TYPE", "named", "of_lines"]
 
 FX_TYPE: Final = "fx"
 """The type of rows that are no movement: the same native level at another rate."""
+
+
+# Columns that rows get beside those of their change; no row is looked at beside another for these.
+_OF_BUCKETS: Final = frozenset({"day", "type", "amount_minor", "amount_base_minor", "cohort_month"})
+
+
+def of_lines(policy: Policy, columns: Collection[str] | None) -> frozenset[str] | None:
+    """Which columns of lines `named` reads to tell some columns; None for all, and their causes.
+
+    All are read where rows of a bucket are put in order, to say one thing on one of them.
+    """
+    read = {"customer_id", "currency", "occurred_at", *(columns or ())} - _OF_BUCKETS
+    is_plain = (
+        policy.movement_level == "customer"
+        and policy.fx not in ("at_movement", "at_renewal")
+        and policy.netting in ("day", "none")
+    )
+    if columns is None or not is_plain or not read <= {*LINE, "occurred_at"}:
+        return None
+    return frozenset(read)
 
 
 def named(
@@ -75,7 +95,10 @@ def named(
     states = with_kinds(made, relations, policy).cte("bucket_state")
     rates = rates_of(changes, relations, policy)
     moved = carried(made, states, rates, relations)
-    told = [*_told(changes, made, states, moved, relations, policy)]
+    if of_lines(policy, columns) is None:
+        told = _told(changes, made, states, moved, relations, policy)
+    else:
+        told = [_told_of_lines(changes, made, states, policy)]
     if policy.fx == "at_renewal" or policy.netting not in ("day", "none"):
         still = _outside_empty(_still(changes, made, states, policy), states, policy, "still")
         told.append(_asides(swapped(still, rates, relations)))
@@ -89,6 +112,23 @@ def named(
         return _whole(rows, states, columns)
     counted, turns = counted_apart(rows, changes, relations, policy)
     return _whole(counted, turns, columns)
+
+
+def _told_of_lines(changes: CTE, made: Buckets, states: CTE, policy: Policy) -> Select[Any]:
+    """The rows that are movements, with what is said of each line and bucket by itself."""
+    source = matching(changes, states, unit=unit_of(changes, policy), key=changes.c[made.key])
+    return (
+        select(
+            *(changes.c[name] for name in LINE if name in changes.c),
+            changes.c.occurred_at,
+            states.c.day,
+            states.c.kind.label("type"),
+            changes.c.amount_minor,
+            cast(null(), Numeric).label("amount_base_minor"),
+        )
+        .select_from(source)
+        .where(where(moves(changes), or_(states.c.was_active, states.c.is_active)))
+    )
 
 
 def _told(

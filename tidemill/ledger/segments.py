@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import (
     CTE,
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["segments"]
+__all__ = ["Told", "segments"]
+
+Told = Literal["spans", "causes", "standings"]
+"""What is told of pieces: when each counts; why it begins and ends, too; why it counts, too."""
 
 # What the later steps need of a piece; the rest of the state has been judged by then.
 _CARRIED: Final = (
@@ -41,9 +44,8 @@ _CARRIED: Final = (
     "source_id",
     "currency",
     "seg_from",
-    "cause",
-    "event_position",
 )
+_CAUSE: Final = ("cause", "event_position")
 # What a piece says of its end, by where the next one says it of its beginning.
 _OF_NEXT: Final = {
     "cause": "next_cause",
@@ -58,17 +60,17 @@ def segments(
     versions: CTE,
     discounts: CTE,
     more: list[Timer],
-    *,
-    explained: bool = False,
+    told: Told = "causes",
 ) -> CTE:
     """The timeline of every subscription in pieces within which nothing changes.
 
-    more:      timers from outside the versions: usage invoices, renewals.
-    explained: with `standing` too, why each counts or does not; only a timeline asks for it.
+    more: timers from outside the versions: usage invoices, renewals.
+    told: the less, the sooner; only a timeline asks for standings.
     Shape: version_id, subscription_id, customer_id, source_id, currency; term_start, when the
            billing period began; seg_from, seg_to (half-open, UTC); counts: is it worth its value;
-           present: may it keep its customer active at no value; cause, event_position and reason
-           of the segment's beginning, next_cause, next_position and next_reason of its end.
+           present: may it keep its customer active at no value. With causes: cause, event_position
+           and reason of the segment's beginning, next_cause, next_position and next_reason of its
+           end. With standings: standing, why it counts or does not.
     """
     timers = _own_timers(versions, policy)
     timers += [
@@ -77,9 +79,12 @@ def segments(
         *ending_timers(relations, policy, versions),
         *more,
     ]
-    pieces = _with_past(_cut(versions, timers), policy)
-    judged = _judged(pieces, policy, explained=explained)
+    boundary = boundaries(timers)
+    cut = _spans(versions, boundary) if told == "spans" else _cut(versions, boundary)
+    judged = _judged(_with_past(cut, policy), policy, explained=told == "standings")
     judged = without_refunded(relations, policy, prolonged(relations, policy, judged))
+    if told == "spans":
+        return select(*_carried(judged, policy), judged.c.seg_to).cte("segment")
     return _with_ends(judged, policy)
 
 
@@ -91,9 +96,33 @@ def _own_timers(versions: CTE, policy: Policy) -> list[Timer]:
     return [timer(timed, at, cause) for rule in rules(timed, policy) for at, cause in rule.timers]
 
 
-def _cut(versions: CTE, timers: list[Timer]) -> FromClause:
+def _spans(versions: CTE, boundary: FromClause) -> FromClause:
+    """The pieces that `_cut` gives, with seg_to and without a cause.
+
+    A piece that nothing cuts ends with its version: few have to be put in order.
+    """
+    until = func.lead(boundary.c.at).over(
+        partition_by=boundary.c.version_id, order_by=boundary.c.at
+    )
+    edge = select(boundary.c.version_id, boundary.c.at, until.label("until")).cte("edge")
+    first = (
+        select(edge.c.version_id, func.min(edge.c.at).label("at"))
+        .group_by(edge.c.version_id)
+        .subquery("first_edge")
+    )
+    begun = select(
+        versions,
+        versions.c.valid_from.label("seg_from"),
+        func.coalesce(first.c.at, versions.c.valid_to).label("seg_to"),
+    ).outerjoin(first, first.c.version_id == versions.c.version_id)
+    cut = select(versions, edge.c.at, func.coalesce(edge.c.until, versions.c.valid_to)).join(
+        edge, edge.c.version_id == versions.c.version_id
+    )
+    return union_all(begun, cut).subquery("piece")
+
+
+def _cut(versions: CTE, boundary: FromClause) -> FromClause:
     """The versions, and once more from each boundary inside them on."""
-    boundary = boundaries(timers)
     begun = select(
         versions,
         versions.c.valid_from.label("seg_from"),
@@ -133,19 +162,24 @@ def _judged(pieces: FromClause, policy: Policy, *, explained: bool) -> FromClaus
     return judged.subquery("judged")
 
 
-def _with_ends(judged: FromClause, policy: Policy) -> CTE:
-    """Each piece with where it ends and why: the beginning of the subscription's next one."""
+def _carried(judged: FromClause, policy: Policy) -> list[ColumnElement[Any]]:
+    """What is told of every piece."""
     term_start = func.coalesce(judged.c.current_period_start, judged.c.valid_from)
-    told = [
+    return [
+        *(judged.c[name] for name in _CARRIED),
         term_start.label("term_start"),
         counts(judged, policy).label("counts"),
         _present(judged, policy).label("present"),
-        _churn_reason(judged, policy).label("reason"),
     ]
+
+
+def _with_ends(judged: FromClause, policy: Policy) -> CTE:
+    """Each piece with where it ends and why: the beginning of the subscription's next one."""
+    why = [*(judged.c[name] for name in _CAUSE), _churn_reason(judged, policy).label("reason")]
     if "objection" in judged.c:
-        told.append(_standing(judged, policy).label("standing"))
+        why.append(_standing(judged, policy).label("standing"))
     # Judged here, once: a window would take all of a state along to judge it twice.
-    piece = select(*(judged.c[name] for name in _CARRIED), *told).offset(0).subquery("judged_piece")
+    piece = select(*_carried(judged, policy), *why).offset(0).subquery("judged_piece")
 
     def following(name: str) -> ColumnElement[Any]:
         return func.lead(piece.c[name]).over(

@@ -69,7 +69,7 @@ def standing(
     Raises: KnobNotSupported.
     """
     end = instants(at, at, policy.tz).end_exclusive
-    level = steps(relations, policy, measure, end=end).levels
+    level = steps(relations, policy, measure, told="spans", end=end).levels
     place = func.row_number().over(
         partition_by=level.c.customer_id, order_by=level.c.amount_minor.desc()
     )

@@ -11,7 +11,7 @@ from tidemill.ledger.activation import activated
 from tidemill.ledger.discounts import counted_discounts
 from tidemill.ledger.levels import Measure, item_levels
 from tidemill.ledger.renewals import renewal_timers, renewing
-from tidemill.ledger.segments import segments
+from tidemill.ledger.segments import Told, segments
 from tidemill.ledger.usage import usage_spans, usage_timers
 from tidemill.ledger.versions import forever, held_at, versions_in_force
 
@@ -42,14 +42,14 @@ def steps(
     policy: Policy,
     measure: Measure = "mrr",
     *,
-    explained: bool = False,
+    told: Told = "causes",
     end: datetime | None = None,
 ) -> Steps:
     """The steps up to the levels.
 
-    explained: segments also say why they count or not, and renewals cut them too.
-    end:       only what holds right before this instant.
-    Raises:    KnobNotSupported when the policy asks for what the ledger does not do yet.
+    told:   of segments; where they say why they count or not, renewals cut them too.
+    end:    only what holds right before this instant.
+    Raises: KnobNotSupported when the policy asks for what the ledger does not do yet.
     """
     versions = activated(relations, policy, versions_in_force(relations, policy))
     if end is not None:
@@ -58,9 +58,9 @@ def steps(
     usage = usage_spans(relations, policy)
     renews = renewing(relations, policy, versions)
     timers = usage_timers(usage, versions)
-    if explained:
+    if told == "standings":
         timers += renewal_timers(renews, relations)
-    pieces = segments(relations, policy, versions, discounts, timers, explained=explained)
+    pieces = segments(relations, policy, versions, discounts, timers, told)
     if end is not None:
         held = and_(pieces.c.seg_from < end, pieces.c.seg_to >= end)
         pieces = select(pieces).where(held).cte("standing_segment")
@@ -77,7 +77,7 @@ def segment_levels(relations: Relations, policy: Policy) -> Select[tuple[object,
             Ordered by subscription, seg_from and item.
     Raises: KnobNotSupported.
     """
-    made = steps(relations, policy, explained=True)
+    made = steps(relations, policy, told="standings")
     piece, version, level = made.segments, made.versions, made.levels
     of_segment = and_(
         level.c.version_id == piece.c.version_id, level.c.seg_from == piece.c.seg_from

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     CTE,
-    Boolean,
     ColumnElement,
     DateTime,
     FromClause,
@@ -74,22 +73,22 @@ def _events(schema: Schema, subscription: CTE) -> CTE:
     )
     order = (chosen.c.at, chosen.c.comes_later, chosen.c.event_id)
 
-    # All of one window, although some look beyond it: each further one would be a pass of its own.
+    # All of one window, of the whole subscription: each further one would be a pass of its own.
     def seen(function: Any) -> ColumnElement[Any]:
-        return over(function, chosen.c.subscription_id, order)
+        told: ColumnElement[Any] = function.over(
+            partition_by=chosen.c.subscription_id, order_by=order, rows=(None, None)
+        )
+        return told
 
     def of_end(value: ColumnElement[Any]) -> ColumnElement[Any]:
         """Of the cancellations of its subscription, wherever they are."""
-        cancelled = case((chosen.c.kind == "CANCEL", value))
-        return func.min(cancelled, type_=value.type).over(partition_by=chosen.c.subscription_id)
+        return seen(func.min(case((chosen.c.kind == "CANCEL", value)), type_=value.type))
 
-    is_over = func.bool_or(chosen.c.kind.in_(ENDS), type_=Boolean)
     return select(
         chosen,
         of_end(chosen.c.at).label("ends_at"),
         of_end(chosen.c.created_at).label("asked_at"),
         of_end(chosen.c.event_uuid).label("asked_uuid"),
-        seen(is_over).label("is_over"),
         seen(func.lead(chosen.c.at, type_=_INSTANT)).label("until_at"),
         seen(func.first_value(chosen.c.at, type_=_INSTANT)).label("started_at"),
         seen(func.row_number()).label("place"),
@@ -117,11 +116,12 @@ def _states(event: CTE, held_at: datetime | None) -> FromClause:
     # With the place in front, e.g. 0000000012gold-monthly-evergreen, the last is the greatest.
     place = func.lpad(cast(event.c.place, Text), _PLACE, "0")
     phase = carried(collate(place + event.c.phase_name, "C"))
+    is_over = over(func.bool_or(event.c.kind.in_(ENDS)), event.c.subscription_id, order)
     quantity = carried(event.c.place * _QUANTITIES + event.c.quantity)
     kept = ("subscription_id", "customer_id", "currency", "event_id", "event_uuid", "at")
     state = select(
-        *(event.c[name] for name in (*kept, "until_at", "started_at", "is_over", "created_at")),
-        *(event.c[name] for name in _ASKED),
+        *(event.c[name] for name in (*kept, "until_at", "started_at", "created_at", *_ASKED)),
+        is_over.label("is_over"),
         carried(chosen_at).label("chosen_at"),
         func.substring(phase, _PLACE + 1, type_=Text).label("phase_name"),
         func.coalesce(quantity % _QUANTITIES, 1).label("quantity"),
