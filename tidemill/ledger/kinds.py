@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, case, false, func, not_, or_, select, true
 
@@ -12,13 +12,20 @@ from tidemill.ledger.matching import matching, where
 from tidemill.vocabulary import MovementType
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import ColumnElement, FromClause, Select
 
     from tidemill.ledger.buckets import Buckets
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["joins", "leaves", "with_kinds"]
+__all__ = ["TYPED", "joins", "leaves", "with_kinds"]
+
+TYPED: Final = ("unit", "key", "day", "was_active", "is_active")
+"""What of states has to be known of a movement beside its type."""
+# What that takes.
+_WEIGHED: Final = ("bucket", "amount_minor", "first_currency", "last_currency")
 
 
 def joins(state: FromClause) -> ColumnElement[bool]:
@@ -31,9 +38,14 @@ def leaves(state: FromClause) -> ColumnElement[bool]:
     return and_(state.c.was_active, not_(state.c.is_active))
 
 
-def with_kinds(made: Buckets, relations: Relations, policy: Policy) -> Select[Any]:
-    """The states of buckets with `kind`, the type of their movement."""
-    state = _weighed(made, relations, policy)
+def with_kinds(
+    made: Buckets, relations: Relations, policy: Policy, told: Collection[str] | None = None
+) -> Select[Any]:
+    """The states of buckets with `kind`, the type of their movement.
+
+    told: which of their columns; None for all. Of the others nothing is worked out.
+    """
+    state = _weighed(made, relations, policy, told)
     kind = case(
         (and_(joins(state), state.c.is_new), MovementType.NEW.value),
         (joins(state), MovementType.REACTIVATION.value),
@@ -41,11 +53,14 @@ def with_kinds(made: Buckets, relations: Relations, policy: Policy) -> Select[An
         (state.c.weight >= 0, MovementType.EXPANSION.value),
         else_=MovementType.CONTRACTION.value,
     )
-    columns = [column for column in state.c if column.name not in ("is_new", "weight")]
+    names = [each.name for each in made.states.c if each.name != "is_first"]
+    columns = [state.c[name] for name in (told or names)]
     return select(*columns, kind.label("kind"))
 
 
-def _weighed(made: Buckets, relations: Relations, policy: Policy) -> FromClause:
+def _weighed(
+    made: Buckets, relations: Relations, policy: Policy, told: Collection[str] | None
+) -> FromClause:
     """The states with `weight`, by whose sign it is known whether a bucket added or took.
 
     And with is_new, whether who comes in it does so for the first time.
@@ -56,8 +71,10 @@ def _weighed(made: Buckets, relations: Relations, policy: Policy) -> FromClause:
     net, state = made.nets, made.states
     # Now, as long as the states are in the order in which they were made.
     is_new = or_(_is_first(state), not_(_returns(state, policy)))
-    told = [each for each in state.c if each.name != "is_first"]
-    states = select(*told, is_new.label("is_new")).cte(f"{state.name}_unnamed")
+    wanted = None if told is None else {*told, *_WEIGHED}
+    names = [each.name for each in state.c if each.name != "is_first"]
+    kept = [state.c[name] for name in names if wanted is None or name in wanted]
+    states = select(*kept, is_new.label("is_new")).cte(f"{state.name}_unnamed")
     is_mixed = states.c.first_currency != states.c.last_currency
     rates = select(daily_rates(relations.fx_rates, relations.base_currency)).cte(
         f"{made.states.name}_rate"

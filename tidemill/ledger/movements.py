@@ -28,7 +28,7 @@ from tidemill.ledger.buckets import Buckets, buckets, dated, moves, unit_of
 from tidemill.ledger.carrying import base_amount, carried, rates_of, swapped
 from tidemill.ledger.changes import LINE, in_order
 from tidemill.ledger.customers import cohorts, counted_apart
-from tidemill.ledger.kinds import joins, leaves, with_kinds
+from tidemill.ledger.kinds import TYPED, joins, leaves, with_kinds
 from tidemill.ledger.matching import matching, where
 from tidemill.ledger.timers import within
 from tidemill.vocabulary import MovementType
@@ -92,10 +92,11 @@ def named(
     # Read several times, made once.
     changes = select(dated(changed, policy)).cte("dated_change")
     made = buckets(changes, policy, "bucket")
-    states = with_kinds(made, relations, policy).cte("bucket_state")
+    is_whole = of_lines(policy, columns) is None
+    states = with_kinds(made, relations, policy, None if is_whole else TYPED).cte("bucket_state")
     rates = rates_of(changes, relations, policy)
     moved = carried(made, states, rates, relations)
-    if of_lines(policy, columns) is None:
+    if is_whole:
         told = _told(changes, made, states, moved, relations, policy)
     else:
         told = [_told_of_lines(changes, made, states, policy)]

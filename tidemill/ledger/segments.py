@@ -14,6 +14,7 @@ from sqlalchemy import (
     func,
     literal,
     not_,
+    null,
     or_,
     select,
     union_all,
@@ -105,20 +106,17 @@ def _spans(versions: CTE, boundary: FromClause) -> FromClause:
         partition_by=boundary.c.version_id, order_by=boundary.c.at
     )
     edge = select(boundary.c.version_id, boundary.c.at, until.label("until")).cte("edge")
-    first = (
-        select(edge.c.version_id, func.min(edge.c.at).label("at"))
-        .group_by(edge.c.version_id)
-        .subquery("first_edge")
+    first = select(edge.c.version_id, null(), func.min(edge.c.at)).group_by(edge.c.version_id)
+    part = union_all(select(edge), first).subquery("part")
+    return (
+        select(
+            versions,
+            func.coalesce(part.c.at, versions.c.valid_from).label("seg_from"),
+            func.coalesce(part.c.until, versions.c.valid_to).label("seg_to"),
+        )
+        .outerjoin(part, part.c.version_id == versions.c.version_id)
+        .subquery("piece")
     )
-    begun = select(
-        versions,
-        versions.c.valid_from.label("seg_from"),
-        func.coalesce(first.c.at, versions.c.valid_to).label("seg_to"),
-    ).outerjoin(first, first.c.version_id == versions.c.version_id)
-    cut = select(versions, edge.c.at, func.coalesce(edge.c.until, versions.c.valid_to)).join(
-        edge, edge.c.version_id == versions.c.version_id
-    )
-    return union_all(begun, cut).subquery("piece")
 
 
 def _cut(versions: CTE, boundary: FromClause) -> FromClause:

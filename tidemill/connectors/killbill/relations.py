@@ -14,7 +14,6 @@ from sqlalchemy import (
     Integer,
     Numeric,
     Text,
-    Uuid,
     and_,
     case,
     cast,
@@ -130,7 +129,7 @@ def _events(version: CTE) -> FromClause:
     """Behind every movement is a row of the billing system: its table and its id."""
     return select(
         version.c.version_id.label("position"),
-        cast(version.c.row_uuid, Uuid).label("id"),
+        version.c.row_uuid.label("id"),
         (literal("killbill.", Text) + version.c.row_table).label("type"),
         _source(),
         version.c.occurred_at,
@@ -148,7 +147,7 @@ def _subscription_versions(version: CTE) -> FromClause:
         _source(),
         version.c.subscription_id,
         version.c.customer_id,
-        cast(version.c.row_uuid, Uuid).label("event_id"),
+        version.c.row_uuid.label("event_id"),
         version.c.occurred_at,
         cast(literal(1), Integer).label("sequence"),
         # When Kill Bill came to hold a state that was undone since, it does not say.
