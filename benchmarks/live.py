@@ -31,7 +31,7 @@ from benchmarks.measure import Measurement
 from benchmarks.processes import busy_s, of_server, peak_mb, used_s
 from benchmarks.report import RESULTS, save, show
 from tidemill.bookkeeping import books_of, bus_of, make_topics, settle
-from tidemill.bus import PostgresBus
+from tidemill.bus import Bus, PostgresBus
 from tidemill.connectors.files import read_stripe_events
 from tidemill.database import Database, connect
 from tidemill.demo import fx_rates, generate
@@ -48,6 +48,7 @@ __all__ = ["alive", "main", "running_workers", "translated", "wait"]
 _MONTHS: Final = 24
 _SEED: Final = 7
 _CHUNK: Final = 2_000
+_FEW: Final = 200
 _SLICE_MAX: Final = 60_000
 _SLICES: Final = 5
 _PATIENCE_S: Final = 600.0
@@ -157,9 +158,7 @@ def arrive(book: Book, servers: str | None, workers: int) -> Arrived:
         before = _newest(store)
         with running_workers(settings, workers) as running:
             wait(lambda: _know_each_other(store, workers))
-            # A worker that begins builds its statements, and a group gives out its partitions.
-            first = max(1, min(_CHUNK, len(events) // 5))
-            bus.append(events[:first], source_kind="stripe")
+            first = _begun(store, bus, events, workers)
             wait(lambda: _applied(store, before, first))
             used, started = _used_s(store, running), time.perf_counter()
             for begin in range(first, len(events), _CHUNK):
@@ -226,6 +225,25 @@ def alive(store: Database) -> int:
     """How many workers are heard of."""
     with store.connect() as connection:
         return sum(not each.silent for each in heard(connection))
+
+
+def _begun(store: Database, bus: Bus, events: list[Event], workers: int) -> int:
+    """Send a few events after the other until every worker has applied some; how many it took.
+
+    A worker that begins builds its statements, and a group gives out its partitions.
+    """
+    sent = 0
+    while not _have_all_applied(store, workers):
+        assert sent < len(events) // 5, "a worker gets nothing to do"
+        bus.append(events[sent : sent + _FEW], source_kind="stripe")
+        sent += _FEW
+        time.sleep(0.5)
+    return sent
+
+
+def _have_all_applied(store: Database, workers: int) -> bool:
+    with store.connect() as connection:
+        return sum(each.applied > 0 for each in heard(connection) if not each.silent) == workers
 
 
 def _know_each_other(store: Database, workers: int) -> bool:
