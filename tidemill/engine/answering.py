@@ -210,20 +210,16 @@ class Asker:
 
         if not self._is_derived(asked):
             return ask(self._query(asked))
-        said = ask(self._query(asked, _STAND_IN))
+        query = self._query(asked, _STAND_IN)
+        said = ask(query)
         read = columns_read([said.statement, *(each.statement for each in said.needs)], _STAND_IN)
-        return ask(self._query(asked, columns=read))
+        rows = self._ledger(asked, query.relations, query.measure, read)
+        return ask(replace(query, rows=rows))
 
-    def _query(
-        self,
-        asked: Asked,
-        rows: FromClause | None = None,
-        columns: frozenset[str] | None = None,
-    ) -> Query:
+    def _query(self, asked: Asked, rows: FromClause | None = None) -> Query:
         """The question's query.
 
-        rows:    stand in for the movements, where they are derived.
-        columns: of the movements, where they are derived; None for all.
+        rows: stand in for the movements, where they are derived.
         """
         asked.provider.require(asked.policy, asked.known_at)
         measure = asked.info.kind.ledger_measure(asked.policy)
@@ -240,7 +236,7 @@ class Asker:
         # Who is in a segment is decided on MRR, whatever the question adds up.
         by_mrr = asked.bound.members is not None and (own is not None or measure != "mrr")
         return Query(
-            rows=self._ledger(asked, relations, measure, columns) if rows is None else rows,
+            rows=self._ledger(asked, relations, measure) if rows is None else rows,
             rollups=asked.bound.cube.rollups if own is None else _rollups_of(asked),
             kept=self._kept_tables(asked),
             ledger=self._ledger(asked, relations, "mrr", name="derived_mrr") if by_mrr else None,
