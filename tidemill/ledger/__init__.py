@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidemill.ledger.changes import changes
+from tidemill.ledger.changes import changes, turns_of
 from tidemill.ledger.facts import Fact, RollUp, tables_of, whole_companies
 from tidemill.ledger.halves import half
 from tidemill.ledger.levels import Measure
 from tidemill.ledger.movements import named, of_lines
-from tidemill.ledger.renewals import in_base
+from tidemill.ledger.renewals import Revaluations, in_base
 from tidemill.ledger.standing import held_before, standing, stands_by_itself
 from tidemill.ledger.steps import segment_levels, steps
 from tidemill.ledger.trials import trials
@@ -68,5 +68,7 @@ def derive(
     wanted = of_lines(policy, columns)
     made = steps(relations, policy, measure, told="causes" if wanted is None else "spans")
     more = (made.segments, made.renewing, made.usage)
-    levels, revaluations = in_base(made.levels, relations, policy, more)
-    return named(changes(levels, wanted), revaluations, relations, policy, columns)
+    levels, renewals = in_base(made.levels, relations, policy, more)
+    turns = turns_of(levels, wanted)
+    revaluations = None if renewals is None else Revaluations(turns, renewals)
+    return named(changes(turns, wanted), revaluations, relations, policy, columns)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     CTE,
     and_,
     case,
+    false,
     func,
     null,
     or_,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, FromClause
 
-__all__ = ["LINE", "changes", "in_order"]
+__all__ = ["LINE", "changes", "in_order", "turns_of"]
 
 # What stays the same along one line of the ledger.
 LINE: Final = (
@@ -46,6 +47,8 @@ _WHY: Final = {
     "event_position": "next_position",
     "reason": "next_reason",
 }
+# By what renewals find the levels that last beyond one.
+_OF_RENEWAL: Final = ("version_id", "is_renewed")
 # What is measured at the end of a level, where that may be something else than at its beginning.
 _AT_END: Final = {"amount_base_minor": "ending_base_minor"}
 
@@ -59,19 +62,19 @@ def in_order(rows: FromClause) -> list[ColumnElement[Any]]:
     return [rows.c[name] for name in ("occurred_at", *said, "subscription_id", "event_position")]
 
 
-def changes(levels: FromClause, wanted: Collection[str] | None = None) -> FromClause:
+def changes(turns: CTE, wanted: Collection[str] | None = None) -> FromClause:
     """The instants at which an item's level changes, with the signed change and its cause.
 
     Every level is written at its beginning and taken back at its end. Where one goes over into the
     next of the same line, only the difference is written, and nothing where there is none (a
     renewal). What is left meets only where an item moves to another place of its subscription, so
     it is added up for those alone that have several places.
+    turns:  as `turns_of` gives them.
     wanted: which of the columns of a line, where not all are; its causes are not then.
     Shape: the `LINE` columns, occurred_at, cause, event_position, reason and the measures; present
            is the change in how many subscriptions keep their customer at no value.
     """
-    measures = [name for name in _MEASURES if name in levels.c]
-    turns = _turns(levels, measures, wanted)
+    measures = [name for name in _MEASURES if name in turns.c]
     line = [turns.c[name] for name in LINE if name in turns.c]
     why = {} if wanted is not None else _WHY
     begun = {name: turns.c[f"{name}_change"] for name in measures}
@@ -105,15 +108,19 @@ def _is_something(measured: Iterable[ColumnElement[Any]]) -> ColumnElement[bool]
     return or_(*(each != 0 for each in measured))
 
 
-def _turns(levels: FromClause, measures: list[str], wanted: Collection[str] | None) -> CTE:
+def turns_of(levels: FromClause, wanted: Collection[str] | None = None) -> CTE:
     """The levels at whose beginning something changes (is_changed), or that end (is_over).
 
+    And those that renew while they last (is_renewed), where levels say so.
+
+    wanted: as for `changes`.
     is_plain: its subscription only ever has the first place. If not, `line` tells its line from
     others where not all columns of it are wanted.
 
     With `…_change`, each measure less what it was right before on the same line: all of it where
     there was nothing.
     """
+    measures = [name for name in _MEASURES if name in levels.c]
     # By its place in the list, because numbers sort faster than names. Where an item moves to
     # another place its two halves meet only where changes are summed. One window for all that is
     # asked of neighbours and of the last place: each further one would be a pass of its own.
@@ -156,8 +163,9 @@ def _turns(levels: FromClause, measures: list[str], wanted: Collection[str] | No
             is_over.label("is_over"),
             seen.c.is_plain,
             apart.label("line"),
+            *(seen.c[name] for name in _OF_RENEWAL if name in seen.c),
         )
-        .where(or_(is_changed, is_over))
+        .where(or_(is_changed, is_over, seen.c.get("is_renewed", false())))
         .cte("turn")
     )
 

@@ -30,6 +30,7 @@ from tidemill.ledger.changes import LINE, in_order
 from tidemill.ledger.customers import cohorts, counted_apart
 from tidemill.ledger.kinds import TYPED, joins, leaves, with_kinds
 from tidemill.ledger.matching import matching, where
+from tidemill.ledger.renewals import Revaluations, revalued
 from tidemill.ledger.timers import within
 from tidemill.vocabulary import MovementType
 
@@ -69,14 +70,14 @@ def of_lines(policy: Policy, columns: Collection[str] | None) -> frozenset[str] 
 
 def named(
     changed: FromClause,
-    revaluations: FromClause | None,
+    revaluations: Revaluations | None,
     relations: Relations,
     policy: Policy,
     columns: Collection[str] | None = None,
 ) -> Select[tuple[object, ...]]:
     """The ledger: every change with the name of its bucket's movement.
 
-    revaluations: as `renewals.in_base` gives them.
+    revaluations: what renewals change beside; None when they change nothing.
     columns: those that are wanted; None for all.
 
     Source: docs/reference/definitions.md, movements. With b and a the level of the customer before
@@ -87,7 +88,8 @@ def named(
     """
     if revaluations is not None and policy.join_churn_same_month == "ignore":
         # What is erased takes its renewals with it.
-        both = union_all(select(changed), select(revaluations)).subquery("all")
+        renewals = revalued(*revaluations)
+        both = union_all(select(changed), select(renewals)).subquery("all")
         changed, revaluations = both, None
     # Read several times, made once.
     changes = select(dated(changed, policy)).cte("dated_change")
@@ -104,10 +106,8 @@ def named(
         still = _outside_empty(_still(changes, made, states, policy), states, policy, "still")
         told.append(_asides(swapped(still, rates, relations)))
     if revaluations is not None:
-        unit = unit_of(revaluations, policy).label("unit")
-        renewals = select(revaluations, unit).cte("renewal")
-        outside = _outside_empty(renewals, states, policy, "renewal")
-        told.append(_asides(dated(outside, policy)))
+        renewals = _outside_empty(revaluations.renewals, states, policy, "renewal")
+        told.append(_asides(dated(revalued(revaluations.levels, renewals), policy)))
     rows = union_all(*told).subquery("told")
     if policy.movement_level == "customer":
         return _whole(rows, states, columns)

@@ -10,7 +10,7 @@ changes, and they are made only where a level is worth something and lasts beyon
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import (
     CTE,
@@ -20,12 +20,11 @@ from sqlalchemy import (
     Numeric,
     SmallInteger,
     Text,
-    and_,
     case,
     cast,
+    false,
     func,
     literal,
-    not_,
     or_,
     select,
     true,
@@ -34,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from tidemill.fx import rate_day, rates_by_day
+from tidemill.ledger.buckets import unit_of
 from tidemill.ledger.changes import LINE
 from tidemill.ledger.matching import matching, where
 from tidemill.ledger.timers import Timer, after_intervals, timer
@@ -47,14 +47,27 @@ if TYPE_CHECKING:
     from tidemill.policy import Policy
     from tidemill.relations import Relations
 
-__all__ = ["in_base", "renewal_timers", "renewing"]
+__all__ = ["Revaluations", "in_base", "renewal_timers", "renewing", "revalued"]
 
 _INSTANT: Final = DateTime(timezone=True)
 _DAY_S: Final = 86_400
 # Before any renewal; where no rate was ever published none could bring one.
 _BEFORE_ALL: Final = datetime(1, 1, 2, tzinfo=UTC)
+# Whose a segment is.
+_OWNED: Final = ("version_id", "seg_from", "subscription_id", "customer_id")
 # What tells when a version renews, and in which currency.
-_RENEWING: Final = ("version_id", "currency", "anchor", "interval", "interval_count")
+_RENEWING: Final = ("currency", "anchor", "interval", "interval_count")
+
+
+class Revaluations(NamedTuple):
+    """The changes that renewals make, of which `revalued` makes rows.
+
+    levels:   those that are renewed, among others.
+    renewals: as `in_base` gives them.
+    """
+
+    levels: CTE
+    renewals: CTE
 
 
 def renewing(relations: Relations, policy: Policy, versions: CTE) -> CTE | None:
@@ -110,71 +123,90 @@ def in_base(
     relations: Relations,
     policy: Policy,
     steps: tuple[CTE, CTE | None, CTE | None],
-) -> tuple[FromClause, FromClause | None]:
-    """The levels in base currency, and the changes that renewals make while they last.
+) -> tuple[FromClause, CTE | None]:
+    """The levels in base currency, and the renewals that bring them another rate while they last.
 
     steps:   the segments of the levels, how their versions renew, and what usage is worth.
     Returns: the levels with amount_base_minor, their value at the rate of the last renewal before
-             they begin, and ending_base_minor, at that of the last one before they end; then what
-             `_revaluations` gives. Values are null where a rate is missing.
-    Levels are unchanged, and there are no such changes, when the policy does not ask.
+             they begin, ending_base_minor, at that of the last one before they end, and is_renewed,
+             whether there may be others between; values are null where a rate is missing. Then what
+             `_revaluing` gives.
+    Levels are unchanged, and there are no such renewals, when the policy does not ask.
+
+    Rates are looked up for the narrow rows of segments and renewals: levels are wide.
     """
     segments, renews, usage = steps
     if renews is None:
         return levels, None
-    held = _held(segments, renews, relations)
-    wanted = _wanted(segments, held, usage, policy)
-    rates = rates_by_day(relations.fx_rates, relations.base_currency, wanted)
-    begun, ended = rates.alias("rate_begun"), rates.alias("rate_ended")
-    of_segment = and_(
-        held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
-    )
-    # A subscription in base currency never renews in another, though its usage may be in one.
-    is_base = levels.c.currency == relations.base_currency
-    begun_at, ended_at = (
-        case((not_(is_base), func.coalesce(at, levels.c.seg_from)))
-        for at in (held.c.begun_at, held.c.ended_at)
-    )
-    source: FromClause = levels.outerjoin(held, of_segment)
-    for rate, at in ((begun, begun_at), (ended, ended_at)):
-        source = _rated(source, (rates, rate), levels, at, policy)
-    own = levels.c.amount_minor
+    held: CTE = _held(segments, renews, relations)
+    if usage is not None:
+        used = _held_by_usage(usage, segments, held, relations)
+        held = union_all(select(held), used).cte("rate_held")
+    rates = rates_by_day(relations.fx_rates, relations.base_currency, _wanted(held, policy))
+    # So of all; said for the planner, which would expect more of them than levels, and hash those.
+    some = select(held).where(func.least(held.c.begun, held.c.ended) == held.c.begun).subquery()
+    ends = _with_two_rates(some, rates, (some.c.begun_at, some.c.ended_at), policy)
+    own, is_base = levels.c.amount_minor, levels.c.currency == relations.base_currency
     valued = (
         select(
             levels,
-            case((is_base, own), else_=own * begun.c.factor).label("amount_base_minor"),
-            case((is_base, own), else_=own * ended.c.factor).label("ending_base_minor"),
+            case((is_base, own), else_=own * ends.c.first_factor).label("amount_base_minor"),
+            case((is_base, own), else_=own * ends.c.second_factor).label("ending_base_minor"),
+            case((own != 0, ends.c.begun < ends.c.ended), else_=false()).label("is_renewed"),
         )
-        .select_from(source)
+        .select_from(_of_segment(levels, ends))
         .where(where(levels.c.version_id.is_not(None)))
-        .cte("valued_level")
+        .subquery("valued_level")
     )
-    return valued, _revaluations(valued, rates, held, relations, policy)
+    return valued, _revaluing(held, rates, policy)
 
 
-def _wanted(segments: CTE, held: CTE, usage: CTE | None, policy: Policy) -> Select[Any]:
+def revalued(levels: CTE, renewals: FromClause) -> FromClause:
+    """Changes of the value in base currency, and of nothing else.
+
+    levels, renewals: of `Revaluations`; some renewals or all.
+    Shape:            that of `changes.changes`.
+    """
+    worth = select(levels).where(levels.c.is_renewed).subquery("renewed_level")
+    return (
+        select(
+            *(worth.c[name] for name in LINE),
+            renewals.c.occurred_at,
+            cast(literal(Cause.REVALUED.value), Text).label("cause"),
+            worth.c.version_id.label("event_position"),
+            worth.c.reason,
+            cast(literal(0), Numeric).label("amount_minor"),
+            (worth.c.amount_minor * renewals.c.change).label("amount_base_minor"),
+            cast(literal(0), SmallInteger).label("present"),
+        )
+        .select_from(_of_segment(worth, renewals))
+        .where(where(worth.c.version_id.is_not(None), renewals.c.version_id.is_not(None)))
+        .subquery("revaluation")
+    )
+
+
+def _of_segment(levels: FromClause, rated: FromClause) -> FromClause:
+    """Levels joined with what was found for their segment and currency."""
+    names = ("version_id", "seg_from", "currency")
+    return matching(levels, rated, **{name: levels.c[name] for name in names})
+
+
+def _wanted(held: CTE, policy: Policy) -> Select[Any]:
     """Between which days rates are wanted, a row each: currency, first and last."""
     begun, ended = _day(held.c.begun_at, policy), _day(held.c.ended_at, policy)
-    wanted = select(held.c.currency, begun.label("first"), ended.label("last"))
-    if usage is None:
-        return wanted
-    # Usage has the days of its segments, and may be in any currency.
-    day = _day(segments.c.seg_from, policy)
-    ends = select(func.min(day), func.max(day)).subquery("ends_of_segments")
-    used = select(usage.c.currency).distinct().subquery("used_currency")
-    return union_all(wanted, select(used, *ends.c).join(ends, true()))  # type: ignore[return-value]  # a union is read as a select
+    return select(held.c.currency, begun.label("first"), ended.label("last"))
 
 
 def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
     """Whose rates segments have at their two ends, where they are worth or keep something.
 
-    Shape: version_id, seg_from, currency; begun and ended, the numbers of the last renewals before
-           a segment begins and ends, begun_at and ended_at, when they were; anchor, interval and
-           interval_count.
+    Shape: version_id, seg_from, subscription_id, customer_id, currency; anchor, interval and
+           interval_count; begun and ended, the numbers of the last renewals before a segment begins
+           and ends, begun_at and ended_at, when they were.
     """
     piece = (
         select(
-            segments.c.seg_from,
+            *(segments.c[name] for name in _OWNED),
             segments.c.seg_to,
             func.least(segments.c.seg_to, _after_rates(relations)).label("until"),
             *(renews.c[name] for name in _RENEWING),
@@ -194,12 +226,46 @@ def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
     last = _with_last_rate(settled, settled.c.last, settled.c.seg_to)
     numbered = _kept(settled, ending=func.greatest(settled.c.first, last))
     return select(
-        *(numbered.c[name] for name in ("seg_from", *_RENEWING)),
+        *(numbered.c[name] for name in (*_OWNED, *_RENEWING)),
         numbered.c.first.label("begun"),
         numbered.c.ending.label("ended"),
         _renewal(numbered, numbered.c.first).label("begun_at"),
         _renewal(numbered, numbered.c.ending).label("ended_at"),
     ).cte("renewal_held")
+
+
+def _held_by_usage(
+    usage: CTE, segments: CTE, held: FromClause, relations: Relations
+) -> Select[Any]:
+    """The same of usage that is in another currency than its version, which may be any.
+
+    A subscription in base currency never renews in another: its usage has the rate of the instant
+    at which its segment begins, as if that were its only renewal.
+    """
+    used = select(usage.c.subscription_id, usage.c.currency).distinct().subquery("used_currency")
+    piece = (
+        select(*(segments.c[name] for name in _OWNED), used.c.currency)
+        .join(used, used.c.subscription_id == segments.c.subscription_id)
+        .where(
+            segments.c.counts,
+            used.c.currency != relations.base_currency,
+            # Differs; said like this for the planner, which should expect few, as there are.
+            func.nullif(used.c.currency, segments.c.currency) == used.c.currency,
+        )
+        .subquery("used_piece")
+    )
+    only: dict[str, Any] = {"anchor": piece.c.seg_from, "interval": "month", "interval_count": 1}
+    only |= {"begun": 0, "ended": 0, "begun_at": piece.c.seg_from, "ended_at": piece.c.seg_from}
+    of_segment = {"version_id": piece.c.version_id, "seg_from": piece.c.seg_from}
+    return (
+        select(
+            *(piece.c[name] for name in _OWNED),
+            piece.c.currency,
+            *(func.coalesce(held.c[name], value) for name, value in only.items()),
+        )
+        .select_from(matching(piece, held, **of_segment))
+        .where(where(piece.c.version_id.is_not(None)))
+    )
 
 
 def _kept(rows: FromClause, **more: ColumnElement[Any]) -> FromClause:
@@ -208,66 +274,57 @@ def _kept(rows: FromClause, **more: ColumnElement[Any]) -> FromClause:
     return select(rows, *added).offset(0).subquery()
 
 
-def _revaluations(
-    levels: CTE, rates: CTE, held: CTE, relations: Relations, policy: Policy
-) -> FromClause:
-    """The renewals inside a level that bring it another rate.
+def _revaluing(held: CTE, rates: CTE, policy: Policy) -> CTE:
+    """The renewals while a segment lasts that bring another rate.
 
-    Shape: that of `changes.changes`: a change of the value in base currency, and of nothing else.
+    Shape: version_id, seg_from, currency; unit, whose level it is part of; occurred_at; change, of
+           the rate, which counts as nothing where it is missing.
     """
-    is_worth = and_(levels.c.currency != relations.base_currency, levels.c.amount_minor != 0)
-    of_segment = and_(
-        held.c.version_id == levels.c.version_id, held.c.seg_from == levels.c.seg_from
-    )
     number = _numbers(held.c.begun + 1, held.c.ended)
     renewal = (
         select(
-            *(levels.c[name] for name in (*LINE, "version_id", "reason", "amount_minor")),
+            *(held.c[name] for name in ("version_id", "seg_from", "currency")),
+            unit_of(held, policy).label("unit"),
             _renewal(held, number.c.number).label("occurred_at"),
             _renewal(held, number.c.number - 1).label("before_at"),
         )
-        .select_from(levels.join(held, of_segment).join(number, true()))
-        .where(is_worth)
+        .join(number, true())
+        # Always so, and said for the planner: it would expect a thousand renewals a segment.
+        .where(func.least(number.c.number, held.c.ended) == number.c.number)
         # Dates are dear to find: once for each renewal, and not wherever they are read.
         .offset(0)
-        .subquery("level_renewal")
+        .subquery("renewal_due")
     )
-    after, before = rates.alias("rate_after"), rates.alias("rate_before")
-    source: FromClause = renewal
-    for rate, at in ((after, renewal.c.occurred_at), (before, renewal.c.before_at)):
-        source = _rated(source, (rates, rate), renewal, at, policy)
-    change = func.coalesce(after.c.factor, 0) - func.coalesce(before.c.factor, 0)
+    rated = _with_two_rates(renewal, rates, (renewal.c.before_at, renewal.c.occurred_at), policy)
+    before, after = rated.c.first_factor, rated.c.second_factor
+    change = func.coalesce(after, 0) - func.coalesce(before, 0)
+    names = ("version_id", "seg_from", "currency", "unit", "occurred_at")
     return (
-        select(
-            *(renewal.c[name] for name in LINE),
-            renewal.c.occurred_at,
-            cast(literal(Cause.REVALUED.value), Text).label("cause"),
-            renewal.c.version_id.label("event_position"),
-            renewal.c.reason,
-            cast(literal(0), Numeric).label("amount_minor"),
-            (renewal.c.amount_minor * change).label("amount_base_minor"),
-            cast(literal(0), SmallInteger).label("present"),
-        )
-        .select_from(source)
-        .where(where(renewal.c.version_id.is_not(None), change != 0))
-        .subquery("revaluation")
+        select(*(rated.c[name] for name in names), change.label("change"))
+        .where(change != 0)
+        .cte("revaluing")
     )
 
 
-def _rated(
-    source: FromClause,
-    rates: tuple[CTE, FromClause],
-    levels: FromClause,
-    at: ColumnElement[datetime],
+def _with_two_rates(
+    rows: FromClause,
+    rates: CTE,
+    instants: tuple[ColumnElement[datetime], ColumnElement[datetime]],
     policy: Policy,
 ) -> FromClause:
-    """What `levels` are part of, with the rate of their currency on the day of an instant.
-
-    rates: all, and the name by which they are joined.
-    """
-    known, rate = rates
-    day = rate_day(known, _day(at, policy))
-    return matching(source, rate, currency=levels.c.currency, day=day)
+    """Rows with the rates of their currency on the days of two instants of each."""
+    first, second = rates.alias(), rates.alias()
+    source: FromClause = rows
+    for rate, at in zip((first, second), instants, strict=True):
+        day = rate_day(rates, _day(at, policy))
+        source = matching(source, rate, currency=rows.c.currency, day=day)
+    factors = (first.c.factor.label("first_factor"), second.c.factor.label("second_factor"))
+    return (
+        select(rows, *factors)
+        .select_from(source)
+        .where(where(rows.c.version_id.is_not(None)))
+        .subquery("rated")
+    )
 
 
 def _day(at: ColumnElement[datetime], policy: Policy) -> ColumnElement[date]:
