@@ -37,9 +37,10 @@ LINE: Final = (
     "interval_count",
     "currency",
 )
-# What is measured along it; each sums over the changes to its level. Levels in base currency are
-# there under policies that give them rates of their own.
+# What is the same for all lines of a subscription.
 _OF_SUBSCRIPTION: Final = ("subscription_id", "source_id")
+# What is measured along a line; each sums over the changes to its level. Levels in base currency
+# are there under policies that give them rates of their own.
 _MEASURES: Final = ("amount_minor", "amount_base_minor", "present")
 # Why a level begins, by where it is said why it ends.
 _WHY: Final = {
