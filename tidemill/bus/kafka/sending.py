@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any, Final
@@ -27,13 +28,23 @@ _PRODUCER: Final[dict[str, Any]] = {
     # A full queue makes `send` wait: back-pressure instead of memory.
     "queue.buffering.max.kbytes": 65_536,
 }
-_POLL_S: Final = 0.05
+# How often to look for words on messages, at first and in the end. The client would wait by the
+# clock of the day: for an hour, once that is set back by an hour.
+_LOOK_S: Final = 0.001
+_LOOK_MAX_S: Final = 0.05
+# Its own threads wait by that clock, too, and nothing wakes them all: who is silent for so long is
+# replaced by another. Where only the brokers were slow, messages are sent twice, and kept once.
+_SILENT_S: Final = 10.0
 # The client gives a message up by itself; this is for a client that hangs.
 _GRACE_S: Final = 5.0
 
 
 class Sender:
-    """A producer, connected when the first message is sent; any number of threads may send."""
+    """A producer, connected when the first message is sent; any number of threads may send.
+
+    One that does not answer is replaced, and its messages are sent again. One that says that it
+    can send no more is replaced, too.
+    """
 
     def __init__(self, servers: str, *, patience_s: float = 30.0) -> None:
         """patience_s: how long the brokers may take before the attempt is given up."""
@@ -47,19 +58,21 @@ class Sender:
 
         Raises: BrokerUnreachable; some of the messages may have arrived. BrokerMisconfigured.
         """
-        producer = self._connected()
-        # Reports may come in whichever thread polls; adding to a list is one step.
-        words: list[KafkaError | None] = []
         deadline = time.monotonic() + self._patience_s + _GRACE_S
-        for each in messages:
-            self._hand_over(producer, topic, each, words)
-        while len(words) < len(messages) and time.monotonic() < deadline:
-            producer.poll(_POLL_S)
-        failure = next((word for word in words if word is not None), None)
-        if failure is not None:
-            raise as_error(failure, self._servers)
-        if len(words) < len(messages):
-            raise BrokerUnreachable(self._servers, "it did not acknowledge the events in time.")
+        while time.monotonic() < deadline:
+            producer = self._connected()
+            try:
+                words = self._words(producer, topic, messages, deadline)
+            except KafkaException as error:
+                words = [error.args[0]]
+            failure = next((word for word in words if word is not None), None)
+            if failure is None and len(words) == len(messages):
+                return
+            if failure is None or failure.fatal():
+                self._replace(producer)
+            if failure is not None:
+                raise as_error(failure, self._servers)
+        raise BrokerUnreachable(self._servers, "it did not acknowledge the events in time.")
 
     def _connected(self) -> Producer:
         with self._starting:
@@ -68,10 +81,38 @@ class Sender:
                 self._producer = Producer(client_settings(self._servers) | _PRODUCER | patience)
             return self._producer
 
+    def _replace(self, producer: Producer) -> None:
+        """Let the next one who sends connect another, unless somebody has already."""
+        with self._starting:
+            if self._producer is producer:
+                self._producer = None
+
+    def _words(
+        self, producer: Producer, topic: str, messages: Sequence[Outgoing], deadline: float
+    ) -> list[KafkaError | None]:
+        """What the brokers say of each message; of some nothing, where the producer fell silent."""
+        # Reports may come in whichever thread polls; adding to a list is one step.
+        words: list[KafkaError | None] = []
+        rest = deque(messages)
+        heard, known, look_s = time.monotonic(), 0, _LOOK_S
+        while len(words) < len(messages):
+            self._hand_over(producer, topic, rest, words)
+            now = time.monotonic()
+            if producer.poll(0) or len(words) > known:
+                heard, known, look_s = now, len(words), _LOOK_S
+            elif now > min(deadline, heard + _SILENT_S):
+                break
+            else:
+                time.sleep(look_s)
+                look_s = min(look_s * 1.5, _LOOK_MAX_S)
+        return words
+
     def _hand_over(
-        self, producer: Producer, topic: str, each: Outgoing, words: list[KafkaError | None]
+        self, producer: Producer, topic: str, rest: deque[Outgoing], words: list[KafkaError | None]
     ) -> None:
-        while True:
+        """As many messages as there is room for; those are taken from the rest."""
+        while rest:
+            each = rest[0]
             try:
                 producer.produce(
                     topic,
@@ -82,8 +123,5 @@ class Sender:
                     headers=list(each.headers),
                 )
             except BufferError:
-                producer.poll(_POLL_S)
-            except KafkaException as error:
-                raise as_error(error.args[0], self._servers) from None
-            else:
                 return
+            rest.popleft()
