@@ -27,7 +27,7 @@ from tidemill.engine import MetricsEngine, Tidemill
 from tidemill.inbox.following import follow_inbox
 from tidemill.inbox.report import report
 from tidemill.inbox.unsettled import unsettled
-from tidemill.models import delivery, event_log, source
+from tidemill.models import delivery, event_log, invoice_line, source
 from tidemill.policy import Policy
 from tidemill.state import Books
 
@@ -270,6 +270,38 @@ def test_a_price_seen_without_tiers_does_not_forget_them(database: Database) -> 
     settle(database, BOOKS)
     arrive(database, [event("customer.subscription.created", tiered(), id="evt_3")])
     assert settle(database, BOOKS).waiting == 0
+
+
+def metered() -> dict[str, Any]:
+    """A subscription whose price, which the lines of the fixture's invoice name, is metered."""
+    found = fixture("subscription.new_shape")
+    item = found["items"]["data"][0]
+    recurring = {**item["price"]["recurring"], "usage_type": "metered"}
+    item = {**item, "quantity": None, "price": {**item["price"], "recurring": recurring}}
+    item.pop("plan", None)
+    return {**found, "discounts": [], "items": {"object": "list", "data": [item]}}
+
+
+def test_an_invoice_waits_until_it_is_told_whether_what_it_names_is_metered(
+    database: Database,
+) -> None:
+    """Its lines have only the id of their price: taken for another kind, they would stay so."""
+    invoice = event("invoice.paid", fixture("invoice.new_shape"), id="evt_invoice")
+    arrive(database, [invoice])
+    assert settle(database, BOOKS).waiting == 1
+    with database.connect() as connection:
+        (waits,) = quarantine.listed(connection)
+    (problem,) = waits.problems
+    assert "metered" in problem.problem
+    assert "STRIPE_API_KEY" in problem.hint
+
+    # Its subscription shows the price, whenever it comes.
+    arrive(database, [event("customer.subscription.created", metered(), id="evt_subscription")])
+    settle(database, BOOKS)
+    with database.connect() as connection:
+        assert quarantine.waiting(connection) == 0
+        kinds = dict(connection.execute(select(invoice_line.c.line, invoice_line.c.kind)).all())
+    assert kinds == {"il_credit": "proration", "il_debit": "proration", "il_cycle": "usage"}
 
 
 def test_what_is_of_no_interest_is_counted(database: Database) -> None:

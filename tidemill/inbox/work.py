@@ -21,6 +21,7 @@ from tidemill.connectors.stripe.accounts import account_source
 from tidemill.connectors.stripe.completing import completed
 from tidemill.connectors.stripe.known import (
     GOING_BACK,
+    NAMING,
     Known,
     KnownObject,
     Unowned,
@@ -224,6 +225,9 @@ def _settle(
     teaching = {row.account for row in rows if row.tried_at is None and Known.teaches(row.type)}
     if teaching:
         store.awaken(connection, source, teaching)
+    showing = {account for account, each in known.items() if each.gained} - teaching
+    if showing:
+        store.awaken(connection, source, showing, NAMING)
     paying = {row.account for row in rows if row.tried_at is None and row.type in _CHARGES}
     if paying:
         store.awaken(connection, source, paying, GOING_BACK)

@@ -30,6 +30,10 @@ _STATUSES: Final = {each.value: each for each in InvoiceStatus} | {
     # A draft that was deleted; as if never written.
     "deleted": InvoiceStatus.VOID,
 }
+_SHOW_PRICE: Final = (
+    "It is tried again when an event shows the price: its own, or one of its subscription. Set "
+    "STRIPE_API_KEY, so that it can be read."
+)
 _FETCH_LINES: Final = "Import the whole list, as in GET /v1/invoices/{id}/lines."
 
 
@@ -105,7 +109,11 @@ def _line(raw: Fields, code: str, known: Known) -> InvoiceLine | None:
     quantity = raw.decimal("quantity") if quantity is None else quantity
     detail = line_detail(raw)
     item, subscription = line_item(raw, detail), line_subscription(raw, detail)
-    kind = _kind(raw, detail, price or Fields(known.prices.get(price_id or "")))
+    shown = price or Fields(known.prices.get(price_id or ""))
+    kind = _kind(raw, detail, shown)
+    if known.grows and kind is LineKind.SUBSCRIPTION and price_id is not None and not shown:
+        told = f"names the price {price_id[:40]!r}, and nothing has told yet whether it is metered"
+        raw.refuse("pricing", told, _SHOW_PRICE)
     if amount is None or len(raw.problems) > before:
         return None
     return InvoiceLine(

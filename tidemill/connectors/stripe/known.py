@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from tidemill.connectors.fields import Fields
 from tidemill.connectors.stripe.shapes import customer_key, payment_reference
 
-__all__ = ["GOING_BACK", "Known", "KnownObject", "Unowned", "references", "unowned"]
+__all__ = ["GOING_BACK", "NAMING", "Known", "KnownObject", "Unowned", "references", "unowned"]
 
 _Object = Mapping[str, Any]
 
@@ -26,6 +26,8 @@ _FAMILIES: Final = {
     "plan.": "price",
 }
 _KINDS: Final = {"coupon": "coupon", "discount": "discount", "price": "price", "plan": "price"}
+# Objects that show the prices of what they are about; of some a line of an invoice has only the id.
+_SHOW_PRICES: Final = ("customer.subscription.", "invoice.")
 # What is sent only when it was asked for, and never changes once it is there (or rarely): a newer
 # copy that came without it does not take it away.
 _ONLY_IF_ASKED: Final = ("tiers", "currency_options", "applies_to")
@@ -39,6 +41,10 @@ _NAMES: Final = {
 }
 # Events about money that goes back, whose objects may name nobody.
 GOING_BACK: Final = ("refund.", "charge.dispute.", "charge.refund.")
+"""How the types of such events begin."""
+
+# Events whose objects may name a price without showing it.
+NAMING: Final = ("invoice.",)
 """How the types of such events begin."""
 
 _KEY_MAX: Final = 255
@@ -70,8 +76,11 @@ class Known:
     prices: dict[str, _Object] = field(default_factory=dict)
     payers: dict[str, str] = field(default_factory=dict)
     """Reference of a payment (`shapes.payment_reference`) → who paid; it never changes."""
+    grows: bool = False
+    """Whether more may come to be known: then nothing is assumed that another event may tell."""
     _ages: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     _fresh: set[tuple[str, str]] = field(default_factory=set)
+    _new: set[tuple[str, str]] = field(default_factory=set)
 
     @staticmethod
     def teaches(kind: str) -> bool:
@@ -95,6 +104,8 @@ class Known:
             self._keep(kind, found, _age(raw))
         elif found.get("object") == "charge":
             self.pay(found)
+        elif isinstance(named, str) and named.startswith(_SHOW_PRICES):
+            self._glimpse(found, _age(raw))
 
     def pay(self, charge: _Object) -> None:
         """Remember who paid a charge, if it says so."""
@@ -124,11 +135,31 @@ class Known:
         """Remember an object that was kept before."""
         self._keep(known.kind, known.body, (known.seen, ""))
         self._fresh.discard((known.kind, known.id))
+        self._new.discard((known.kind, known.id))
+
+    @property
+    def gained(self) -> bool:
+        """Whether there is an object by now of which nothing was known."""
+        return bool(self._new)
 
     def fresh(self) -> Iterator[KnownObject]:
         """What was learned since, for keeping it elsewhere."""
         for kind, key in sorted(self._fresh):
             yield KnownObject(kind, key, self._ages[kind, key][0], self._shelf(kind)[key])
+
+    def _glimpse(self, found: object, age: tuple[int, str], depth: int = 0) -> None:
+        """Keep the prices that an object shows, of which nothing is known."""
+        if depth > _DEPTH_MAX:
+            return
+        if isinstance(found, Mapping):
+            if found.get("object") in ("price", "plan") and found.get("id") not in self.prices:
+                self._keep("price", found, age)
+            for each in found.values():
+                if isinstance(each, Mapping | list):
+                    self._glimpse(each, age, depth + 1)
+        elif isinstance(found, list):
+            for each in found:
+                self._glimpse(each, age, depth + 1)
 
     def _keep(self, kind: str, found: _Object, age: tuple[int, str]) -> None:
         key = found.get("id")
@@ -136,6 +167,8 @@ class Known:
             return
         shelf = self._shelf(kind)
         old = shelf.get(key)
+        if old is None:
+            self._new.add((kind, key))
         if age >= self._ages.get((kind, key), (-1, "")):
             self._ages[kind, key] = age
             newer, older = found, old

@@ -68,7 +68,7 @@ class Delivered:
 class Memory:
     """What earlier deliveries of a source say about those to come."""
 
-    known: dict[str, Known] = field(default_factory=lambda: defaultdict(Known))
+    known: dict[str, Known] = field(default_factory=lambda: defaultdict(lambda: Known(grows=True)))
     """By account: prices, coupons and discounts."""
     placed: dict[tuple[str, str, int], list[tuple[_Raw, int]]] = field(
         default_factory=lambda: defaultdict(list)
