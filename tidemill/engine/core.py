@@ -6,21 +6,22 @@ below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Final
 
-from tidemill.attributes import attribute_names, known_attributes, with_attributes
 from tidemill.database import Database
 from tidemill.engine.answering import Asked, Asker, asking, require_honoured
 from tidemill.engine.beside import answer_beside, earlier_of
+from tidemill.engine.checking import Checker, Under, refuse_parts, refuse_range, whole
 from tidemill.engine.compare import CUSTOMERS_MAX, compare
 from tidemill.engine.comparison import Comparison
 from tidemill.engine.diff import restatement
 from tidemill.engine.explanation import Explanation
+from tidemill.engine.handle import MetricHandle
 from tidemill.engine.providing import CORE, Provider
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.summary import Asking, Summary, summarise
@@ -28,20 +29,18 @@ from tidemill.engine.timeline import Timeline
 from tidemill.engine.tracing import trace
 from tidemill.errors import InvalidQuery, UnknownCustomer
 from tidemill.metrics import METRICS
-from tidemill.metrics.binding import Around, bind
-from tidemill.metrics.catalogue import Catalogue, MetricInfo, catalogue
-from tidemill.metrics.cube import Cube
+from tidemill.metrics.binding import bind
+from tidemill.metrics.catalogue import Catalogue, catalogue
 from tidemill.metrics.headlines import Headlines
-from tidemill.metrics.paging import ROWS_MAX, Page
+from tidemill.metrics.paging import ROWS_MAX
 from tidemill.metrics.result import Freshness, Result
 from tidemill.metrics.spec import Filter, QuerySpec
 from tidemill.money import currency_code
-from tidemill.periods import day_of, parse_instant
+from tidemill.periods import parse_instant
 from tidemill.policy import Policy
 from tidemill.problems import Problem
-from tidemill.segments import asked_segments
 
-__all__ = ["MetricHandle", "MetricsEngine"]
+__all__ = ["MetricsEngine"]
 
 # Knowledge dates of a restatement.
 _BOTH: Final = 2
@@ -119,7 +118,7 @@ class MetricsEngine:
             KnobNotSupported: the policy asks for what this metric does not do yet.
             MissingRate: data incomplete; names every currency and day that lacks a rate.
         """
-        asked = self._asked(metric, question, spec, self._under(policy, known_at), params)
+        asked = self._checker.asked(metric, question, spec, self._under(policy, known_at), params)
         to = spec.compare_to if spec else None
         if to is not None:
             earlier_of(asked, to)  # refused before the database is opened
@@ -145,12 +144,14 @@ class MetricsEngine:
 
         Raises: UnknownCustomer.
         """
-        _refuse_range(spec, "an explanation")
+        refuse_range(spec, "an explanation")
         under = self._under(policy, known_at)
-        asked = self._asked(metric, question, spec, under, params)
+        asked = self._checker.asked(metric, question, spec, under, params)
         if customer is not None:
             only = [Filter("customer", "=", each) for each in self._customers(asked, customer)]
-            asked = self._asked(metric, question, (spec or QuerySpec()).where(*only), under, params)
+            asked = self._checker.asked(
+                metric, question, (spec or QuerySpec()).where(*only), under, params
+            )
         return self._explain(asked, customer)
 
     def compare(
@@ -179,12 +180,12 @@ class MetricsEngine:
             policy that alone is refused, or lacks rates, is named in the comparison.
         """
         assert len(policies) > 1, "there is nothing to compare one policy with"
-        _refuse_parts(spec, "a comparison of policies")
+        refuse_parts(spec, "a comparison of policies")
         under = self._under(next(iter(policies.values())), known_at)
-        asked = self._bound(metric, question, spec, under, params)
+        asked = self._checker.bound(metric, question, spec, under, params)
         return compare(
             self.database,
-            _whole(asked),
+            whole(asked),
             policies,
             base_currency=self.base_currency,
             configured=self.policy,
@@ -206,7 +207,7 @@ class MetricsEngine:
         known_at: the two instants; one alone is compared with now.
         The other arguments, and the errors, are those of `query`.
         """
-        _refuse_parts(spec, "a restatement")
+        refuse_parts(spec, "a restatement")
         under = self._under(policy)
         self.provider.require(under.policy, under.as_of)
         between = sorted(parse_instant(each) for each in known_at)
@@ -215,10 +216,10 @@ class MetricsEngine:
         if len(set(between)) != _BOTH:
             hint = "Two instants, such as 2025-07-01T00:00:00Z; one alone is compared with now."
             raise InvalidQuery([Problem("known_at", "must be two instants that differ", hint)])
-        asked = self._asked(metric, question, spec, under, params)
+        asked = self._checker.asked(metric, question, spec, under, params)
         return restatement(
             self.database,
-            _whole(asked),
+            whole(asked),
             (between[0], between[1]),
             base_currency=self.base_currency,
             configured=self.policy,
@@ -265,12 +266,12 @@ class MetricsEngine:
     ) -> Summary:
         """The headline numbers at the close of a day (today), and six months' waterfall."""
         under = self._under(policy, known_at)
-        first = self._asked("mrr", "current", None, under, {"at": at})
+        first = self._checker.asked("mrr", "current", None, under, {"at": at})
         together = catalogue([Headlines])["headlines"]
         with self._asker(first) as asker:
 
             def ask(metric: str, question: str, params: Mapping[str, Any]) -> Result:
-                return asker.answer(self._asked(metric, question, None, under, params))
+                return asker.answer(self._checker.asked(metric, question, None, under, params))
 
             def shared(days: Mapping[str, date]) -> Result:
                 require_honoured(together, under.policy)
@@ -284,70 +285,26 @@ class MetricsEngine:
 
     def freshness(self) -> tuple[Freshness, ...]:
         """For every source, when its latest event happened."""
-        with self._asker(self._asked("mrr", None, None, self._under(), {})) as asker:
+        with self._asker(self._checker.asked("mrr", None, None, self._under(), {})) as asker:
             return asker.notices.freshness
 
     def warnings(self) -> tuple[str, ...]:
         """What is missing from every number now: quarantined and test-mode events."""
-        with self._asker(self._asked("mrr", None, None, self._under(), {})) as asker:
+        with self._asker(self._checker.asked("mrr", None, None, self._under(), {})) as asker:
             return asker.notices.warnings
 
     # --- how ------------------------------------------------------------------------------------
 
-    def _under(
-        self, policy: Policy | None = None, known_at: datetime | str | None = None
-    ) -> _Under:
-        return _Under(
+    def _under(self, policy: Policy | None = None, known_at: datetime | str | None = None) -> Under:
+        return Under(
             policy=policy or self.policy,
             known_at=None if known_at is None else parse_instant(known_at),
             as_of=self._as_of or datetime.now(UTC),
         )
 
-    def _asked(
-        self,
-        metric: str,
-        question: str | None,
-        spec: QuerySpec | None,
-        under: _Under,
-        params: Mapping[str, Any],
-    ) -> Asked:
-        """The question, checked before the database is opened."""
-        asked = self._bound(metric, question, spec, under, params)
-        require_honoured(asked.info, under.policy)
-        return asked
-
-    def _bound(
-        self,
-        metric: str,
-        question: str | None,
-        spec: QuerySpec | None,
-        under: _Under,
-        params: Mapping[str, Any],
-    ) -> Asked:
-        """The question, checked but for what its policy asks for."""
-        info = self._catalogue.metric(metric)
-        declared = info.declared(info.question(question).name)
-        today = day_of(under.as_of, under.policy.tz)
-        spec = spec or QuerySpec()
-        around = self._around(info.kind.cube, spec, under.policy)
-        bound = bind(info.kind, declared, params, spec, today, around)
-        return Asked(
-            info, declared, bound, under.policy, under.known_at, under.as_of, self.provider
-        )
-
-    def _around(self, cube: Cube, spec: QuerySpec, policy: Policy) -> Around:
-        """The attributes and segments there are, where the question speaks of any."""
-        by_segment = spec.segment is not None or spec.compare
-        if not by_segment and not attribute_names(spec):
-            return Around(cube)
-        self.provider.require_own("Attributes and segments of customers", written=False)
-        with self.database.snapshot() as connection:
-            attributes = known_attributes(connection)
-            if attribute_names(spec):
-                cube = with_attributes(cube, attributes, policy.tz)
-            if by_segment:
-                return asked_segments(connection, spec, cube, attributes)
-        return Around(cube)
+    @property
+    def _checker(self) -> Checker:
+        return Checker(self.database, self.provider, self._catalogue)
 
     def _explain(self, asked: Asked, customer: str | None = None) -> Explanation:
         with self._asker(asked) as asker:
@@ -385,68 +342,3 @@ class MetricsEngine:
         return asking(
             self.database, asked, base_currency=self.base_currency, configured=self.policy
         )
-
-
-def _whole(asked: Asked) -> Asked:
-    """The question with all rows, also of a list."""
-    return replace(asked, bound=replace(asked.bound, page=Page()))
-
-
-def _refuse_parts(spec: QuerySpec | None, what: str) -> None:
-    """Refuse an earlier range, and a page of a list, where they would be ignored.
-
-    Raises: InvalidQuery.
-    """
-    _refuse_range(spec, what)
-    if spec is not None and (given := spec.page.given()):
-        problem = f"is no part of {what}"
-        raise InvalidQuery([Problem(name, problem, "It looks at all rows.") for name in given])
-
-
-def _refuse_range(spec: QuerySpec | None, what: str) -> None:
-    """Refuse an earlier range where it would be ignored.
-
-    Raises: InvalidQuery.
-    """
-    if spec is not None and spec.compare_to is not None:
-        hint = "Ask the question itself, or of each range."
-        raise InvalidQuery([Problem("compare_to", f"is no part of {what}", hint)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Under:
-    """The circumstances of a question."""
-
-    policy: Policy
-    known_at: datetime | None
-    as_of: datetime
-
-
-class MetricHandle:
-    """A metric's questions as functions: ``handle.series(…)``; ``handle()`` asks the default."""
-
-    def __init__(self, query: Callable[..., Result], info: MetricInfo) -> None:
-        """Bind a metric to the function that asks."""
-        self._query = query
-        self._info = info
-
-    def __call__(self, **arguments: Any) -> Result:
-        """Ask the default question."""
-        return self._query(self._info.name, None, **arguments)
-
-    def __getattr__(self, name: str) -> Callable[..., Result]:
-        """A question by attribute.
-
-        Raises: UnknownQuestion, suggesting a near name.
-        """
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return partial(self._query, self._info.name, self._info.question(name).name)
-
-    def __dir__(self) -> list[str]:
-        """The questions, for completion in notebooks."""
-        return [each.name for each in self._info.questions]
-
-    def __repr__(self) -> str:
-        """The metric and its questions."""
-        return f"<{self._info.title}: {', '.join(dir(self))}>"

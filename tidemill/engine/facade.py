@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from tidemill import database
 from tidemill.engine.compare import CUSTOMERS_MAX
 from tidemill.engine.comparison import Comparison
-from tidemill.engine.core import MetricHandle, MetricsEngine
+from tidemill.engine.core import MetricsEngine
 from tidemill.engine.explanation import Explanation
+from tidemill.engine.handle import MetricHandle
 from tidemill.engine.opening import open_engine
 from tidemill.engine.restatement import Restatement
 from tidemill.engine.segments import Segments
