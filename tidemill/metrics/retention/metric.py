@@ -20,7 +20,7 @@ from tidemill.metrics.columns import Column, count, day, ratio
 from tidemill.metrics.movement_cube import MOVEMENTS, MRR_MOVEMENTS
 from tidemill.metrics.query import Query
 from tidemill.metrics.retained import Retained
-from tidemill.metrics.retention.cohorts import CohortMeasure, cohort_table
+from tidemill.metrics.retention.cohort_table import CohortMeasure, cohort_table
 from tidemill.metrics.windows import Windows, rate_table
 from tidemill.periods import period_start
 
