@@ -1,166 +1,16 @@
-"""Presets: the definitions other products use, as differences from Tidemill's default policy.
+"""The presets: a table for each product, of what it does about the knobs we know of.
 
-Each knob of a preset says how sure we are that the product really does it this way, and where that
-was read. Whatever is only inferred or unknown is a best guess and shown as one.
+`read_choices` says how a row is written.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
 
-from tidemill.knobs import KNOB_NAMES
+from tidemill.presets.preset import Preset, read_choices
 
-__all__ = ["EVIDENCE", "PRESETS", "SOURCES", "Choice", "Evidence", "Preset"]
-
-Evidence = Literal["documented", "third_party", "inferred", "unknown"]
-"""The vendor's own page says so; a third party says so; inferred from wording; not found."""
-
-EVIDENCE: tuple[Evidence, ...] = get_args(Evidence)
-"""Every degree of evidence, surest first."""
-
-_CM = "help.chartmogul.com/hc/en-us/articles/"
-_ST = "support.stripe.com/questions/"
-_BM = "help.baremetrics.com/en/articles/"
-_MX = "help.chargify.com/reports/"
-
-SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "chartmogul-movements": f"{_CM}4416682609426-Understanding-MRR-movements",
-        "chartmogul-churn-rate": f"{_CM}207340419-Churn-rate-formulas",
-        "chartmogul-net-churn": f"{_CM}4414075567250-Chart-Net-MRR-Churn-Rate",
-        "chartmogul-churn-recognition": "help.chartmogul.com/article/242-churn-recognition",
-        "chartmogul-settings": f"{_CM}15384089786524-Configuring-Subscription-Analytics-settings",
-        "chartmogul-past-due": "help.chartmogul.com/article/303-handling-past-due-subscriptions",
-        "chartmogul-currencies": f"{_CM}201520952-How-ChartMogul-handles-subscriptions-billed-"
-        "in-foreign-currencies",
-        "chartmogul-proration": "dev.chartmogul.com/docs/how-mrr-is-calculated-from-prorated-"
-        "invoices",
-        "chartmogul-usage": "dev.chartmogul.com/docs/implementing-usage-based-billing",
-        "chartmogul-paused": f"{_CM}360015688860-Handling-paused-subscriptions-in-ChartMogul",
-        "chartmogul-invoices": "help.chartmogul.com/article/243-invoice-handling",
-        "chartmogul-ltv": f"{_CM}203359061-Chart-Customer-Lifetime-Value-LTV",
-        "chartmogul-trials": f"{_CM}115000865205-Metric-Trial-to-paid-conversion-rate",
-        "stripe-glossary": "docs.stripe.com/billing/subscriptions/analytics/glossary",
-        "stripe-churn": f"{_ST}calculating-churn-rate-in-billing",
-        "stripe-trials": f"{_ST}calculating-trial-conversion-rate-in-billing",
-        "stripe-discounts": f"{_ST}impact-of-discounts-and-coupons-on-monthly-recurring-revenue-"
-        "mrr-in-billing",
-        "baremetrics-mrr": f"{_BM}5380330-monthly-recurring-revenue",
-        "baremetrics-churn": f"{_BM}5380347-user-and-revenue-churn",
-        "baremetrics-changelog": "changelog.baremetrics.com",
-        "baremetrics-ltv": "help.baremetrics.com/know-your-metrics/lifetime-value",
-        "profitwell-vs-stripe": "learn.profitwell.com/article/gf9qqkyplu-profitwell-vs-stripe",
-        "paddle-vs-maxio": "www.paddle.com/help/profitwell-metrics/measure/compare/"
-        "profitwell-vs-maxio",
-        "profitwell-churn": "paddle.com/help/profitwell-metrics/measure/subscription-retention/"
-        "churn",
-        "profitwell-metrics": "learn.profitwell.com/category/WoBCXt3Wpj-calculating-metrics",
-        "profitwell-faq-mirror": "bssubs.net/profit-well-faqs-for-paddle-users.html",
-        "profitwell-refunds": "learn.profitwell.com/article/ecb3zzxewx-refunds",
-        "paddle-classic-mrr": "www.paddle.com/help/manage/reporting/"
-        "what-is-monthly-recurring-revenue-mrr",
-        "smsb-imboard": "docs.imboard.ai/docs/ontology/customers/net_revenue_retention/",
-        "smsb-gaspwiki": "gaspwiki.pages.dev/v1/metrics/core",
-        "maxio-churn": f"{_MX}churn-analytics.html",
-        "maxio-mrr-faq": f"{_MX}mrr-faq.html",
-        "lago-mrr-sql": "github.com/getlago/lago-api app/models/analytics/mrr.rb",
-        "posthog-revenue": "github.com/PostHog/posthog products/data_modeling/skills/"
-        "modeling-revenue-metrics/references/revenue-metric-definitions.md",
-        "tidemill-upstream-docs": "github.com/ondraz/tidemill docs/definitions.md",
-    }
-)
-"""Short name of a reference → where it was read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a product does about one knob, and how we know."""
-
-    knob: str
-    value: str
-    evidence: Evidence
-    references: tuple[str, ...] = ()
-    is_default: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A named policy: its differences from the default, and the evidence for every knob known."""
-
-    name: str
-    title: str
-    summary: str
-    choices: tuple[Choice, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def overrides(self) -> dict[str, str]:
-        """Knob → value, only where the product differs from the default."""
-        return {each.knob: each.value for each in self.choices if not each.is_default}
-
-    @property
-    def evidence(self) -> dict[str, Choice]:
-        """Knob → choice, also where the product does what the default does."""
-        return {each.knob: each for each in self.choices}
-
-    @property
-    def evidence_count(self) -> dict[Evidence, int]:
-        """How many of the knobs are documented, by a third party, inferred, unknown."""
-        counted = Counter(each.evidence for each in self.choices)
-        return {degree: counted[degree] for degree in EVIDENCE}
-
-    def document(self) -> dict[str, Any]:
-        """The preset as JSON, every choice with its evidence and where that was read."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "summary": self.summary,
-            "notes": list(self.notes),
-            "evidence": dict(self.evidence_count),
-            "choices": [
-                {
-                    "knob": each.knob,
-                    "value": each.value,
-                    "is_default": each.is_default,
-                    "evidence": each.evidence,
-                    "references": {name: SOURCES[name] for name in each.references},
-                }
-                for each in self.choices
-            ],
-        }
-
-
-_TAGS: dict[str, Evidence] = {
-    "D": "documented",
-    "T": "third_party",
-    "I": "inferred",
-    "U": "unknown",
-}
-
-
-def _choices(table: str) -> tuple[Choice, ...]:
-    """Read rows of ``knob  value  tag  reference…``; a value ``-`` is the default's."""
-    chosen = []
-    for row in table.strip().splitlines():
-        name, value, tag, *references = row.split()
-        default = KNOB_NAMES[name].default
-        missing = [each for each in references if each not in SOURCES]
-        assert not missing, f"{name}: no such reference: {missing}"
-        chosen.append(
-            Choice(
-                name,
-                default if value == "-" else KNOB_NAMES[name].read(value),
-                _TAGS[tag],
-                tuple(references),
-                is_default=value in {"-", default},
-            )
-        )
-    return tuple(chosen)
-
+__all__ = ["PRESETS"]
 
 _CHARTMOGUL = """
 churn_recognition      -             D chartmogul-churn-recognition chartmogul-settings
@@ -385,7 +235,7 @@ _ALL = (
         "chartmogul",
         "ChartMogul",
         "Net of all discounts, counted from the first paid invoice, rates from all movements.",
-        _choices(_CHARTMOGUL),
+        read_choices(_CHARTMOGUL),
         (
             "Its default churn date and first-invoice rule differ between versions of its pages.",
             "Proration at invoice level is not reproduced; the preset acts on subscription states.",
@@ -396,7 +246,7 @@ _ALL = (
         "baremetrics",
         "Baremetrics",
         "Past due churns after 30 days; rates look at the last 30 days.",
-        _choices(_BAREMETRICS),
+        read_choices(_BAREMETRICS),
         (
             "It documents trial conversion over trials started in the window; no worked case yet.",
             "It measures annual plans over 365 days.",
@@ -406,14 +256,14 @@ _ALL = (
         "stripe",
         "Stripe Billing",
         "Churn on the day the cancellation is asked for; rates look at the last 30 days.",
-        _choices(_STRIPE),
+        read_choices(_STRIPE),
         ("Whether returning customers count in its churn denominator is not stated.",),
     ),
     Preset(
         "profitwell",
         "ProfitWell",
         "Counted from payment, churned when the paid period ends.",
-        _choices(_PROFITWELL),
+        read_choices(_PROFITWELL),
         (
             "The past-due window is a setting of the account; 15 days is the least it advises.",
             "The smoothing of its LTV is not disclosed and not reproduced.",
@@ -423,14 +273,14 @@ _ALL = (
         "smsb",
         "SaaS Metrics Standards Board",
         "Annualised contract value, closed cohorts, constant exchange rates.",
-        _choices(_SMSB),
+        read_choices(_SMSB),
         ("Its own pages were not available; everything is by third parties or inferred.",),
     ),
     Preset(
         "maxio",
         "Maxio",
         "Movements per subscription; a return after 90 days is new.",
-        _choices(_MAXIO),
+        read_choices(_MAXIO),
         (
             "It books component changes inside a period at the next renewal; not reproduced.",
             "Its LTV adapts a margin and retention formula; not reproduced.",
@@ -440,28 +290,28 @@ _ALL = (
         "lago_oss",
         "Lago (open-source SQL)",
         "Weeks by 4.33, days by 30.44, taxes included, no reactivation.",
-        _choices(_LAGO_OSS),
+        read_choices(_LAGO_OSS),
         ("It spreads invoices over calendar months; the preset acts on subscription states.",),
     ),
     Preset(
         "posthog",
         "PostHog",
         "Month start against month end, no reactivation, no exchange-rate line.",
-        _choices(_POSTHOG),
+        read_choices(_POSTHOG),
         ("It sums recognised revenue by month; the preset acts on subscription states.",),
     ),
     Preset(
         "paddle_classic",
         "Paddle Classic",
         "List prices: discounts and metered charges are ignored.",
-        _choices(_PADDLE_CLASSIC),
+        read_choices(_PADDLE_CLASSIC),
         ("It converts at the exchange rate of today; choose fx=constant and a date for that.",),
     ),
     Preset(
         "tidemill_upstream",
         "Tidemill's earlier documents",
         "Usage over three months, no netting, the exchange rate of each movement.",
-        _choices(_UPSTREAM),
+        read_choices(_UPSTREAM),
     ),
 )
 
