@@ -24,7 +24,7 @@ __all__ = ["Broker", "Unavailable", "broker"]
 _POM: Final = Path(__file__).with_name("kafka") / "pom.xml"
 # Where the jars stay between runs; another version in the POM is another folder.
 _CACHE: Final = platformdirs.user_cache_path("tidemill-tests") / "kafka"
-_STARTING_S: Final = 60
+_STARTING_S: Final = 180
 _STOPPING_S: Final = 30
 
 _PROPERTIES: Final = """\

@@ -32,7 +32,8 @@ def phases(schema: Schema, tenant: int) -> CTE:
     """What the names of phases mean, each taken apart once: <plan>-<type>, as Kill Bill does.
 
     Shape: phase_name, plan (of the catalogue), override (the number of a plan made for one
-           customer, or null), phase_type.
+           customer, or null), phase_type; number, by which it is told from the others for as long
+           as the statement lasts.
     """
     row = schema.table("subscription_events")
     plan = schema.table("catalog_override_plan_definition")
@@ -57,6 +58,7 @@ def phases(schema: Schema, tenant: int) -> CTE:
             func.coalesce(plan.c.parent_plan_name, named, type_=Text).label("plan"),
             plan.c.record_id.label("override"),
             _phase_type(told.c.phase_name).label("phase_type"),
+            func.row_number().over().label("number"),
         )
         .select_from(told.outerjoin(plan, is_override))
         .cte("killbill_named_phase")

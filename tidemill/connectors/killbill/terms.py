@@ -19,8 +19,6 @@ from sqlalchemy import (
     Text,
     and_,
     case,
-    cast,
-    collate,
     func,
     or_,
     select,
@@ -36,14 +34,13 @@ from tidemill.connectors.schema import Schema
 __all__ = ["over", "terms", "within"]
 
 _INSTANT: Final = DateTime(timezone=True)
-# Digits of an event's place among its subscription's, and more than any quantity is.
-_PLACE: Final = 10
-_QUANTITIES: Final = 1 << 32
+# More than any quantity is, and than there are names of phases.
+_VALUES: Final = 1 << 32
 # The first end of a subscription, since when it was known, and the row that says so.
 _ASKED: Final = ("ends_at", "asked_at", "asked_uuid")
 
 
-def _events(schema: Schema, subscription: CTE) -> CTE:
+def _events(schema: Schema, subscription: CTE, phase: CTE) -> CTE:
     """Active events in Kill Bill's order, each with its place among its subscription's."""
     row = schema.table("subscription_events")
     word = case((row.c.event_type == "API_USER", row.c.user_type), else_=row.c.event_type)
@@ -65,10 +62,12 @@ def _events(schema: Schema, subscription: CTE) -> CTE:
             instant(active.c.effective_date).label("at"),
             instant(active.c.created_date).label("created_at"),
             case((kind.in_(CHOICES), active.c.plan_name)).label("plan_name"),
-            active.c.phase_name,
+            # Its number, because texts are dear to carry along.
+            phase.c.number.label("phase"),
             case((kind == "QUANTITY_UPDATE", active.c.quantity)).label("quantity"),
         )
         .join(active, active.c.subscription_id == subscription.c.subscription_uuid)
+        .outerjoin(phase, phase.c.phase_name == active.c.phase_name)
         .subquery("killbill_chosen_event")
     )
     order = (chosen.c.at, chosen.c.comes_later, chosen.c.event_id)
@@ -112,19 +111,19 @@ def _states(event: CTE, held_at: datetime | None) -> FromClause:
         """The last of some values up to here: the greatest, as they only grow."""
         return over(func.max(value), event.c.subscription_id, order)
 
+    def last(value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """The last of some numbers: with the place in front it is the greatest."""
+        return carried(event.c.place * _VALUES + value) % _VALUES
+
     chosen_at = case((event.c.plan_name.is_not(None), event.c.at))
-    # With the place in front, e.g. 0000000012gold-monthly-evergreen, the last is the greatest.
-    place = func.lpad(cast(event.c.place, Text), _PLACE, "0")
-    phase = carried(collate(place + event.c.phase_name, "C"))
     is_over = over(func.bool_or(event.c.kind.in_(ENDS)), event.c.subscription_id, order)
-    quantity = carried(event.c.place * _QUANTITIES + event.c.quantity)
     kept = ("subscription_id", "customer_id", "currency", "event_id", "event_uuid", "at")
     state = select(
         *(event.c[name] for name in (*kept, "until_at", "started_at", "created_at", *_ASKED)),
         is_over.label("is_over"),
         carried(chosen_at).label("chosen_at"),
-        func.substring(phase, _PLACE + 1, type_=Text).label("phase_name"),
-        func.coalesce(quantity % _QUANTITIES, 1).label("quantity"),
+        last(event.c.phase).label("phase"),
+        func.coalesce(last(event.c.quantity), 1).label("quantity"),
     ).subquery("killbill_carried")
     return (
         select(state)
@@ -163,8 +162,8 @@ def terms(
            first end of the subscription, asked_at, since when it was known, and the row that says
            so where that was meanwhile, asked_uuid.
     """
-    state = _states(_events(schema, subscription), held_at)
     phase, prices = phases(schema, tenant), override_prices(schema, tenant)
+    state = _states(_events(schema, subscription, phase), held_at)
     told = told_prices(schema, tenant, subscription, unpriced(phase, subscription, catalog))
     is_priced = and_(
         catalog.c.plan == phase.c.plan,
@@ -175,7 +174,7 @@ def terms(
     )
     is_told = and_(
         told.c.subscription_id == state.c.subscription_id,
-        told.c.phase_name == state.c.phase_name,
+        told.c.phase_name == phase.c.phase_name,
         _meet(state, told),
     )
     own = and_(
@@ -211,7 +210,7 @@ def terms(
             case((told.c.valid_from > state.c.at, told.c.item_uuid)).label("item_uuid"),
         )
         .select_from(
-            state.outerjoin(phase, phase.c.phase_name == state.c.phase_name)
+            state.outerjoin(phase, phase.c.number == state.c.phase)
             .outerjoin(prices, own)
             .outerjoin(catalog, is_priced)
             .outerjoin(told, is_told)
