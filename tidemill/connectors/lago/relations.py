@@ -35,7 +35,8 @@ from tidemill.connectors.database import Wanted
 from tidemill.connectors.empty import nothing
 from tidemill.connectors.keys import instant, key
 from tidemill.connectors.lago.fixed import fixed_charges
-from tidemill.connectors.lago.history import own_customers, periods, tax_rates, versions
+from tidemill.connectors.lago.flat_fees import tax_rates
+from tidemill.connectors.lago.history import own_customers, periods, versions
 from tidemill.connectors.lago.money import invoices, payments, source_id, usage_lines
 from tidemill.connectors.lago.tables import ONCE, RECURRING
 from tidemill.connectors.schema import Schema
