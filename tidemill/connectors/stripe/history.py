@@ -1,7 +1,7 @@
 """A subscription's past, put together from what Stripe still shows of it.
 
 Stripe keeps no history of subscriptions. What can be told is told by dates on the subscription
-itself, by invoices (`history_evidence`), by past phases of a schedule and by discounts with their
+itself, by invoices (`history_points`), by past phases of a schedule and by discounts with their
 dates (stripe.md §4.4). Out of these a list of versions is made, each the whole raw subscription as
 it was from an instant on. From the first event on that Stripe still has, events tell the rest.
 
@@ -16,15 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tidemill.connectors.stripe.history_evidence import (
-    Bill,
-    Evidence,
-    Point,
-    bills_of,
-    phases_of,
-    points_of,
-    price_from,
-)
+from tidemill.connectors.stripe.history_evidence import Bill, Evidence, bills_of, phases_of
+from tidemill.connectors.stripe.history_points import Point, points_of, price_from
 from tidemill.connectors.stripe.history_terms import Change, discount_changes, status_changes
 from tidemill.vocabulary import Confidence
 
