@@ -9,14 +9,12 @@ changes, and they are made only where a level is worth something and lasts beyon
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import (
     CTE,
     Date,
-    DateTime,
-    Integer,
     Numeric,
     SmallInteger,
     Text,
@@ -36,7 +34,17 @@ from tidemill.fx import rate_day, rates_by_day
 from tidemill.ledger.buckets import unit_of
 from tidemill.ledger.changes import LINE
 from tidemill.ledger.matching import matching, where
-from tidemill.ledger.timers import Timer, after_intervals, timer
+from tidemill.ledger.renewal_numbers import (
+    after_rates,
+    due_at,
+    guessed_number,
+    last_number,
+    number_at,
+    numbers_between,
+    or_last_rate,
+    settled_number,
+)
+from tidemill.ledger.timers import Timer, timer
 from tidemill.vocabulary import Cause
 
 if TYPE_CHECKING:
@@ -49,10 +57,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Revaluations", "in_base", "renewal_timers", "renewing", "revalued"]
 
-_INSTANT: Final = DateTime(timezone=True)
-_DAY_S: Final = 86_400
-# Before any renewal; where no rate was ever published none could bring one.
-_BEFORE_ALL: Final = datetime(1, 1, 2, tzinfo=UTC)
 # Whose a segment is.
 _OWNED: Final = ("version_id", "seg_from", "subscription_id", "customer_id")
 # What tells when a version renews, and in which currency.
@@ -103,14 +107,14 @@ def renewal_timers(renews: CTE | None, relations: Relations) -> list[Timer]:
     """Every renewal as a boundary of its version; only a timeline shows them."""
     if renews is None:
         return []
-    last = _last(renews, renews.c.valid_to, relations)
-    number = _numbers(_number(renews, renews.c.valid_from) + 1, last)
+    last = last_number(renews, renews.c.valid_to, relations)
+    number = numbers_between(number_at(renews, renews.c.valid_from) + 1, last)
     spans = (
         select(
             renews.c.version_id,
             renews.c.valid_from,
             renews.c.valid_to,
-            _renewal(renews, number.c.number).label("at"),
+            due_at(renews, number.c.number).label("at"),
         )
         .join(number, true())
         .subquery("renewal")
@@ -208,7 +212,7 @@ def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
         select(
             *(segments.c[name] for name in _OWNED),
             segments.c.seg_to,
-            func.least(segments.c.seg_to, _after_rates(relations)).label("until"),
+            func.least(segments.c.seg_to, after_rates(relations)).label("until"),
             *(renews.c[name] for name in _RENEWING),
         )
         .join(renews, renews.c.version_id == segments.c.version_id)
@@ -216,21 +220,23 @@ def _held(segments: CTE, renews: CTE, relations: Relations) -> CTE:
         .subquery("renewing_piece")
     )
     guessed = _kept(
-        piece, begun=_guess(piece, piece.c.seg_from), ended=_guess(piece, piece.c.until)
+        piece,
+        begun=guessed_number(piece, piece.c.seg_from),
+        ended=guessed_number(piece, piece.c.until),
     )
     settled = _kept(
         guessed,
-        first=_settled(guessed, guessed.c.begun, guessed.c.seg_from),
-        last=_settled(guessed, guessed.c.ended, guessed.c.until, before=True),
+        first=settled_number(guessed, guessed.c.begun, guessed.c.seg_from),
+        last=settled_number(guessed, guessed.c.ended, guessed.c.until, before=True),
     )
-    last = _with_last_rate(settled, settled.c.last, settled.c.seg_to)
+    last = or_last_rate(settled, settled.c.last, settled.c.seg_to)
     numbered = _kept(settled, ending=func.greatest(settled.c.first, last))
     return select(
         *(numbered.c[name] for name in (*_OWNED, *_RENEWING)),
         numbered.c.first.label("begun"),
         numbered.c.ending.label("ended"),
-        _renewal(numbered, numbered.c.first).label("begun_at"),
-        _renewal(numbered, numbered.c.ending).label("ended_at"),
+        due_at(numbered, numbered.c.first).label("begun_at"),
+        due_at(numbered, numbered.c.ending).label("ended_at"),
     ).cte("renewal_held")
 
 
@@ -280,13 +286,13 @@ def _revaluing(held: CTE, rates: CTE, policy: Policy) -> CTE:
     Shape: version_id, seg_from, currency; unit, whose level it is part of; occurred_at; change, of
            the rate, which counts as nothing where it is missing.
     """
-    number = _numbers(held.c.begun + 1, held.c.ended)
+    number = numbers_between(held.c.begun + 1, held.c.ended)
     renewal = (
         select(
             *(held.c[name] for name in ("version_id", "seg_from", "currency")),
             unit_of(held, policy).label("unit"),
-            _renewal(held, number.c.number).label("occurred_at"),
-            _renewal(held, number.c.number - 1).label("before_at"),
+            due_at(held, number.c.number).label("occurred_at"),
+            due_at(held, number.c.number - 1).label("before_at"),
         )
         .join(number, true())
         # Always so, and said for the planner: it would expect a thousand renewals a segment.
@@ -329,75 +335,3 @@ def _with_two_rates(
 
 def _day(at: ColumnElement[datetime], policy: Policy) -> ColumnElement[date]:
     return cast(func.timezone(policy.tz, at), Date)
-
-
-def _numbers(first: ColumnElement[int], last: ColumnElement[int]) -> FromClause:
-    return func.generate_series(first, last).table_valued("number").render_derived()
-
-
-def _renewal(renews: FromClause, number: ColumnElement[int]) -> ColumnElement[datetime]:
-    """When the renewal of a number is due."""
-    return after_intervals(renews.c.anchor, renews.c.interval, renews.c.interval_count * number)
-
-
-def _number(
-    renews: FromClause, at: ColumnElement[datetime], *, before: bool = False
-) -> ColumnElement[int]:
-    """The number of the last renewal at an instant or before it; with `before`, before it only.
-
-    A period written down ahead of its time had others before it: they count down from it.
-    """
-    return _settled(renews, _guess(renews, at), at, before=before)
-
-
-def _guess(renews: FromClause, at: ColumnElement[datetime]) -> ColumnElement[int]:
-    """The number that `_number` gives, or the next one."""
-    start, end = (func.timezone("UTC", each, type_=DateTime()) for each in (renews.c.anchor, at))
-
-    def part(name: str, of: ColumnElement[Any]) -> ColumnElement[float]:
-        return func.date_part(name, of)
-
-    # The calendar month of `at` has a renewal or follows one that is not after it.
-    months = (part("year", end) - part("year", start)) * 12 + part("month", end)
-    months -= part("month", start)
-    by_month = months / case((renews.c.interval == "year", 12), else_=1)
-    days = part("epoch", end - start) / _DAY_S
-    by_day = days / case((renews.c.interval == "week", 7), else_=1)
-    passed = case((renews.c.interval.in_(("year", "month")), by_month), else_=by_day)
-    return cast(func.floor(passed / renews.c.interval_count), Integer)
-
-
-def _settled(
-    renews: FromClause,
-    guess: ColumnElement[int],
-    at: ColumnElement[datetime],
-    *,
-    before: bool = False,
-) -> ColumnElement[int]:
-    due = _renewal(renews, guess)
-    is_ahead = due >= at if before else due > at
-    return case((is_ahead, guess - 1), else_=guess)
-
-
-def _last(
-    renews: FromClause, end: ColumnElement[datetime], relations: Relations
-) -> ColumnElement[int]:
-    """The number of the last renewal before an instant that can bring a rate."""
-    until = func.least(end, _after_rates(relations))
-    return _with_last_rate(renews, _number(renews, until, before=True), end)
-
-
-def _after_rates(relations: Relations) -> ColumnElement[datetime]:
-    rates = relations.fx_rates
-    day_after = func.timezone("UTC", cast(func.max(rates.c.day) + 1, DateTime), type_=_INSTANT)
-    at = func.coalesce(day_after, literal(_BEFORE_ALL, _INSTANT)).label("at")
-    # Made once, because the planner works out each use of a subquery by itself.
-    once = select(at).cte("after_rates").prefix_with("MATERIALIZED")
-    return select(once.c.at).scalar_subquery()
-
-
-def _with_last_rate(
-    renews: FromClause, number: ColumnElement[int], end: ColumnElement[datetime]
-) -> ColumnElement[int]:
-    """The first renewal after the last rate still takes that rate on."""
-    return case((_renewal(renews, number + 1) < end, number + 1), else_=number)
