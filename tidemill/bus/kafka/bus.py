@@ -159,6 +159,7 @@ class KafkaBus(PostgresBus):
     def close(self) -> None:
         """Leave the group at once, so that others take the partitions over without waiting."""
         self._reader.close()
+        self._sender.close()
 
     def _mirror(self, connection: Connection, last: int) -> None:
         """Copy what this transaction has quarantined to the topic of dead letters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -34,9 +34,11 @@ _LOOK_S: Final = 0.001
 _LOOK_MAX_S: Final = 0.05
 # Its own threads wait by that clock, too, and nothing wakes them all: who is silent for so long is
 # replaced by another. Where only the brokers were slow, messages are sent twice, and kept once.
-_SILENT_S: Final = 10.0
+_SILENT_S: Final = 5.0
 # The client gives a message up by itself; this is for a client that hangs.
 _GRACE_S: Final = 5.0
+# How long freeing a client that has nothing to do takes at most.
+_FREEING_S: Final = 1.0
 
 
 class Sender:
@@ -81,11 +83,19 @@ class Sender:
                 self._producer = Producer(client_settings(self._servers) | _PRODUCER | patience)
             return self._producer
 
+    def close(self) -> None:
+        """Let the producer go; whoever sends afterwards connects another."""
+        with self._starting:
+            kept, self._producer = [self._producer], None
+        _freeing(kept, after_s=0).join(_FREEING_S)
+
     def _replace(self, producer: Producer) -> None:
         """Let the next one who sends connect another, unless somebody has already."""
         with self._starting:
             if self._producer is producer:
                 self._producer = None
+                # By then whoever sends with it has given it up.
+                _freeing([producer], after_s=self._patience_s + _GRACE_S)
 
     def _words(
         self, producer: Producer, topic: str, messages: Sequence[Outgoing], deadline: float
@@ -125,3 +135,18 @@ class Sender:
             except BufferError:
                 return
             rest.popleft()
+
+
+def _freeing(kept: list[Producer | None], *, after_s: float) -> Thread:
+    """Free what is kept, in a thread that nobody has to wait for.
+
+    Freeing a producer waits for the threads of its client, and those may hang for an hour.
+    """
+
+    def free() -> None:
+        time.sleep(after_s)
+        kept.clear()
+
+    thread = Thread(target=free, name="freeing", daemon=True)
+    thread.start()
+    return thread
