@@ -51,18 +51,20 @@ def _events(schema: Schema, subscription: CTE, phase: CTE) -> CTE:
         .offset(0)
         .subquery("killbill_active_event")
     )
-    kind = active.c.kind
+    kind, at = active.c.kind, instant(active.c.effective_date)
+    is_choice = and_(kind.in_(CHOICES), active.c.plan_name.is_not(None))
+    # What is asked of texts is answered here: they are dear to carry along.
     chosen = (
         select(
             *(subscription.c[name] for name in ("subscription_id", "customer_id", "currency")),
             kind.not_in(("CREATE", "TRANSFER")).label("comes_later"),
             active.c.record_id.label("event_id"),
             active.c.id.label("event_uuid"),
-            kind,
-            instant(active.c.effective_date).label("at"),
+            (kind == "CANCEL").label("is_cancel"),
+            kind.in_(ENDS).label("is_end"),
+            at.label("at"),
             instant(active.c.created_date).label("created_at"),
-            case((kind.in_(CHOICES), active.c.plan_name)).label("plan_name"),
-            # Its number, because texts are dear to carry along.
+            case((is_choice, at)).label("chosen_at"),
             phase.c.number.label("phase"),
             case((kind == "QUANTITY_UPDATE", active.c.quantity)).label("quantity"),
         )
@@ -81,7 +83,7 @@ def _events(schema: Schema, subscription: CTE, phase: CTE) -> CTE:
 
     def of_end(value: ColumnElement[Any]) -> ColumnElement[Any]:
         """Of the cancellations of its subscription, wherever they are."""
-        return seen(func.min(case((chosen.c.kind == "CANCEL", value)), type_=value.type))
+        return seen(func.min(case((chosen.c.is_cancel, value)), type_=value.type))
 
     return select(
         chosen,
@@ -115,13 +117,12 @@ def _states(event: CTE, held_at: datetime | None) -> FromClause:
         """The last of some numbers: with the place in front it is the greatest."""
         return carried(event.c.place * _VALUES + value) % _VALUES
 
-    chosen_at = case((event.c.plan_name.is_not(None), event.c.at))
-    is_over = over(func.bool_or(event.c.kind.in_(ENDS)), event.c.subscription_id, order)
+    is_over = over(func.bool_or(event.c.is_end), event.c.subscription_id, order)
     kept = ("subscription_id", "customer_id", "currency", "event_id", "event_uuid", "at")
     state = select(
         *(event.c[name] for name in (*kept, "until_at", "started_at", "created_at", *_ASKED)),
         is_over.label("is_over"),
-        carried(chosen_at).label("chosen_at"),
+        carried(event.c.chosen_at).label("chosen_at"),
         last(event.c.phase).label("phase"),
         func.coalesce(last(event.c.quantity), 1).label("quantity"),
     ).subquery("killbill_carried")
