@@ -15,6 +15,7 @@ from tests.support.cases import preset_policy
 from tests.support.emptied import emptied
 from tests.support.ledger import BASE
 from tests.support.replay import replay
+from tests.support.weight import first
 from tidemill.database import Database
 from tidemill.errors import MissingRate
 from tidemill.metrics.spec import QuerySpec
@@ -31,7 +32,7 @@ def shared(new_database: NewDatabase) -> Iterator[Database]:
         yield database
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", first(1, (1, 2, 3)))
 @pytest.mark.parametrize("text", POLICIES)
 def test_cash_and_usage(shared: Database, text: str, seed: int) -> None:
     book = random_book(seed, customers=5)

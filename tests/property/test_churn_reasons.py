@@ -13,7 +13,7 @@ from tests.support.books import LAST_DAY, random_book
 from tests.support.calendars import month_range
 from tests.support.cases import presets
 from tests.support.ledger import keep_books
-from tests.support.weight import first
+from tests.support.weight import first, thinned
 from tidemill.database import Database
 from tidemill.engine import MetricsEngine
 from tidemill.metrics.spec import QuerySpec
@@ -30,7 +30,9 @@ def test_lists_and_reasons(seed: int, database: Database) -> None:
         policy = Policy.of(preset)
         # Facts of each policy in turn: deriving them for every question takes long.
         engine = settled(database, policy)
-        for row in engine.churn.series(start=START, end=LAST_DAY, policy=policy).rows:
+        rows = engine.churn.series(start=START, end=LAST_DAY, policy=policy).rows
+        # A month is asked ten questions; three of eight months are looked at in the default run.
+        for row in thinned(rows, 3):
             start, end = month_range(row["period"].strftime("%Y-%m"))
             span = {"start": start, "end": min(end, LAST_DAY), "policy": policy}
             _check_list(engine, row, span, (preset, start))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import delete
 
 from tidemill import models
@@ -9,10 +11,14 @@ from tidemill.database import Database
 
 __all__ = ["emptied"]
 
+# All in one message: sent one by one they would take ten times as long as the server needs.
+_EVERYTHING: Final = "; ".join(
+    str(delete(table)) for table in reversed(models.metadata.sorted_tables)
+)
+
 
 def emptied(database: Database) -> Database:
     """The database without any row: no log, no reader's position, no noted policy."""
     with database.begin() as connection:
-        for table in reversed(models.metadata.sorted_tables):
-            connection.execute(delete(table))
+        connection.exec_driver_sql(_EVERYTHING)
     return database

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, Table, select
 
 from tidemill.bookkeeping import FACTS
 from tidemill.bus import PostgresBus
@@ -47,18 +48,13 @@ def differences(
 
     And where their roll-ups are not the sums of them.
     """
-    query = derivation(core_relations(base_currency=BASE), policy)
+    query, sums = _wanted(policy, derivation)
     names = [column.name for column in metric_mrr_movement.columns]
     with database.connect() as connection:
         kept = Counter(map(tuple, connection.execute(select(metric_mrr_movement))))
         wanted = Counter(
             tuple(getattr(row, name) for name in names) for row in connection.execute(query)
         )
-        sums = {
-            rollup.table: sums_of(rollup, fact.table) for fact in FACTS for rollup in fact.rollups
-        }
-        relations = core_relations(base_currency=BASE)
-        sums |= {fact.table: fact.derive(relations, policy) for fact in FACTS if fact.of_payments}
         wrong_sums = [
             f"{said} {tuple(row)} in {rollup.name}"
             for rollup, fresh in sums.items()
@@ -73,3 +69,16 @@ def differences(
         for said, rows in (("extra", kept - wanted), ("missing", wanted - kept))
         for row in rows.elements()
     ]
+
+
+@lru_cache(maxsize=32)
+def _wanted(
+    policy: Policy, derivation: Callable[..., Select[Any]]
+) -> tuple[Select[Any], dict[Table, Select[Any]]]:
+    """What the movements must be, and each table of sums; building it takes longer than asking."""
+    relations = core_relations(base_currency=BASE)
+    sums: dict[Table, Select[Any]] = {
+        rollup.table: sums_of(rollup, fact.table) for fact in FACTS for rollup in fact.rollups
+    }
+    sums |= {fact.table: fact.derive(relations, policy) for fact in FACTS if fact.of_payments}
+    return derivation(relations, policy), sums

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
-__all__ = ["everything", "examples", "first"]
+__all__ = ["everything", "examples", "first", "thinned"]
 
 _ALL: Final = "TIDEMILL_TEST_ALL"
 _TIMES: Final = 10
+
+_Value = TypeVar("_Value")
 
 
 def everything() -> bool:
@@ -33,6 +35,11 @@ def first(count: int, values: Iterable[object]) -> list[Any]:
         value if place < count else pytest.param(*_several(value), marks=pytest.mark.slow)
         for place, value in enumerate(values)
     ]
+
+
+def thinned(values: Iterable[_Value], step: int) -> list[_Value]:
+    """What one test goes through: every so many of the values, and all in `make test-all`."""
+    return list(values)[:: 1 if everything() else step]
 
 
 def _several(value: object) -> tuple[object, ...]:
