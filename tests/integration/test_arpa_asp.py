@@ -35,7 +35,7 @@ TINY = Fraction(1, 10**8)
 def told(new_database: NewDatabase) -> Iterator[Told]:
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             rate("2025-01-01", "1.10"),
             rate("2025-03-01", "1.20"),
             subscribed("ann", "2025-01-10", 6_000),
@@ -91,7 +91,7 @@ def test_asp_of_a_rolling_window(told: Told) -> None:
 def test_asp_by_plan_counts_a_customer_of_two_plans_twice(database: Database) -> None:
     told = Told(database)
     plans = [item(3_000, plan="base"), item(1_000, id="si_2", plan="extra")]
-    told.hear(
+    told.hear_together(
         subscribed("ann", "2025-01-10", items=plans),
         subscribed("bob", "2025-01-12", items=plans[:1]),
         subscribed("bob", "2025-01-20", items=plans),

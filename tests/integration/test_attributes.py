@@ -24,7 +24,7 @@ MARCH = "2025-03-31"
 def told(database: Database) -> Told:
     """Ada pays 100 a month, Bert 50, Cleo 20; Ada and Bert are described."""
     told = Told(database)
-    told.hear(
+    told.hear_together(
         described("ada", "2025-01-01", attributes={"tier": "gold", "seats": "10", "vip": "true"}),
         described("bert", "2025-01-02", attributes={"tier": "silver", "seats": "9.50"}),
         subscribed("ada", "2025-01-05", 10_000),
@@ -224,7 +224,7 @@ def test_names_of_any_length_cut_questions(told: Told) -> None:
     """PostgreSQL cuts names off after 63 bytes; these are alike for longer than that."""
     long = "how_many_employees_the_company_said_it_has_when_it_first_talked_"
     one, other = f"{long}to_us", f"{long}to_anybody"
-    told.hear(
+    told.hear_together(
         described("ada", "2025-01-03", attributes={one: "10", other: "x"}),
         described("bert", "2025-01-03", attributes={one: "9.50", other: "y"}),
         described("cleo", "2025-01-03", attributes={one: "9.50", other: "x"}),

@@ -34,7 +34,7 @@ def told(new_database: NewDatabase, case: dict[str, Any]) -> Iterator[Told]:
     ads, fair = {"channel": "ads"}, {"channel": "fair"}
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             # One of twenty leaves in March: a churn of 5 % for the lifetime value.
             *(subscribed(f"old{number}", "2024-12-10") for number in range(20)),
             subscribed("old7", "2025-03-20", status="canceled"),
@@ -169,7 +169,7 @@ def test_costs_in_other_currencies_are_worth_the_rate_of_their_day(
 ) -> None:
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             subscribed("ann", "2025-03-10"),
             spent("2025-03-10", 1_000, currency="EUR"),
             rate("2025-03-11", "3"),
@@ -187,7 +187,7 @@ def test_costs_in_other_currencies_are_worth_the_rate_of_their_day(
 def test_a_cost_told_again_replaces_the_one_before(new_database: NewDatabase) -> None:
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             subscribed("ann", "2025-03-10"),
             spent("2025-03-10", 1_000),
             spent("2025-03-10", 3_000, as_="corrected", recorded_at="2025-04-02T00:00:00Z"),

@@ -2,7 +2,8 @@
 
 Levels come from facts that are kept under the policy; movements and waterfalls once from those
 facts and once derived from the history, as a question under another policy is. So both ways to a
-number meet the same figures, worked out by hand.
+number meet the same figures, worked out by hand. The default run goes the second way
+for one case of each policy: `test_worked_cases` derives the movements of every case as well.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.support.cases import (
     load_cases,
 )
 from tests.support.emptied import emptied
+from tests.support.weight import everything
 from tidemill.bookkeeping import FACTS, settle
 from tidemill.bus import PostgresBus
 from tidemill.engine import MetricsEngine
@@ -69,6 +71,19 @@ def _policy(expected: Expectation) -> Policy:
     return Policy.of(expected.preset, expected.overrides)
 
 
+def _both_ways() -> set[str]:
+    """Who is asked both ways: of each policy the case with the most movements, or everything."""
+    told = sorted(
+        (expected for case in CASES for expected in case.expectations),
+        key=lambda each: len(each.movements or ()),
+    )
+    longest = {_policy(expected): str(expected) for expected in told}
+    return {str(expected) for expected in told} if everything() else {*longest.values()}
+
+
+BOTH_WAYS = _both_ways()
+
+
 @pytest.mark.parametrize(
     ("case", "expected"), [pytest.param(*each, id=str(each[1])) for each in _by_policy()]
 )
@@ -81,7 +96,8 @@ def test_case(case: Case, expected: Expectation, books: tidemill.Tidemill) -> No
     engine = MetricsEngine(database, base_currency=BASE_CURRENCY, policy=policy, as_of=AS_OF)
     try:
         check_answers(tidemill.Tidemill(database, engine), expected)
-        check_movements(books, expected, preset=expected.preset, set=expected.overrides)
+        if str(expected) in BOTH_WAYS:
+            check_movements(books, expected, preset=expected.preset, set=expected.overrides)
     except AssertionError as error:
         error.add_note(f"{expected}: {case.title}")
         raise

@@ -36,7 +36,7 @@ def shared(new_database: NewDatabase) -> Iterator[Database]:
 @pytest.fixture(scope="module")
 def told(shared: Database) -> Told:
     told = Told(shared)
-    told.hear(
+    told.hear_together(
         rate("2025-01-01", "1.50"),
         rate("2025-06-08", "2.00"),
         subscribed("ann", "2025-01-10", 10_000),
@@ -122,7 +122,7 @@ def test_cut(told: Told, dimension: str) -> None:
 
 def test_a_missing_rate_is_an_error_not_a_smaller_loss(database: Database) -> None:
     other = Told(database)
-    other.hear(
+    other.hear_together(
         subscribed("ann", "2025-01-10", 10_000, currency="GBP"),
         subscribed("ann", "2025-06-05", 10_000, "canceled", currency="GBP"),
     )

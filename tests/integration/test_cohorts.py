@@ -32,7 +32,7 @@ _IN = {"ann": "US", "bob": "US", "cyd": "DE", "dot": "DE", "eve": "DE"}
 def told(new_database: NewDatabase) -> Iterator[Told]:
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             rate("2025-01-01", "1.50"),
             rate("2025-03-01", "2.00"),
             *(
@@ -167,7 +167,7 @@ def test_who_returns_stays_in_one_cohort(new_database: NewDatabase, policy: str)
     """Whatever a return is called, in facts that are kept."""
     with new_database() as database:
         told = Told(database, policy=Policy.parse(policy))
-        told.hear(
+        told.hear_together(
             subscribed("bob", "2025-01-20", 2_000),
             subscribed("bob", "2025-02-10", 2_000, "canceled"),
             subscribed("bob", "2025-03-15", 3_000, id="sub_bob_2"),
@@ -242,7 +242,7 @@ def test_cash_is_worth_the_rate_of_its_day_under_a_constant_rate_too(
 ) -> None:
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             rate("2025-01-01", "2"),
             rate("2025-02-01", "3"),
             subscribed("ann", "2025-01-10", currency="EUR"),

@@ -57,7 +57,7 @@ def told(new_database: NewDatabase) -> Iterator[Told]:
     """Ada pays 100 from January 2025 and 150 from March; Bert 40 in February alone."""
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             *(spent(f"2024-{month:02}-01", 100) for month in range(1, 13)),
             spent("2025-02-01", 100),
             spent("2025-03-01", 100),

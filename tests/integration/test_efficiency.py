@@ -35,7 +35,7 @@ def told(new_database: NewDatabase, case: dict[str, Any]) -> Iterator[Told]:
     quarterly = {"interval": "month", "interval_count": 3}
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             subscribed("ann", "2025-01-01", items=[item(given["rev_q1_cents"], **quarterly)]),
             subscribed("ann", "2025-04-01", items=[item(given["rev_q_cents"], **quarterly)]),
             # Whoever comes later than a year after the first one, for the rule of 40.
@@ -157,7 +157,7 @@ def test_a_margin_is_a_share(told: Told, margin: str) -> None:
 def test_cash_and_costs_need_the_rate_of_their_day(new_database: NewDatabase) -> None:
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             subscribed("ann", "2025-04-10"),
             spent("2025-05-12", 100_000, "cogs"),
             paid("ann", "2025-05-12", 20_000, "in_1", currency="EUR"),

@@ -48,7 +48,7 @@ def test_f09_an_incomplete_period(told: Told, how: str) -> None:
     """Of 100.00 two are lost within the first 10 of April's 30 days."""
     given, expect = CASES["F09"]["inputs"], CASES["F09"]["expect"]
     lost = Decimal(str(given["rate"]))
-    told.hear(
+    told.hear_together(
         subscribed("ann", "2025-03-01"), subscribed("ann", "2025-04-05", int(10_000 * (1 - lost)))
     )
     on = datetime(2025, 4, given["elapsed"], 23, tzinfo=UTC)
@@ -66,7 +66,9 @@ def test_f10_a_year_of_the_same_monthly_churn(told: Told) -> None:
     monthly, expect = Decimal(str(CASES["F10"]["inputs"]["monthly"])), CASES["F10"]["expect"]
     worth = [round(10**10 * (1 - monthly) ** month) for month in range(13)]
     days = ["2024-12-01", *(f"2025-{month:02}-02" for month in range(1, 13))]
-    told.hear(*(subscribed("ann", day, amount) for day, amount in zip(days, worth, strict=True)))
+    told.hear_together(
+        *(subscribed("ann", day, amount) for day, amount in zip(days, worth, strict=True))
+    )
     year = {"start": "2025-01-01", "end": "2025-12-31"}
     months = told.ask("churn", "series", **year).rows
     assert round(sum(row["gross_mrr_churn"] for row in months), 6) == Decimal(str(expect["linear"]))
@@ -87,7 +89,7 @@ def test_f12_a_cohort_is_not_the_product_of_its_months(told: Told) -> None:
     """A pays the same for ten months before; B joins inside the window."""
     expect = CASES["F12"]["expect"]
     (_, _, ann), (_, joined, bob) = CASES["F12"]["inputs"]["mrr"].values()
-    told.hear(
+    told.hear_together(
         subscribed("ann", "2024-01-15"),
         subscribed("bob", "2024-12-15", joined),
         subscribed("ann", "2025-01-15", ann),

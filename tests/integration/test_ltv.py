@@ -162,7 +162,7 @@ def test_f05_cohort_to_date(database: Database) -> None:
 def test_cohorts_money_is_what_was_paid_in_its_own_currency(database: Database) -> None:
     """Part of an open invoice counts, a draft does not; each at the rate of its day."""
     told = Told(database)
-    told.hear(
+    told.hear_together(
         rate("2025-01-01", "1.50"),
         rate("2025-03-01", "2.00"),
         subscribed("ann", "2025-01-10", 1_000, currency="EUR"),
@@ -182,7 +182,7 @@ def test_cohorts_money_is_that_of_the_whole_company(database: Database, merges: 
     """Also of one that was merged, by way of another, or in a circle; each amount once."""
     told = Told(database)
     for place, name in enumerate("abc"):
-        told.hear(
+        told.hear_together(
             subscribed(name, f"2025-0{place + 1}-10", 1_000),
             invoiced(name, "2025-03-15", 10 ** (place + 2), id=f"in_{name}"),
             paid(name, "2025-03-16", 10, f"in_{name}", type="payment.refunded", id=f"re_{name}"),

@@ -37,7 +37,7 @@ RATES = ("start_cohort", "ended_in_window", "started_in_window")
 def told(new_database: NewDatabase) -> Iterator[Told]:
     with new_database() as database:
         told = Told(database)
-        told.hear(
+        told.hear_together(
             described("ann", "2025-04-01", country="US"),
             subscribed("ann", "2025-04-01", status="trialing", trial_end="2025-04-15T12:00:00Z"),
             subscribed("ann", "2025-04-12", status="trialing", trial_end="2025-04-29T12:00:00Z"),

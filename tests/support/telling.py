@@ -190,6 +190,13 @@ class Told:
             done = ingest(self.database, self.bus, [each], self.books)
         return done
 
+    def hear_together(self, *items: Event) -> Ingested:
+        """Take events in as one delivery, as an import does; for books that are only asked about.
+
+        What is kept is the same (`tests/property/test_kept_facts.py`), in a fraction of the time.
+        """
+        return ingest(self.database, self.bus, items, self.books)
+
     def hear_stripe(self, *raw: Mapping[str, Any]) -> None:
         """Take raw Stripe events in one by one, as webhooks do."""
         for each in raw:
