@@ -16,6 +16,7 @@ from tests.integration import test_killbill, test_lago, test_lago_fixed
 from tests.support.in_place import url_of
 from tests.support.killbill import create_killbill
 from tests.support.lago import create_lago
+from tests.support.weight import thinned
 from tidemill.database import Database
 
 _DAYS = [date(2024, 1, 1) + timedelta(days=11 * number) for number in range(34)]
@@ -33,7 +34,8 @@ def check(database: Database, connector: str, currency: str, policy: dict[str, s
     with tidemill.connect(url_of(database), policy_set=policy, **given) as books:
         rows = books.mrr.movements(start="2020-01-01", end="2024-12-31").rows
         assert len(rows) > len(_DAYS)
-        for day in _DAYS:
+        # Each day is a question of its own: a third of them in the default run.
+        for day in thinned(_DAYS, 3):
             moved = sum(row["amount"] for row in rows if row["day"] <= day)
             assert (books.mrr(at=day).value or 0) == moved, day
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, select
+from sqlalchemy import Connection, FromClause, Select, Table, select
 
 from tests.support.in_place import url_of
 from tidemill.bookkeeping import FACTS
@@ -18,6 +19,7 @@ from tidemill.copying.refreshing import Billing, Overlap, Refreshed
 from tidemill.copying.refreshing import refresh as bring_up
 from tidemill.copying.relations import copied_relations
 from tidemill.database import Database, connect
+from tidemill.ledger import Fact
 from tidemill.policy import Policy
 from tidemill.relations import COLUMNS, Relations
 from tidemill.state import Books
@@ -63,16 +65,27 @@ def differences(
             told += _between(name, _rows(ours, copied, name), _rows(theirs, told_there, name))
         for fact in held.facts:
             kept = Counter(map(tuple, ours.execute(select(fact.table))))
-            derived = fact.derive(of_copy(held, None), held.policy).subquery()
-            again = select(*(derived.c[each.name] for each in fact.table.columns))
+            again, sums = _again(fact, held)
             told += _between(fact.table.name, kept, Counter(map(tuple, ours.execute(again))))
-            for rollup in fact.rollups:
-                sums = sums_of(rollup, fact.table).subquery()
-                summed = select(*(sums.c[each.name] for each in rollup.table.columns))
-                table = Counter(map(tuple, ours.execute(select(rollup.table))))
+            for rollup_table, summed in sums:
+                table = Counter(map(tuple, ours.execute(select(rollup_table))))
                 wanted = Counter(map(tuple, ours.execute(summed)))
-                told += _between(rollup.table.name, table, wanted)
+                told += _between(rollup_table.name, table, wanted)
     return told
+
+
+@lru_cache(maxsize=32)
+def _again(fact: Fact, held: Books) -> tuple[Select[Any], list[tuple[Table, Select[Any]]]]:
+    """A fact derived of the whole copy, and the sums of its rows: built once, asked often."""
+    derived = fact.derive(of_copy(held, None), held.policy).subquery()
+    sums = [(each.table, sums_of(each, fact.table).subquery()) for each in fact.rollups]
+    return (
+        select(*(derived.c[each.name] for each in fact.table.columns)),
+        [
+            (table, select(*(summed.c[each.name] for each in table.columns)))
+            for table, summed in sums
+        ],
+    )
 
 
 def _no_rates() -> FromClause:
