@@ -28,10 +28,9 @@ _PRODUCER: Final[dict[str, Any]] = {
     # A full queue makes `send` wait: back-pressure instead of memory.
     "queue.buffering.max.kbytes": 65_536,
 }
-# How often to look for words on messages, at first and in the end. The client would wait by the
-# clock of the day: for an hour, once that is set back by an hour.
-_LOOK_S: Final = 0.001
-_LOOK_MAX_S: Final = 0.05
+# How often to look for words on messages. The client would wait by the clock of the day: for an
+# hour, once that is set back by an hour.
+_LOOK_S: Final = 0.002
 # Its own threads wait by that clock, too, and nothing wakes them all: who is silent for so long is
 # replaced by another. Where only the brokers were slow, messages are sent twice, and kept once.
 _SILENT_S: Final = 5.0
@@ -104,17 +103,16 @@ class Sender:
         # Reports may come in whichever thread polls; adding to a list is one step.
         words: list[KafkaError | None] = []
         rest = deque(messages)
-        heard, known, look_s = time.monotonic(), 0, _LOOK_S
+        heard, known = time.monotonic(), 0
         while len(words) < len(messages):
             self._hand_over(producer, topic, rest, words)
             now = time.monotonic()
             if producer.poll(0) or len(words) > known:
-                heard, known, look_s = now, len(words), _LOOK_S
+                heard, known = now, len(words)
             elif now > min(deadline, heard + _SILENT_S):
                 break
             else:
-                time.sleep(look_s)
-                look_s = min(look_s * 1.5, _LOOK_MAX_S)
+                time.sleep(_LOOK_S)
         return words
 
     def _hand_over(
