@@ -20,7 +20,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Select, func, insert, select, update
 
 from tests.contract.bus_contract import Broken, BusContract, read, story, strangers, subjects
-from tests.support.broker import Broker, Unavailable, broker
+from tests.support.broker import Broker, broker_or_skip
 from tests.support.happenings import at, state
 from tidemill import models, quarantine
 from tidemill.bus.kafka import KafkaBus, create_topics, dead_letters
@@ -43,11 +43,8 @@ MakeBus = Callable[..., KafkaBus]
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Broker]:
-    try:
-        with broker() as started:
-            yield started
-    except Unavailable as missing:
-        pytest.skip(f"no Kafka broker: {missing}")
+    with broker_or_skip() as started:
+        yield started
 
 
 @pytest.fixture

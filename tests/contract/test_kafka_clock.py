@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from tests.faults.clock import Clock
-from tests.support.broker import Broker, Unavailable, broker
+from tests.support.broker import Broker, broker_or_skip
 from tidemill.bus.kafka.topics import create_topics
 
 # Sends a message for each line it is told, and says so.
@@ -35,11 +35,8 @@ _PATIENCE_S: Final = 40
 
 @pytest.fixture
 def running() -> Iterator[Broker]:
-    try:
-        with broker() as started:
-            yield started
-    except Unavailable as missing:
-        pytest.skip(f"no Kafka broker: {missing}")
+    with broker_or_skip() as started:
+        yield started
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.faults.campaign import run
 from tests.faults.load import load
 from tests.faults.verdict import wait_until_applied
 from tests.faults.world import Ground, ground, world
-from tests.support.broker import Unavailable, broker
+from tests.support.broker import broker_or_skip
 from tidemill.database import Database, connect
 from tidemill.heartbeat import heard
 
@@ -40,12 +40,9 @@ def test_whatever_happens(here: Ground, seed: int) -> None:
 
 @pytest.mark.slow
 def test_through_a_broker_that_dies_as_well(tmp_path: Path) -> None:
-    try:
-        with broker() as running, ground(tmp_path, running) as there:
-            only = ("kill_broker", "pause_broker", "crowd_of_workers", "kill_postgres")
-            outcome = run(there, seed=4, only=only)
-    except Unavailable as missing:
-        pytest.skip(f"no Kafka broker: {missing}")
+    with broker_or_skip() as running, ground(tmp_path, running) as there:
+        only = ("kill_broker", "pause_broker", "crowd_of_workers", "kill_postgres")
+        outcome = run(there, seed=4, only=only)
     assert not outcome.wrong, outcome
 
 
@@ -63,33 +60,30 @@ def test_a_disk_that_is_full_and_a_clock_that_jumps(here: Ground) -> None:
 def test_a_clock_that_is_set_back_stops_no_worker(tmp_path: Path, brokers: str) -> None:
     """The brokers' client waits by the clock of the day, so it must never be the one to wait."""
     events = load(random.Random(1), 2).events
-    try:
-        with (
-            broker() as running,
-            ground(tmp_path, running) as there,
-            world(there, workers=1) as here,
-            connect(here.url, migrate=False) as database,
-        ):
-            if there.clock.missing:
-                pytest.skip(there.clock.missing)
-            here.wait_for_api()
-            while not _at_work(database):
-                time.sleep(0.1)
-            if brokers == "away":
-                running.stop()
-            there.clock.set(3_600)
-            time.sleep(3)
-            there.clock.set(0)
-            if brokers == "away":
-                running.start()
-                bus = here.bus(database)
-                bus.append(events)
-                wait_until_applied(here, database, bus)
-                bus.close()
-            else:
-                here.end(*here.processes)
-    except Unavailable as missing:
-        pytest.skip(f"no Kafka broker: {missing}")
+    with (
+        broker_or_skip() as running,
+        ground(tmp_path, running) as there,
+        world(there, workers=1) as here,
+        connect(here.url, migrate=False) as database,
+    ):
+        if there.clock.missing:
+            pytest.skip(there.clock.missing)
+        here.wait_for_api()
+        while not _at_work(database):
+            time.sleep(0.1)
+        if brokers == "away":
+            running.stop()
+        there.clock.set(3_600)
+        time.sleep(3)
+        there.clock.set(0)
+        if brokers == "away":
+            running.start()
+            bus = here.bus(database)
+            bus.append(events)
+            wait_until_applied(here, database, bus)
+            bus.close()
+        else:
+            here.end(*here.processes)
     assert not here.surprises
 
 

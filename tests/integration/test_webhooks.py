@@ -304,6 +304,24 @@ def test_an_invoice_waits_until_it_is_told_whether_what_it_names_is_metered(
     assert kinds == {"il_credit": "proration", "il_debit": "proration", "il_cycle": "usage"}
 
 
+@pytest.mark.parametrize("key", ["p\0", "\ud800", "p" * 3_000, "", [], {}, 7, None])
+def test_a_price_whose_id_is_none_holds_up_nothing(database: Database, key: object) -> None:
+    found = metered()
+    price = found["items"]["data"][0]["price"]
+    price["id"] = key
+    odd = [
+        event("price.created", price, id="evt_price"),
+        event("customer.subscription.created", found, id="evt_subscription"),
+    ]
+    good = fixture("subscription.new_shape") | {"id": "sub_good", "discounts": []}
+    arrive(database, [*odd, event("customer.subscription.created", good, id="evt_good")])
+    settle(database, BOOKS)
+    with database.connect() as connection:
+        states = dict(connection.execute(select(delivery.c.event, delivery.c.state)).all())
+    assert states["evt_good"] == "stored"
+    assert "new" not in states.values()
+
+
 def test_what_is_of_no_interest_is_counted(database: Database) -> None:
     kinds = ["account.updated", "account.updated", "invoice.upcoming", "x.y"]
     arrive(database, [event(kind, {}, id=f"evt_{n}") for n, kind in enumerate(kinds)])

@@ -12,14 +12,15 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import platformdirs
+import pytest
 
-__all__ = ["Broker", "Unavailable", "broker"]
+__all__ = ["Broker", "Unavailable", "broker", "broker_or_skip"]
 
 _POM: Final = Path(__file__).with_name("kafka") / "pom.xml"
 # Where the jars stay between runs; another version in the POM is another folder.
@@ -122,6 +123,17 @@ def broker() -> Iterator[Broker]:
             yield made
         finally:
             made.stop()
+
+
+@contextmanager
+def broker_or_skip() -> Iterator[Broker]:
+    """The same for a test, which is skipped where there can be none."""
+    with ExitStack() as around:
+        try:
+            running = around.enter_context(broker())
+        except Unavailable as missing:
+            pytest.skip(f"no Kafka broker: {missing}")
+        yield running
 
 
 def _java(*options: str) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-__all__ = ["THIN", "Envelope", "is_thin", "read_envelope", "thin_seconds"]
+__all__ = ["THIN", "Envelope", "is_thin", "key_of", "read_envelope", "thin_seconds"]
 
 THIN: Final = "v2.core.event"
 """What a thin event says it is: it names an object without showing it."""
@@ -50,11 +50,11 @@ def read_envelope(raw: object, body: bytes) -> Envelope:
     seconds = type(created) is int and 0 <= created < _SECONDS_MAX
     account = event.get("context") if is_thin(event) else event.get("account")
     return Envelope(
-        event=_text(event.get("id")) or f"sha256:{hashlib.sha256(body).hexdigest()}",
-        account=_text(account),
+        event=key_of(event.get("id")) or f"sha256:{hashlib.sha256(body).hexdigest()}",
+        account=key_of(account),
         livemode=event.get("livemode") is not False,
-        type=_text(event.get("type")),
-        object=_text(inside.get("id")) if isinstance(inside, Mapping) else "",
+        type=key_of(event.get("type")),
+        object=key_of(inside.get("id")) if isinstance(inside, Mapping) else "",
         created=created if seconds and isinstance(created, int) else 0,
     )
 
@@ -80,7 +80,7 @@ def _inside(data: object) -> object:
     return data.get("object") if isinstance(data, Mapping) else None
 
 
-def _text(value: object) -> str:
+def key_of(value: object) -> str:
     """A short printable text, or nothing: ids go into an index, and NUL into no database."""
     fits = isinstance(value, str) and len(value) <= _TEXT_MAX and value.isprintable()
     return value if fits and isinstance(value, str) else ""

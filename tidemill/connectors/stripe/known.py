@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tidemill.connectors.fields import Fields
+from tidemill.connectors.stripe.envelope import key_of
 from tidemill.connectors.stripe.shapes import customer_key, payment_reference
 
 __all__ = ["GOING_BACK", "NAMING", "Known", "KnownObject", "Unowned", "references", "unowned"]
@@ -47,7 +48,6 @@ GOING_BACK: Final = ("refund.", "charge.dispute.", "charge.refund.")
 NAMING: Final = ("invoice.",)
 """How the types of such events begin."""
 
-_KEY_MAX: Final = 255
 _DEPTH_MAX: Final = 24
 
 
@@ -114,22 +114,13 @@ class Known:
         if reference is not None and payer is not None:
             self.payers[reference] = payer
 
-    def learn(self, found: object, seen: int, depth: int = 0) -> None:
+    def learn(self, found: object, seen: int) -> None:
         """Keep every price, coupon and discount that an object shows, at any depth.
 
         seen: when the object was as it is, in Unix seconds.
         """
-        if depth > _DEPTH_MAX:
-            return
-        if isinstance(found, Mapping):
-            kind = found.get("object")
-            if isinstance(kind, str) and kind in _KINDS:
-                self._keep(_KINDS[kind], found, (seen, ""))
-            for each in found.values():
-                self.learn(each, seen, depth + 1)
-        elif isinstance(found, list):
-            for each in found:
-                self.learn(each, seen, depth + 1)
+        for kind, each in _shown(found):
+            self._keep(kind, each, (seen, ""))
 
     def take(self, known: KnownObject) -> None:
         """Remember an object that was kept before."""
@@ -147,23 +138,15 @@ class Known:
         for kind, key in sorted(self._fresh):
             yield KnownObject(kind, key, self._ages[kind, key][0], self._shelf(kind)[key])
 
-    def _glimpse(self, found: object, age: tuple[int, str], depth: int = 0) -> None:
+    def _glimpse(self, found: _Object, age: tuple[int, str]) -> None:
         """Keep the prices that an object shows, of which nothing is known."""
-        if depth > _DEPTH_MAX:
-            return
-        if isinstance(found, Mapping):
-            if found.get("object") in ("price", "plan") and found.get("id") not in self.prices:
-                self._keep("price", found, age)
-            for each in found.values():
-                if isinstance(each, Mapping | list):
-                    self._glimpse(each, age, depth + 1)
-        elif isinstance(found, list):
-            for each in found:
-                self._glimpse(each, age, depth + 1)
+        for kind, each in _shown(found):
+            if kind == "price" and key_of(each.get("id")) not in self.prices:
+                self._keep(kind, each, age)
 
     def _keep(self, kind: str, found: _Object, age: tuple[int, str]) -> None:
-        key = found.get("id")
-        if not isinstance(key, str) or found.get("deleted") is True:
+        key = key_of(found.get("id"))
+        if not key or found.get("deleted") is True:
             return
         shelf = self._shelf(kind)
         old = shelf.get(key)
@@ -188,6 +171,21 @@ class Known:
         return self.discounts if kind == "discount" else self.prices
 
 
+def _shown(found: object, depth: int = 0) -> Iterator[tuple[str, _Object]]:
+    """The prices, coupons and discounts that an object shows, at any depth, each with its kind."""
+    if depth > _DEPTH_MAX:
+        return
+    if isinstance(found, Mapping):
+        kind = found.get("object")
+        if isinstance(kind, str) and kind in _KINDS:
+            yield _KINDS[kind], found
+        for each in found.values():
+            yield from _shown(each, depth + 1)
+    elif isinstance(found, list):
+        for each in found:
+            yield from _shown(each, depth + 1)
+
+
 class Unowned(NamedTuple):
     """What a refund or dispute names that does not say whose money it was."""
 
@@ -204,9 +202,9 @@ def unowned(raw: _Object) -> Unowned | None:
     if not isinstance(found, Mapping) or customer_key(Fields(found)) is not None:
         return None
     reference, charge = payment_reference(Fields(found)), Fields(found).reference("charge")
-    if reference is None or charge is None or max(len(reference), len(charge)) > _KEY_MAX:
+    if not (key_of(reference) and key_of(charge)):
         return None
-    return Unowned(reference, charge)
+    return Unowned(key_of(reference), key_of(charge))
 
 
 def references(found: object) -> set[tuple[str, str]]:
@@ -231,8 +229,8 @@ def _refer(found: object, named: set[tuple[str, str]], depth: int) -> None:
             if key in _NAMES:
                 for each in value if isinstance(value, list) else [value]:
                     shown = each.get("id") if isinstance(each, Mapping) else each
-                    if isinstance(shown, str) and 0 < len(shown) <= _KEY_MAX:
-                        named.add((_NAMES[key], shown))
+                    if key_of(shown):
+                        named.add((_NAMES[key], key_of(shown)))
             if isinstance(value, Mapping | list):
                 _refer(value, named, depth + 1)
 
